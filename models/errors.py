@@ -1,0 +1,84 @@
+"""What can go wrong, in words for the person who caused it.
+
+    InklingError
+    ├── PictureError
+    │   ├── UnknownFormat      bytes of no format we read
+    │   ├── TooManyPixels      larger than the limit, seen in the header, before decoding
+    │   ├── CorruptPicture     a format we read, but truncated or broken
+    │   └── NothingDrawn       a picture without ink
+    ├── VersionError
+    │   ├── UnknownVersion     no such saved version
+    │   └── BrokenVersion      checksum, shapes or manifest do not fit
+    ├── EngineError
+    │   ├── Overloaded         no room in the queue
+    │   └── EngineFailed       the device does not answer
+    ├── HomeError              the folder for all state can not be used
+    ├── DeviceError            the device asked for is not there
+    └── DataError              a data set is missing or broken
+
+The command line prints the message and exits with 2; the service maps each class to a problem (app/problems.py).
+"""
+
+
+class InklingError(Exception):
+    """The message is one line: what was wrong, and what was expected."""
+
+
+class PictureError(InklingError):
+    pass
+
+
+class UnknownFormat(PictureError):
+    pass
+
+
+class TooManyPixels(PictureError):
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class CorruptPicture(PictureError):
+    pass
+
+
+class NothingDrawn(PictureError):
+    pass
+
+
+class VersionError(InklingError):
+    pass
+
+
+class UnknownVersion(VersionError):
+    pass
+
+
+class BrokenVersion(VersionError):
+    pass
+
+
+class EngineError(InklingError):
+    pass
+
+
+class Overloaded(EngineError):
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class EngineFailed(EngineError):
+    pass
+
+
+class HomeError(InklingError):
+    pass
+
+
+class DeviceError(InklingError):
+    pass
+
+
+class DataError(InklingError):
+    pass

@@ -1,0 +1,212 @@
+"""What is ink and what is the ground it stands on: flat screens and scans, and photographs of paper.
+
+Ink comes out as float32 [h, w], 255 where it is full and exactly 0 on the ground. Large pictures come out reduced:
+a digit needs no more than WORKING pixels.
+"""
+
+import functools
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.errors import NothingDrawn
+from models.pictures import Pixels
+
+WORKING = 640
+"""Pixels on the longest side, at most, while the digit is being looked for."""
+TILE_LIKE = 56
+"""Up to this size a faint pixel is part of the digit; in a larger picture it is a resampling's fringe."""
+FAINTEST = 24
+"""Levels of 255 that ink differs from its ground at least."""
+
+Plane = NDArray[np.float32]
+InkStep = Literal["inverted", "background"]
+
+
+def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]:
+    """Splits pixels, uint8 [H, W] or [H, W, 3], and says what it took. Raises NothingDrawn where nothing stands out."""
+    planes = _reduced(pixels)
+    ring = np.concatenate([planes[0], planes[-1], planes[1:-1, 0], planes[1:-1, -1]])
+    ground = np.median(ring, axis=0)
+    distance = np.abs(ring - ground).max(axis=1)
+    if (distance <= 3).mean() >= 0.5:
+        ink, steps = _from_flat_ground(planes, ground, distance, lossy)
+    else:
+        ink, steps = _from_paper(planes)
+    if max(ink.shape) > TILE_LIKE:
+        ink = _without_specks(ink)
+        if max(np.ptp(axis) for axis in np.nonzero(ink)) < 3:
+            raise NothingDrawn("nothing is drawn: all there is is a dot")
+    return ink, steps
+
+
+def dilate(plane: Plane, radius: int = 1) -> Plane:
+    """The largest value within a square of 2 * radius + 1 pixels around each pixel."""
+    for axis in (0, 1):
+        padded = np.pad(plane, [(radius, radius) if axis == i else (0, 0) for i in (0, 1)], mode="edge")
+        length = plane.shape[axis]
+        shifts = (np.take(padded, range(i, i + length), axis) for i in range(2 * radius + 1))
+        plane = functools.reduce(np.maximum, shifts)
+    return plane
+
+
+def _reduced(pixels: Pixels) -> Plane:
+    """[h, w, channels], averaged down by a whole number."""
+    factor = -(-max(pixels.shape[:2]) // WORKING)
+    if factor > 1:
+        pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
+    return pixels.reshape(*pixels.shape[:2], -1).astype(np.float32)
+
+
+def _from_flat_ground(
+    planes: Plane, ground: NDArray[np.float64], ring_distance: Plane, lossy: bool
+) -> tuple[Plane, list[InkStep]]:
+    """Ink is what differs from one ground colour."""
+    difference = planes - ground.astype(np.float32)
+    darkness = -difference.mean(axis=2)
+    dark = bool((darkness * np.abs(darkness)).sum() > 0)
+    # The strongest channel sees yellow and blue ink as well as black. Grey pictures keep their sign, which takes
+    # specks of the other polarity away.
+    ink = np.abs(difference).max(axis=2) if planes.shape[2] > 1 else (darkness if dark else -darkness).clip(0)
+    peak = float(ink.max())
+    if peak < FAINTEST:
+        raise NothingDrawn("nothing is drawn: the picture is of one colour")
+
+    steps: list[InkStep] = ["inverted"] if dark else []
+    exact = not lossy and (ring_distance == 0).mean() >= 0.75
+    if not exact:
+        noise = np.percentile(ring_distance[ring_distance < peak / 4], 95)
+        # What a codec leaves around a stroke is as strong as the stroke's own faint edge, but lies farther out.
+        near = dilate((ink > 0.3 * peak).astype(np.float32), 1 + max(ink.shape) // 100) > 0
+        ink = np.where(near & (ink >= max(0.05 * peak, 3 * noise)), ink, 0)
+        steps.append("background")
+    elif max(ink.shape) > TILE_LIKE:
+        ink = np.where(ink < 0.08 * peak, 0, ink)
+    if peak < 200:
+        ink *= 255 / peak
+        if "background" not in steps:
+            steps.append("background")
+    return ink.astype(np.float32), steps
+
+
+def _from_paper(planes: Plane) -> tuple[Plane, list[InkStep]]:
+    """Ink is what reflects less than the paper around it; the paper may lie in shadow."""
+    dark = _is_dark_on_light(planes.mean(axis=2))
+    if not dark:
+        planes = 255 - planes
+    ground = np.stack([_paper(planes[..., channel]) for channel in range(planes.shape[2])], axis=2)
+    strength = (1 - planes / ground.clip(1)).max(axis=2)
+
+    level = float(np.median(strength))
+    noise = 1.4826 * float(np.median(np.abs(strength - level)))
+    peak = float(_blurred(strength).max())
+    if peak < max(level + 6 * noise, FAINTEST / 255):
+        raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
+    low = max(level + 0.25 * (peak - level), level + 3 * noise)
+    full = level + 0.75 * (peak - level)
+    ink = ((strength - low) / (full - low)).clip(0, 1) * 255
+    return ink.astype(np.float32), ["inverted", "background"] if dark else ["background"]
+
+
+def _is_dark_on_light(grey: Plane) -> bool:
+    """Whether the strokes are the dark or the bright narrow structures.
+
+    Where both are equally strong, ink is what encloses the other (the inside of a dark 0 is a bright structure), and
+    else the smaller of the two (the other is a gap between a stroke and a shadow).
+    """
+    coarse = _coarse(grey)
+    darkness = _closed(coarse) - coarse
+    brightness = coarse + _closed(-coarse)
+    if not 2 / 3 < darkness.max() / max(float(brightness.max()), 1e-6) < 3 / 2:
+        return bool(darkness.max() > brightness.max())
+    dark, bright = darkness > darkness.max() / 2, brightness > brightness.max() / 2
+    if _encloses(dark, bright) == _encloses(bright, dark):
+        return bool(dark.sum() <= bright.sum())
+    return _encloses(dark, bright)
+
+
+def _encloses(outer: NDArray[np.bool_], inner: NDArray[np.bool_]) -> bool:
+    """Whether the bounding box of one mask lies within that of another."""
+    outer_at, inner_at = np.nonzero(outer), np.nonzero(inner)
+    return all(o.min() <= i.min() and i.max() <= o.max() for o, i in zip(outer_at, inner_at, strict=True))
+
+
+def _paper(plane: Plane) -> Plane:
+    """The paper's own brightness under the ink; the edges of shadows are kept."""
+    size = (plane.shape[1], plane.shape[0])
+    return np.asarray(Image.fromarray(_blurred(_closed(_coarse(plane)))).resize(size, Image.Resampling.BILINEAR))
+
+
+def _coarse(plane: Plane) -> Plane:
+    """Averaged down to 64 pixels on the longest side, where noise is gone and strokes are still seen."""
+    scale = min(1.0, 64 / max(plane.shape))
+    height, width = (max(1, round(side * scale)) for side in plane.shape)
+    return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BOX))
+
+
+def _closed(coarse: Plane) -> Plane:
+    """A morphological closing wider than any stroke: dark structures narrower than a third of the picture go."""
+    radius = max(1, max(coarse.shape) // 6)
+    return -dilate(-dilate(coarse, radius), radius)
+
+
+def _blurred(plane: Plane) -> Plane:
+    """The mean of each pixel and its eight neighbours."""
+    height, width = plane.shape
+    padded = np.pad(plane, 1, mode="edge")
+    mean: Plane = np.mean([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
+    return mean
+
+
+def _without_specks(ink: Plane) -> Plane:
+    """Takes away what is not connected with the digit and much smaller than it, and the dark edge of a table."""
+    block = -(-max(ink.shape) // 64)
+    rows, columns = (-(-side // block) for side in ink.shape)
+    padded = np.zeros((rows * block, columns * block), np.float32)
+    padded[: ink.shape[0], : ink.shape[1]] = ink
+    blocks = padded.reshape(rows, block, columns, block)
+    labels = _components(blocks.max(axis=(1, 3)) > 96)
+    mass = np.bincount(labels.ravel(), weights=blocks.sum(axis=(1, 3)).ravel())
+    mass[0] = 0
+    keep = mass >= 0.05 * mass.max()
+    keep[0] = True  # faint fringes belong to their neighbours
+    kept = keep[labels].repeat(block, axis=0).repeat(block, axis=1)[: ink.shape[0], : ink.shape[1]]
+    near = (
+        dilate(np.isin(labels, np.flatnonzero(keep[1:]) + 1).astype(np.float32))
+        .repeat(block, axis=0)
+        .repeat(block, axis=1)
+    )
+    cleaned: Plane = np.where(kept & (near[: ink.shape[0], : ink.shape[1]] > 0), ink, 0)
+    return cleaned
+
+
+def _components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Labels 1.. for the 8-connected parts of a small mask, 0 elsewhere: runs of each row, joined to those above."""
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(edges == 1)
+    ends = np.nonzero(edges == -1)[1]
+    runs = list(zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True))
+    parents = list(range(len(runs)))
+
+    def root(run: int) -> int:
+        while parents[run] != run:
+            run = parents[run]
+        return run
+
+    above: list[int] = []
+    current: list[int] = []
+    for run, (row, start, end) in enumerate(runs):
+        if current and row != runs[current[0]][0]:
+            above, current = (current if row == runs[current[0]][0] + 1 else []), []
+        for other in above:
+            if runs[other][1] <= end and runs[other][2] >= start:
+                parents[root(run)] = root(other)
+        current.append(run)
+
+    labels = np.zeros(mask.shape, np.int64)
+    numbers: dict[int, int] = {}
+    for run, (row, start, end) in enumerate(runs):
+        labels[row, start:end] = numbers.setdefault(root(run), len(numbers) + 1)
+    return labels

@@ -1,0 +1,134 @@
+"""Uploaded bytes to pixels: the formats we read, the size limit, orientation and bit depth."""
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from models.errors import CorruptPicture, TooManyPixels, UnknownFormat
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+MAX_PIXELS = 50_000_000
+
+Pixels = NDArray[np.uint8]
+
+_MAGIC = {
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "JPEG": (b"\xff\xd8\xff",),
+    "BMP": (b"BM",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": (b"II*\0", b"MM\0*"),
+}
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Picture:
+    """pixels: uint8 [H, W] or [H, W, 3]; alpha: uint8 [H, W], None when the picture is opaque everywhere.
+
+    lossy: the format alters pixels, so that a flat background is not quite flat.
+    oriented: it was turned as its EXIF tag asks.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    lossy: bool = False
+    oriented: bool = False
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decodes the first frame of a PNG, JPEG, BMP, GIF, WebP or TIFF of any mode.
+
+    The format is taken from the bytes alone, and the size from the header before anything is decoded.
+    Raises UnknownFormat, TooManyPixels or CorruptPicture.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise _too_many(f"{width} x {height} is {width * height:,} pixels", max_pixels)
+            image.load()
+            return _picture(image)
+    except TooManyPixels:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many("the picture is far too large", max_pixels) from error
+    except UnidentifiedImageError as error:
+        name = sniff(data)
+        if name in FORMATS:
+            raise CorruptPicture(f"the bytes start like a {name} picture, but its header is broken") from error
+        accepted = ", ".join(FORMATS)
+        raise UnknownFormat(f"the bytes are {name or 'no picture that we know'}; we read {accepted}") from error
+    except Exception as error:  # decoders raise whatever they stumble over: OSError, SyntaxError, struct.error, ...
+        name = sniff(data)
+        raise CorruptPicture(f"the {name} picture is truncated or corrupt: {error}") from error
+
+
+def sniff(data: bytes) -> str | None:
+    """What the bytes look like, from their first few; a name from FORMATS, another kind of file, or None."""
+    for name, prefixes in _MAGIC.items():
+        if data.startswith(prefixes):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp":
+        brand = data[8:12]
+        return "HEIC" if brand in (b"heic", b"heix", b"mif1", b"msf1", b"hevc") else brand.decode("latin-1").strip()
+    start = data[:200].lstrip().lower()
+    if start.startswith(b"%pdf"):
+        return "PDF"
+    if start.startswith((b"<svg", b"<?xml")):
+        return "SVG or XML"
+    if start.startswith((b"{", b"[")):
+        return "JSON"
+    if data and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in data[:200]):
+        return "text"
+    return None
+
+
+def _too_many(what: str, limit: int) -> TooManyPixels:
+    return TooManyPixels(f"{what}; the limit is {limit:,}", limit)
+
+
+def _picture(image: Image.Image) -> Picture:
+    oriented = _orientation(image) != 1
+    lossy = image.format == "JPEG" or image.format == "MPO" or image.format == "WEBP"
+    upright: Image.Image = ImageOps.exif_transpose(image) if oriented else image
+    if upright.has_transparency_data:
+        rgba = np.asarray(upright.convert("RGBA"))
+        alpha = None if (rgba[..., 3] == 255).all() else np.ascontiguousarray(rgba[..., 3])
+        return Picture(_grey_if_grey(rgba[..., :3]), alpha, lossy, oriented)
+    if upright.mode.startswith(("I", "F")):
+        return Picture(_eight_bits(np.asarray(upright)), None, lossy, oriented)
+    if upright.mode in ("1", "L"):
+        return Picture(np.asarray(upright.convert("L")), None, lossy, oriented)
+    return Picture(_grey_if_grey(np.asarray(upright.convert("RGB"))), None, lossy, oriented)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8. A picture is not refused for the sake of a broken tag: 1 then."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError, struct.error):
+        return 1
+    return orientation if isinstance(orientation, int) and 2 <= orientation <= 8 else 1
+
+
+def _grey_if_grey(rgb: Pixels) -> Pixels:
+    if (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all():
+        return np.ascontiguousarray(rgb[..., 0])
+    return np.ascontiguousarray(rgb)
+
+
+def _eight_bits(values: NDArray[Any]) -> Pixels:
+    """16-bit, 32-bit and float greys, the largest value becoming 255: files with 10 or 12 bits in 16 are common."""
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise CorruptPicture("the picture holds pixels that are not finite numbers")
+    low, high = min(values.min(), 0.0), values.max()
+    scaled: Pixels = np.rint((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    return scaled

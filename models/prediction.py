@@ -1,0 +1,72 @@
+"""One saved version, ready to predict: tiles in, calibrated predictions out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models import networks
+from models.calibration import Calibration, Verdict
+from models.errors import EngineFailed
+
+Tiles = NDArray[np.uint8]
+"""Normalised pictures [N, 28, 28]: ink 255 on background 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    digit: int
+    confidence: float
+    probabilities: tuple[float, ...]
+    verdict: Verdict
+    model: str
+
+
+def as_input(tiles: Tiles | Tensor, device: torch.device | None = None) -> Tensor:
+    """Tiles uint8 [N, 28, 28] as networks take them: float32 [N, 1, 28, 28] in 0..1, on the device."""
+    tensor = tiles if isinstance(tiles, Tensor) else torch.from_numpy(tiles)
+    return tensor.to(device).unsqueeze(1).to(torch.float32).div_(255)
+
+
+class Predictor:
+    """A network with its calibration, on a device. Not safe for several threads at once."""
+
+    def __init__(self, network: nn.Module, calibration: Calibration, model: str, device: torch.device) -> None:
+        self.calibration = calibration
+        self.model = model
+        self.device = device
+        # Channels last is the faster layout for small convolutions on CPU and on CUDA alike.
+        self._network = networks.fused(network).to(device).to(memory_format=torch.channels_last)
+
+    def logits(self, tiles: Tiles) -> NDArray[np.float32]:
+        """[N, 28, 28] to [N, 10]. Raises EngineFailed when the device fails or the result is not finite."""
+        try:
+            with torch.inference_mode():
+                inputs = as_input(tiles, self.device).contiguous(memory_format=torch.channels_last)
+                logits: NDArray[np.float32] = self._network(inputs).to("cpu", torch.float32).numpy()
+        except RuntimeError as error:
+            raise EngineFailed(f"the forward pass failed on {self.device}: {_first_line(error)}") from error
+        if not np.isfinite(logits).all():
+            raise EngineFailed(f"model {self.model} gave logits that are not finite")
+        return logits
+
+    def predict(self, tiles: Tiles) -> list[Prediction]:
+        probabilities = self.calibration.probabilities(self.logits(tiles))
+        return [self._prediction(row) for row in probabilities.tolist()]
+
+    def warm(self, sizes: Sequence[int] = (1,)) -> None:
+        """Runs a forward pass at each batch size, so that no user's request is the first. Raises EngineFailed."""
+        for size in sizes:
+            self.logits(np.zeros((size, 28, 28), np.uint8))
+
+    def _prediction(self, row: list[float]) -> Prediction:
+        confidence = max(row)
+        verdict = self.calibration.verdict(confidence)
+        return Prediction(row.index(confidence), confidence, tuple(row), verdict, self.model)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

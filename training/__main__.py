@@ -1,0 +1,74 @@
+"""`python -m training`, and behind it `inkling train`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import InklingError
+from training.progress import Report
+from training.recipes import RECIPES
+
+app = typer.Typer(add_completion=False)
+
+
+def _recipe(name: str) -> str:
+    if name not in RECIPES:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(RECIPES)}")
+    return name
+
+
+@app.command(epilog="Example: inkling train --recipe tutorial --seed 3 --no-activate")
+def train(
+    recipe: Annotated[str, typer.Option(callback=_recipe, help=f"One of {', '.join(RECIPES)}.")] = "default",
+    output: Annotated[
+        Path | None, typer.Option(help="Write weights.pt and manifest.json here instead of a version under HOME.")
+    ] = None,
+    activate: Annotated[bool, typer.Option(help="Make the new version the one that is served.")] = True,
+    network: Annotated[str | None, typer.Option(help="Train this network instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data; the recipe's if not given.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed on the same machine gives the same weights.")] = 0,
+    home: Annotated[Path, typer.Option(envvar="INKLING_HOME", help="Where versions are kept.")] = Path("state"),
+    data: Annotated[Path, typer.Option(envvar="INKLING_DATA", help="Holds MNIST/raw; fetched if not there.")] = Path(
+        "data"
+    ),
+    download: Annotated[bool, typer.Option(envvar="INKLING_DOWNLOAD", help="Fetch MNIST where it is missing.")] = True,
+    device: Annotated[str, typer.Option(envvar="INKLING_DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    quiet: Annotated[bool, typer.Option(help="Print errors alone.")] = False,
+) -> None:
+    """Train a network on MNIST and save it as the next version."""
+    from models.networks import NETWORKS
+    from training.trainer import Run
+    from training.trainer import train as run
+
+    if network is not None and network not in NETWORKS:
+        raise typer.BadParameter(f"{network!r} is none of {', '.join(NETWORKS)}", param_hint="--network")
+    run(Run(recipe, data, home, output, activate, download, device, seed, network, epochs), Report(quiet))
+
+
+def main(arguments: list[str] | None = None, name: str = "python -m training") -> int:
+    """Runs the trainer; returns the exit status: 2 for what the caller can mend, 130 after Ctrl-C."""
+    try:
+        status = app(arguments, prog_name=name, standalone_mode=False)
+    except typer.Abort:
+        return _interrupted()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except InklingError as error:
+        return _fail(str(error))
+    return int(status or 0)
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return 2
+
+
+def _interrupted() -> int:
+    sys.stderr.write("interrupted; nothing was saved\n")
+    return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""MNIST as tensors, through torchvision.datasets, and the part of it that no model is ever trained on."""
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.errors import DataError
+
+HELD_OUT = 5_000
+FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+
+
+@dataclass(frozen=True)
+class Digits:
+    """images: uint8 [N, 28, 28]; labels: int64 [N]."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor) -> "Digits":
+        return Digits(self.images[indices], self.labels[indices])
+
+    def fingerprint(self) -> str:
+        """sha256 over the images, then the labels as bytes."""
+        digest = hashlib.sha256(self.images.numpy().tobytes())
+        digest.update(self.labels.to(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def training_set(folder: Path, download: bool = True) -> Digits:
+    return _load(folder, train=True, download=download)
+
+
+def test_set(folder: Path, download: bool = True) -> Digits:
+    return _load(folder, train=False, download=download)
+
+
+def held_out_indices() -> Tensor:
+    """The fixed list: those training images whose index has the smallest sha256, in ascending order of the index."""
+    ranked = sorted(range(60_000), key=lambda index: hashlib.sha256(f"held-out {index}".encode()).digest())
+    return torch.tensor(sorted(ranked[:HELD_OUT]))
+
+
+def held_out_sha256() -> str:
+    """sha256 of the list, written as decimal numbers with a newline behind each."""
+    return hashlib.sha256("".join(f"{index}\n" for index in held_out_indices().tolist()).encode()).hexdigest()
+
+
+def split(digits: Digits) -> tuple[Digits, Digits]:
+    """The MNIST training set as (what may be trained on, held out): 55,000 and 5,000."""
+    held_out = torch.zeros(len(digits), dtype=torch.bool)
+    held_out[held_out_indices()] = True
+    return digits[~held_out], digits[held_out]
+
+
+def _load(folder: Path, train: bool, download: bool) -> Digits:
+    from torchvision.datasets import MNIST  # seconds to import, and of no use to anything else here
+
+    raw = folder / "MNIST" / "raw"
+    if not all((raw / name).is_file() for name in FILES):
+        _download(folder, download)
+    part, count = ("train", 60_000) if train else ("t10k", 10_000)
+    try:
+        data = MNIST(str(folder), train=train)
+        digits = Digits(data.data, data.targets)
+    except Exception as error:  # torchvision asserts, and views buffers of the wrong length
+        raise DataError(f"{raw}/{part}-*-ubyte can not be read: {error}. Delete it to fetch it again") from error
+    if digits.images.shape != (count, 28, 28) or digits.labels.shape != (count,):
+        shape = list(digits.images.shape)
+        raise DataError(f"{raw}/{part}-images-idx3-ubyte holds {shape} images instead of [{count}, 28, 28]")
+    if not 0 <= int(digits.labels.min()) <= int(digits.labels.max()) <= 9:
+        raise DataError(f"{raw}/{part}-labels-idx1-ubyte holds labels that are not 0 to 9")
+    return digits
+
+
+def _download(folder: Path, allowed: bool) -> None:
+    from torchvision.datasets import MNIST
+
+    raw = folder / "MNIST" / "raw"
+    ways_out = f"put {', '.join(FILES)} there, or point INKLING_DATA at a folder that holds MNIST/raw"
+    if not allowed:
+        raise DataError(f"MNIST is not in {raw}, and INKLING_DOWNLOAD=false forbids fetching it: {ways_out}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".mnist-", dir=folder))
+    except OSError as error:
+        raise DataError(f"MNIST is not in {raw}, which can not be written ({error.strerror}): {ways_out}") from error
+    # Beside the real folder, so that an interrupted download is never taken for the data.
+    try:
+        MNIST(str(temporary), download=True)
+        raw.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            (temporary / "MNIST" / "raw" / name).replace(raw / name)
+    except (RuntimeError, OSError) as error:
+        reason = str(error).strip().replace("\n", " ")
+        raise DataError(f"MNIST is not in {raw} and could not be fetched ({reason}): {ways_out}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,29 @@
+"""How good a predictor is on labelled tiles."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.prediction import Predictor
+from training.mnist import Digits
+
+BATCH = 500
+
+
+def logits_of(predictor: Predictor, digits: Digits) -> NDArray[np.float32]:
+    """[N, 10], through the same forward pass that the service uses."""
+    tiles = digits.images.numpy()
+    return np.concatenate([predictor.logits(tiles[i : i + BATCH]) for i in range(0, len(tiles), BATCH)])
+
+
+def score(predictor: Predictor, digits: Digits) -> dict[str, float | int]:
+    """Accuracy, negative log-likelihood in nats, and the share of answers with verdict `digit`."""
+    labels = digits.labels.numpy()
+    probabilities = predictor.calibration.probabilities(logits_of(predictor, digits))
+    confidences = probabilities.max(axis=1)
+    likelihoods = probabilities[np.arange(len(labels)), labels]
+    return {
+        "images": len(labels),
+        "accuracy": round(float((probabilities.argmax(axis=1) == labels).mean()), 6),
+        "negative_log_likelihood": round(float(-np.log(likelihoods.clip(1e-12)).mean()), 6),
+        "answered": round(float((confidences >= predictor.calibration.threshold).mean()), 6),
+    }

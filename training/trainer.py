@@ -1,0 +1,102 @@
+"""One training run, from data to a saved version."""
+
+import dataclasses
+import importlib.metadata
+import platform
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from models import devices, networks, versions
+from models.calibration import Calibration
+from models.errors import UnknownVersion
+from models.prediction import Predictor
+from models.versions import Manifest, Versions
+from training import calibrating, fitting, mnist, scoring, tutorial
+from training.progress import Report
+from training.recipes import RECIPES, Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What to train, on what, and where the result goes."""
+
+    recipe: str
+    data: Path
+    home: Path
+    output: Path | None = None
+    activate: bool = True
+    download: bool = True
+    device: str = "auto"
+    seed: int = 0
+    network: str | None = None
+    epochs: int | None = None
+
+
+def train(run: Run, report: Report) -> Path:
+    """Trains, calibrates and scores on held-out digits, and saves: under HOME, or in `run.output`.
+
+    Returns the folder of the version. Raises DataError or DeviceError before any work, and leaves nothing behind
+    when it is interrupted.
+    """
+    recipe = RECIPES[run.recipe]
+    recipe = dataclasses.replace(recipe, network=run.network or recipe.network, epochs=run.epochs or recipe.epochs)
+    device = devices.resolve(run.device)
+    digits, held_out = mnist.split(mnist.training_set(run.data, run.download))
+    report.line(
+        f"{recipe.network} on {device}: recipe {run.recipe}, {recipe.epochs} epochs of {len(digits):,} digits, "
+        f"{len(held_out):,} held out, seed {run.seed}"
+    )
+
+    torch.manual_seed(run.seed)
+    network = networks.create(recipe.network).to(device)
+    if run.recipe == "tutorial":
+        tutorial.fit(recipe, network, digits, mnist.test_set(run.data, run.download), run.seed, report)
+    else:
+        fitting.fit(recipe, network, digits, held_out, run.seed, report)
+    return save(network, run, recipe, held_out, report)
+
+
+def save(network: nn.Module, run: Run, recipe: Recipe, held_out: mnist.Digits, report: Report) -> Path:
+    """Calibrates and scores the network on the held-out digits and writes it as a version."""
+    weights = {key: tensor.detach().cpu().clone() for key, tensor in network.state_dict().items()}
+    predictor = Predictor(network, Calibration(), "candidate", torch.device("cpu"))
+    predictor.calibration = calibrating.calibrate(scoring.logits_of(predictor, held_out), held_out.labels.numpy())
+    metrics = scoring.score(predictor, held_out)
+    report.line(
+        f"held out: {metrics['accuracy']:.2%} right, negative log-likelihood "
+        f"{metrics['negative_log_likelihood']:.4f}, {metrics['answered']:.1%} answered without doubt"
+    )
+    manifest = Manifest(
+        network=recipe.network,
+        state="released" if run.output else "trained",
+        metrics={"held_out": metrics},
+        calibration=predictor.calibration,
+        training={"recipe": run.recipe, **dataclasses.asdict(recipe), "seed": run.seed, "device": run.device},
+        dataset={
+            "name": "MNIST",
+            "held_out": mnist.HELD_OUT,
+            "held_out_list_sha256": mnist.held_out_sha256(),
+            "held_out_sha256": held_out.fingerprint(),
+        },
+        libraries={"python": platform.python_version(), "torch": importlib.metadata.version("torch")},
+    )
+    if run.output:
+        versions.write_folder(run.output, weights, manifest)
+        report.line(f"wrote {run.output}")
+        return run.output
+    saved = Versions(run.home)
+    manifest.parent = _active_or_none(saved)
+    name = saved.write(weights, manifest)
+    if run.activate:
+        saved.activate(name)
+    report.line(f"{name} saved in {saved.folder / name}" + (", now active" if run.activate else ", not activated"))
+    return saved.folder / name
+
+
+def _active_or_none(saved: Versions) -> str | None:
+    try:
+        return saved.active()
+    except UnknownVersion:
+        return None
