@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,16 +48,17 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     Raises UnknownFormat, TooManyPixels or CorruptPicture.
     """
     try:
+        if data.startswith(_MAGIC["PNG"]):
+            _check_png(data, max_pixels)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise _too_many(f"{width} x {height} is {width * height:,} pixels", max_pixels)
+            _check_size(image.size, max_pixels)
+            orientation = _orientation(image)
             image.load()
-            return _picture(image)
-    except TooManyPixels:
+            return _picture(image, orientation)
+    except (TooManyPixels, CorruptPicture):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_many("the picture is far too large", max_pixels) from error
+        raise TooManyPixels(f"the picture has far more pixels than the limit of {max_pixels:,}", max_pixels) from error
     except UnidentifiedImageError as error:
         name = sniff(data)
         if name in FORMATS:
@@ -90,14 +92,31 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def _too_many(what: str, limit: int) -> TooManyPixels:
-    return TooManyPixels(f"{what}; the limit is {limit:,}", limit)
+def _check_png(data: bytes, max_pixels: int) -> None:
+    """What Pillow does not look at: the size where pixels are missing, and the checksums of the pixels."""
+    if data[12:16] == b"IHDR":
+        _check_size((int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")), max_pixels)
+    start = 8
+    while (end := start + 12 + int.from_bytes(data[start : start + 4], "big")) <= len(data):
+        kind = data[start + 4 : start + 8]
+        if kind == b"IDAT" and zlib.crc32(data[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise CorruptPicture(
+                "the PNG picture is corrupt: its pixels do not have the checksum that stands with them"
+            )
+        start = end
 
 
-def _picture(image: Image.Image) -> Picture:
-    oriented = _orientation(image) != 1
-    lossy = image.format == "JPEG" or image.format == "MPO" or image.format == "WEBP"
-    upright: Image.Image = ImageOps.exif_transpose(image) if oriented else image
+def _check_size(size: tuple[int, int], limit: int) -> None:
+    width, height = size
+    if width * height > limit:
+        raise TooManyPixels(f"{width} x {height} is {width * height:,} pixels; the limit is {limit:,}", limit)
+
+
+def _picture(image: Image.Image, orientation: int) -> Picture:
+    oriented = orientation != 1
+    lossy = image.format in ("JPEG", "MPO", "WEBP")
+    # Pillow has turned a TIFF while loading it.
+    upright: Image.Image = ImageOps.exif_transpose(image) if oriented and image.format != "TIFF" else image
     if upright.has_transparency_data:
         rgba = np.asarray(upright.convert("RGBA"))
         alpha = None if (rgba[..., 3] == 255).all() else np.ascontiguousarray(rgba[..., 3])

@@ -13,7 +13,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -134,13 +134,7 @@ class Versions:
 
     def write(self, state_dict: Mapping[str, Tensor], manifest: Manifest) -> str:
         """Saves the next version, whole, and returns its name; does not activate it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = self._claim()
-        with _building(self.folder / f".{name}", claimed=True) as temporary:
-            _write_files(temporary, state_dict, manifest)
-            temporary.rename(self.folder / name)
-            _flush(self.folder)
-        return name
+        return self._add(lambda folder: _write_files(folder, state_dict, manifest))
 
     def activate(self, name: str) -> None:
         """Makes it the active version, provided that it loads; otherwise the active one stays."""
@@ -164,24 +158,36 @@ class Versions:
         except OSError as error:
             where = f"INKLING_HOME {self.folder.parent} can not be written by uid {os.getuid()}"
             raise HomeError(f"{where}: {error.strerror}") from error
-        if not self.names():
+        if not self._active.exists():
             name = self._copy_release(model)
             self.activate(name)
             return f"{name} is the released {model}"
         active = self.manifest(self.active())
-        known = {self.manifest(name).sha256 for name in self.names()}
-        release = read_manifest(RELEASED / active.network) if active.state == "released" else active
-        if release.sha256 not in known:
-            name = self._copy_release(active.network)
+        manifests = [self.manifest(name) for name in self.names()]
+        for network in sorted({manifest.network for manifest in manifests if manifest.state == "released"}):
+            if read_manifest(RELEASED / network).sha256 in {manifest.sha256 for manifest in manifests}:
+                continue
+            name = self._copy_release(network)
+            if active.state != "released" or active.network != network:
+                return f"{name} is a newer release of {network}; {self.active()} stays active"
             self.activate(name)
-            return f"{name} is a newer release of {active.network}, now active"
+            return f"{name} is a newer release of {network}, now active"
         if active.network != model and active.state == "released":
             return f"INKLING_MODEL={model} only starts a new HOME; this one goes on with {active.network}"
         return None
 
     def _copy_release(self, model: str) -> str:
-        release = read(RELEASED / model)
-        return self.write(release.network.state_dict(), release.manifest)
+        read(RELEASED / model)  # what does not fit is not copied
+        return self._add(lambda folder: _copy_files(RELEASED / model, folder))
+
+    def _add(self, fill: Callable[[Path], None]) -> str:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = self._claim()
+        with _building(self.folder / f".{name}", claimed=True) as temporary:
+            fill(temporary)
+            temporary.rename(self.folder / name)
+            _flush(self.folder)
+        return name
 
     def _path(self, name: str) -> Path:
         if name not in self.names():
@@ -220,6 +226,16 @@ def _write_files(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manif
     sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
     (folder / WEIGHTS).write_bytes(buffer.getvalue())
     (folder / MANIFEST).write_text(manifest.model_copy(update={"sha256": sha256}).model_dump_json(indent=2) + "\n")
+    _flush_files(folder)
+
+
+def _copy_files(source: Path, folder: Path) -> None:
+    for name in (WEIGHTS, MANIFEST):
+        shutil.copyfile(source / name, folder / name)
+    _flush_files(folder)
+
+
+def _flush_files(folder: Path) -> None:
     for path in (folder / WEIGHTS, folder / MANIFEST, folder):
         _flush(path)
 

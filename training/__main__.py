@@ -10,7 +10,7 @@ from models.errors import InklingError
 from training.progress import Report
 from training.recipes import RECIPES
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def _recipe(name: str) -> str:
@@ -44,31 +44,20 @@ def train(
 
     if network is not None and network not in NETWORKS:
         raise typer.BadParameter(f"{network!r} is none of {', '.join(NETWORKS)}", param_hint="--network")
-    run(Run(recipe, data, home, output, activate, download, device, seed, network, epochs), Report(quiet))
-
-
-def main(arguments: list[str] | None = None, name: str = "python -m training") -> int:
-    """Runs the trainer; returns the exit status: 2 for what the caller can mend, 130 after Ctrl-C."""
     try:
-        status = app(arguments, prog_name=name, standalone_mode=False)
-    except typer.Abort:
-        return _interrupted()
-    except KeyboardInterrupt:
-        return _interrupted()
+        run(Run(recipe, data, home, output, activate, download, device, seed, network, epochs), Report(quiet))
     except InklingError as error:
-        return _fail(str(error))
-    return int(status or 0)
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing was saved\n")
+        raise typer.Exit(130) from None
 
 
-def _fail(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return 2
-
-
-def _interrupted() -> int:
-    sys.stderr.write("interrupted; nothing was saved\n")
-    return 130
+def main(arguments: list[str] | None = None, name: str = "python -m training") -> None:
+    """Runs the trainer and exits: 2 for what the caller can mend, 130 after Ctrl-C."""
+    app(arguments, prog_name=name)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

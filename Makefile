@@ -1,0 +1,41 @@
+# Needs python3 (3.11 or newer) with venv, and nothing else by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test test-slow lint bench clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+install: $(READY) ## set up .venv; TORCH_INDEX=URL takes torch and torchvision from another package index
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Inkling needs Python 3.11 or newer; PYTHON=python3.12 make ... names another")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'Inkling needs the venv module of Python; on Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --disable-pip-version-check --index-url $(TORCH_INDEX) torch torchvision)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@touch $@
+
+serve: $(READY) ## serve on http://127.0.0.1:8000 with the released model
+	@exec $(BIN)/inkling serve
+
+test: $(READY) ## run every test that is not marked slow
+	$(BIN)/python -m pytest
+
+test-slow: $(READY) ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## run the benchmarks, each of which prints a table
+	$(BIN)/python -m benchmarks.tutorial
+
+clean: ## remove the virtual environment
+	rm -rf $(VENV)

@@ -1,0 +1,46 @@
+"""GET /health, and the two probes below it."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from app.predictions import service_of
+from app.problems import Problem
+from app.service import Health, Service
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class HealthBody(BaseModel):
+    status: Literal["ok"] = "ok"
+    model: str
+    device: str
+    uptime_seconds: float
+
+
+class LiveBody(BaseModel):
+    status: Literal["live"] = "live"
+
+
+@router.get("", summary="Whether the service can predict, and with what")
+async def health(service: Annotated[Service, Depends(service_of)]) -> HealthBody:
+    found = await _healthy(service)
+    return HealthBody(model=found.model, device=found.device, uptime_seconds=found.uptime_seconds)
+
+
+@router.get("/ready", summary="For probes: a model is loaded, warm, and its device answers")
+async def ready(service: Annotated[Service, Depends(service_of)]) -> HealthBody:
+    return await health(service)
+
+
+@router.get("/live", summary="For probes: the process runs; does not depend on load")
+async def live() -> LiveBody:
+    return LiveBody()
+
+
+async def _healthy(service: Service) -> Health:
+    found = await service.health()
+    if found.reason is not None:
+        raise Problem("not-ready", found.reason)
+    return found

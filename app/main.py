@@ -1,0 +1,41 @@
+"""Puts the service together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import docs, health, predictions, problems
+from app.service import Service
+from app.settings import Settings
+
+VERSION = "0.1.0"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application. Its model is loaded and warmed during start-up, before the first request is taken."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.open()
+        try:
+            yield
+        finally:
+            service.close()
+
+    service = Service(settings)
+    app = FastAPI(
+        title="Inkling",
+        description="Reads handwritten digits, and says so when it is not sure.",
+        version=VERSION,
+        root_path=settings.root_path,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.include_router(predictions.router)
+    app.include_router(health.router)
+    docs.install(app)
+    problems.install(app)
+    return app

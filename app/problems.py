@@ -1,0 +1,107 @@
+"""Errors as RFC 9457 problems: one table of names, and the handlers that turn every error into one of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from models import errors
+
+
+@dataclass(frozen=True)
+class Kind:
+    status: int
+    title: str
+
+
+KINDS = {
+    "empty-body": Kind(400, "The request has no picture in it"),
+    "malformed-multipart": Kind(400, "The multipart body can not be parsed"),
+    "bad-request": Kind(400, "The request can not be understood"),
+    "not-found": Kind(404, "There is nothing here"),
+    "method-not-allowed": Kind(405, "This path does not answer that method"),
+    "body-timeout": Kind(408, "The body took too long to arrive"),
+    "body-too-large": Kind(413, "The body has too many bytes"),
+    "too-many-pixels": Kind(413, "The picture has too many pixels"),
+    "unknown-format": Kind(415, "The bytes are of no picture format that we read"),
+    "urlencoded-form": Kind(415, "A urlencoded form can not carry a picture"),
+    "wrong-field": Kind(422, "The multipart body lacks the field that holds the picture"),
+    "corrupt-picture": Kind(422, "The picture is truncated or corrupt"),
+    "nothing-drawn": Kind(422, "The picture has nothing drawn on it"),
+    "bad-parameter": Kind(422, "A parameter does not fit"),
+    "internal-error": Kind(500, "Something went wrong on our side"),
+    "overloaded": Kind(503, "There is no room for another picture right now"),
+    "not-ready": Kind(503, "The service can not predict right now"),
+}
+
+# The errors of `models` that a request can meet. The others are met before the service starts.
+NAMES: dict[type[errors.InklingError], str] = {
+    errors.UnknownFormat: "unknown-format",
+    errors.TooManyPixels: "too-many-pixels",
+    errors.CorruptPicture: "corrupt-picture",
+    errors.NothingDrawn: "nothing-drawn",
+    errors.Overloaded: "overloaded",
+    errors.EngineFailed: "not-ready",
+}
+
+_STATUS_NAMES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
+
+
+class Problem(Exception):
+    """An error that is ready to be sent. `members` are extra members: limit, field, job."""
+
+    def __init__(self, name: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+
+    def response(self) -> JSONResponse:
+        kind = KINDS[self.name]
+        headers = self.headers
+        if kind.status == 503:
+            headers = {"Retry-After": "1", **headers}
+        content = {
+            "type": f"/problems/{self.name}",
+            "title": kind.title,
+            "status": kind.status,
+            "detail": self.detail,
+            **self.members,
+        }
+        return JSONResponse(content, kind.status, headers, media_type="application/problem+json")
+
+
+def problem_of(request: Request, error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case errors.InklingError():
+            limit = getattr(error, "limit", None)
+            return Problem(NAMES[type(error)], str(error), **({} if limit is None else {"limit": limit}))
+        case HTTPException():
+            name = _STATUS_NAMES.get(error.status_code, "bad-request")
+            return Problem(name, f"{request.method} {request.url.path}: {error.detail}", error.headers)
+        case RequestValidationError():
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            return Problem("bad-parameter", f"{field}: {first['msg']}", field=field)
+        case ClientDisconnect():
+            return Problem("bad-request", "the client left before its body was complete")
+        case _:
+            return Problem("internal-error", "the error was logged; it is not the request's fault")
+
+
+def install(app: FastAPI) -> None:
+    """Every error of the app leaves it as a problem."""
+    for kind in (Problem, errors.InklingError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, _respond)
+
+
+async def _respond(request: Request, error: Exception) -> JSONResponse:
+    return problem_of(request, error).response()

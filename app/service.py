@@ -1,0 +1,79 @@
+"""What the service does, without HTTP: holds the active version's engine and answers for it."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+import torch
+
+from app.settings import Settings
+from models import devices
+from models.engine import Engine
+from models.normalisation import Step, Tile, normalise
+from models.pictures import decode
+from models.prediction import Prediction
+from models.versions import Versions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Health:
+    """reason: why the service can not predict, None when it can."""
+
+    reason: str | None
+    model: str
+    device: str
+    uptime_seconds: float
+
+
+class Service:
+    """One worker's engine. `open` before use, `close` afterwards."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._opened = time.monotonic()
+        self._engine: Engine | None = None
+
+    def open(self) -> None:
+        """Loads and warms the active version. Raises InklingError for whatever the operator can mend."""
+        device, versions = prepare(self.settings)
+        engine = Engine(versions.load(versions.active()).predictor(device), self.settings.queue_limit)
+        engine.start()
+        self._engine = engine
+        log.info("serving %s on %s", engine.predictor.model, device)
+
+    def close(self) -> None:
+        """Answers what was accepted, then lets the engine go."""
+        if self._engine is not None:
+            self._engine.close()
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError("the service is not open")
+        return self._engine
+
+    async def predict(self, data: bytes) -> tuple[Prediction, tuple[Step, ...]]:
+        """The bytes of one picture to its prediction and what normalisation did. Raises PictureError, EngineError."""
+        with self.engine.admit():
+            tile = await asyncio.to_thread(self._tile, data)
+            return await self.engine.predict(tile.pixels), tile.steps
+
+    async def health(self) -> Health:
+        predictor = self.engine.predictor
+        reason = await self.engine.check()
+        return Health(reason, predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
+
+    def _tile(self, data: bytes) -> Tile:
+        return normalise(decode(data, self.settings.max_pixels))
+
+
+def prepare(settings: Settings) -> tuple[torch.device, Versions]:
+    """Checks the device and brings HOME up to date. Raises DeviceError, HomeError or BrokenVersion."""
+    device = devices.resolve(settings.device)
+    versions = Versions(settings.home)
+    if message := versions.seed(settings.model):
+        log.warning("%s", message)
+    return device, versions

@@ -1,0 +1,112 @@
+"""The command line. Each command imports what it needs inside itself, so that `inkling --help` answers at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+    from models.prediction import Predictor
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Reads handwritten digits, and says so when it is not sure.",
+)
+
+
+@app.command(epilog="Example: INKLING_PORT=9000 inkling serve")
+def serve() -> None:
+    """Serve the active model over HTTP; INKLING_* variables set it up."""
+    settings = _settings()
+    from app.server import serve
+
+    serve(settings)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def train(context: typer.Context) -> None:
+    """Train a network on MNIST and save it as the next version; `inkling train --help` lists the options."""
+    from training.__main__ import main
+
+    main(context.args, "inkling train")
+
+
+@app.command(epilog="Example: inkling predict seven.png --json")
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as the service answers.")] = False,
+) -> None:
+    """Read the digits in picture files, without a server."""
+    settings = _settings()
+    from models.errors import PictureError
+    from models.normalisation import normalise
+    from models.pictures import decode
+
+    predictor = _predictor(settings)
+    failed = False
+    for path in images:
+        try:
+            tile = normalise(decode(path.read_bytes(), settings.max_pixels))
+        except (OSError, PictureError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            print(f"error: {path}: {reason}", file=sys.stderr)
+            failed = True
+            continue
+        answer = predictor.predict(tile.pixels[None])[0]
+        if as_json:
+            fields = {name: getattr(answer, name) for name in answer.__slots__}
+            print(json.dumps({"file": str(path), **fields, "steps": tile.steps}))
+        else:
+            bar = "█" * round(20 * answer.confidence)
+            print(f"{path}  {answer.digit}  {bar:20s} {answer.confidence:7.2%}  {answer.verdict}")
+    if failed:
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Runs the command line: 2 for what the caller can mend, and one line that says what it is."""
+    from models.errors import InklingError
+
+    try:
+        app()
+    except InklingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _settings() -> "Settings":
+    from pydantic import ValidationError
+
+    from app.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        for found in error.errors():
+            name = "INKLING_" + ".".join(map(str, found["loc"])).upper()
+            print(f"error: {name}={found['input']!r}: {found['msg']}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def _predictor(settings: "Settings") -> "Predictor":
+    """Of the active version under HOME, or of the released model where there is no HOME yet."""
+    from models import devices, versions
+    from models.errors import UnknownVersion
+
+    saved = versions.Versions(settings.home)
+    try:
+        version = saved.load(saved.active())
+    except UnknownVersion:
+        version = versions.read(versions.RELEASED / settings.model)
+    return version.predictor(devices.resolve(settings.device))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from models.versions import WEIGHTS, Versions
+from tests.conftest import ROOT, Server, free_port, wait_until
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Serve = Callable[..., Server]
+
+
+def check_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Status 2 and, last on standard error, one line that says what to mend."""
+    assert result.returncode == 2, result.stderr
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+    assert "Traceback" not in result.stderr
+
+
+def test_a_taken_port(run: Run, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = run("serve", INKLING_PORT=port, INKLING_HOME=str(tmp_path / "home"))
+    check_refused(result, f"127.0.0.1:{port}", "in use", "INKLING_PORT")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_home_that_can_not_be_written(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    result = run("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "file" / "home"))
+    check_refused(result, f"INKLING_HOME {tmp_path}/file/home", "uid")
+
+
+def test_a_device_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    result = run("serve", INKLING_PORT=str(free_port()), INKLING_DEVICE="cuda:99", INKLING_HOME=str(tmp_path / "home"))
+    check_refused(result, "cuda:99", "available are auto, cpu")
+
+
+def test_corrupted_weights(run: Run, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    saved = Versions(home)
+    saved.seed("convnet")
+    weights = saved.folder / "v1" / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-10])
+    result = run("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(home))
+    check_refused(result, str(weights), "sha256")
+
+
+def test_sigterm_answers_what_was_accepted_and_ends_with_status_0(serve: Serve, seven, encode) -> None:
+    server = serve()
+    picture = encode(seven.resize((2500, 2500)))
+    answers: list[httpx.Response] = []
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(httpx.post(f"{server.url}/predict", content=picture, timeout=60))
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(answers) > 0)
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert server.process.wait(30) == 0
+
+
+def test_ctrl_c_ends_with_status_0(serve: Serve) -> None:
+    server = serve()
+    assert server.process is not None
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(30) == 0
+    assert "Traceback" not in server.process.stderr.read()
+
+
+def test_serving_imports_nothing_that_only_training_needs() -> None:
+    script = (
+        "import sys; from app.main import create_app; from app.settings import Settings; import app.server;"
+        "create_app(Settings()); print([name for name in sys.modules if name.split('.')[0] in "
+        "('torchvision', 'training', 'matplotlib', 'scipy', 'pytest')])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

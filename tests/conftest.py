@@ -1,0 +1,188 @@
+"""Fixtures for all tests. Nothing here reads or leaves anything outside a temporary folder, but for the data sets."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+import uvicorn
+from fastapi import FastAPI
+from PIL import Image, ImageDraw
+
+from app.main import create_app
+from app.settings import Settings
+from training import mnist
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("INKLING_DATA", ROOT / "data")).resolve()
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the machine's settings, and a default HOME lies in the test's own folder."""
+    for name in list(os.environ):
+        if name.startswith("INKLING_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    if not (DATA / "MNIST" / "raw").is_dir():
+        pytest.skip(f"MNIST is not in {DATA}; INKLING_DATA names another folder")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def training_digits(data_folder: Path) -> mnist.Digits:
+    return mnist.training_set(data_folder, download=False)
+
+
+@pytest.fixture(scope="session")
+def test_digits(data_folder: Path) -> mnist.Digits:
+    return mnist.test_set(data_folder, download=False)
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., bytes]:
+    """Pixels or a Pillow image to the bytes of a picture file."""
+
+    def encode(picture: np.ndarray | Image.Image, kind: str = "PNG", **options: object) -> bytes:
+        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def seven() -> Image.Image:
+    """A seven drawn in black on white, 280 x 280, so that tests of the whole path need no data set."""
+    image = Image.new("L", (280, 280), 255)
+    ImageDraw.Draw(image).line([(80, 60), (190, 60), (125, 220)], fill=0, width=22, joint="curve")
+    return image
+
+
+class Server:
+    """A service on loopback and the client that talks to it."""
+
+    def __init__(self, url: str, process: subprocess.Popen[str] | None = None, app: FastAPI | None = None) -> None:
+        self.url = url
+        self.app = app
+        self.process = process
+        self.client = httpx.Client(base_url=url, timeout=30)
+
+    def predict(self, picture: bytes) -> dict:
+        answer = self.client.post("/predict", files={"file": picture})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@contextlib.contextmanager
+def running(settings: Settings) -> Iterator[Server]:
+    """The app under uvicorn, in a thread of this process."""
+    app = create_app(settings)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started or not thread.is_alive())
+        assert server.started
+        port = server.servers[0].sockets[0].getsockname()[1]
+        found = Server(f"http://127.0.0.1:{port}", app=app)
+        with found.client:
+            yield found
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One service for all tests that only talk to it."""
+    with running(Settings(home=tmp_path_factory.mktemp("home"))) as found:
+        yield found
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts `inkling serve` as a process of its own, with INKLING_* variables, and waits until it answers."""
+    started: list[Server] = []
+
+    def serve(**variables: str) -> Server:
+        environment = {"INKLING_HOME": str(tmp_path / "home"), "INKLING_PORT": str(free_port()), **variables}
+        process = spawn("serve", **environment)
+        found = Server(f"http://127.0.0.1:{environment['INKLING_PORT']}", process)
+        started.append(found)
+        wait_until(lambda: process.poll() is not None or _answers(found))
+        assert process.poll() is None, process.communicate()[1]
+        return found
+
+    yield serve
+    for found in started:
+        found.client.close()
+        if found.process is not None and found.process.poll() is None:
+            found.process.kill()
+        if found.process is not None:
+            found.process.communicate()
+
+
+def spawn(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+    """`inkling` with these arguments and environment variables."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "inkling.py"), *arguments],
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `inkling` to its end."""
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        process = spawn(*arguments, **variables)
+        try:
+            out, error = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+    return run
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Polls for a condition; the deadline is generous, since the machine may be busy."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def _answers(server: Server) -> bool:
+    try:
+        return server.client.get("/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False

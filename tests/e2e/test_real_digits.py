@@ -1,0 +1,45 @@
+"""A thousand digits that no model was trained on, through the whole service, as bytes over HTTP."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import Server
+from training.mnist import Digits
+
+
+def as_it_is(tile: np.ndarray) -> np.ndarray:
+    return tile
+
+
+def inverted(tile: np.ndarray) -> np.ndarray:
+    return 255 - tile
+
+
+def enlarged(tile: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(tile).resize((280, 280), Image.Resampling.BICUBIC))
+
+
+def in_a_corner(tile: np.ndarray) -> np.ndarray:
+    canvas = np.full((400, 400), 255, np.uint8)
+    canvas[:28, 372:] = 255 - tile
+    return canvas
+
+
+@pytest.mark.parametrize("change, least", [(as_it_is, 0.99), (inverted, 0.98), (enlarged, 0.98), (in_a_corner, 0.98)])
+@pytest.mark.parametrize("model", ["convnet", "net"])
+def test_a_thousand_digits(
+    model: str,
+    change: Callable[[np.ndarray], np.ndarray],
+    least: float,
+    serve: Callable[..., Server],
+    test_digits: Digits,
+    encode: Callable[..., bytes],
+) -> None:
+    server = serve(INKLING_MODEL=model)
+    tiles, labels = test_digits.images[:1000].numpy(), test_digits.labels[:1000].tolist()
+    read = [server.predict(encode(change(tile)))["digit"] for tile in tiles]
+    right = np.mean([digit == label for digit, label in zip(read, labels, strict=True)])
+    assert right >= least

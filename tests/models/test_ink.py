@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import ink
+
+
+def photograph(seed: int, dark: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """A stroke on grainy paper under uneven light: the picture, and where the stroke is."""
+    generator = np.random.default_rng(seed)
+    mask = np.zeros((360, 480), np.float32)
+    mask[90:260, 150:162] = 1
+    mask[90:102, 150:260] = 1
+    light = np.linspace(1.0, 0.55, 480)[None, :] * np.linspace(0.9, 1.0, 360)[:, None]
+    level = 215 * light * (1 - 0.6 * mask) if dark else 60 * light + 150 * mask * light
+    return (level + generator.normal(0, 4, mask.shape)).clip(0, 255).astype(np.uint8), mask > 0
+
+
+@pytest.mark.parametrize("dark", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stroke_is_found_on_uneven_paper(seed: int, dark: bool) -> None:
+    picture, mask = photograph(seed, dark)
+    found, steps = ink.separate(picture)
+    assert found[mask].mean() > 180
+    assert (found[~mask] > 0).mean() < 0.01
+    assert ("inverted" in steps) is dark
+    assert "background" in steps
+
+
+def test_coloured_ink_of_the_paper_s_brightness_is_found() -> None:
+    picture = np.full((100, 100, 3), 180, np.uint8)
+    picture[20:80, 45:55] = (180, 200, 110)
+    found, _ = ink.separate(picture)
+    assert found[50, 50] == 255
+    assert found[:, :40].max() == 0
+
+
+def test_dust_goes_and_the_digit_s_own_parts_stay() -> None:
+    picture = np.full((200, 200), 255, np.uint8)
+    picture[60:150, 90:110] = 0
+    picture[40:50, 90:130] = 0  # the stroke of a 5 that does not quite touch
+    picture[190:192, 5:7] = 0
+    found, _ = ink.separate(picture)
+    assert found[45, 100] == 255
+    assert found[185:, :10].max() == 0
+
+
+def test_large_pictures_are_reduced() -> None:
+    picture = np.full((3000, 4000), 255, np.uint8)
+    picture[1000:2000, 1900:2000] = 0
+    found, _ = ink.separate(picture)
+    assert max(found.shape) <= ink.WORKING
+
+
+def test_dilate_takes_the_largest_value_around() -> None:
+    plane = np.zeros((9, 11), np.float32)
+    plane[4, 5] = 7
+    expected = np.zeros_like(plane)
+    expected[2:7, 3:8] = 7
+    assert np.array_equal(ink.dilate(plane, 2), expected)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_components_are_those_of_a_flood_fill(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    mask = generator.random((generator.integers(1, 40), generator.integers(1, 40))) < generator.random()
+    labels = ink._components(mask)
+    assert ((labels > 0) == mask).all()
+    image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+    count = 0
+    remaining = np.asarray(image).copy()
+    while remaining.any():
+        start = tuple(np.argwhere(remaining)[0])
+        part = {start}
+        edge = [start]
+        while edge:
+            y, x = edge.pop()
+            for near in [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]:
+                if 0 <= near[0] < mask.shape[0] and 0 <= near[1] < mask.shape[1] and remaining[near]:
+                    remaining[near] = 0
+                    part.add(near)
+                    edge.append(near)
+        remaining[start] = 0
+        assert len({int(labels[place]) for place in part}) == 1
+        count += 1
+    assert labels.max() == count

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from models import networks
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_tiles_to_ten_logits(name: str) -> None:
+    network = networks.create(name).eval()
+    assert network(torch.rand(3, 1, 28, 28)).shape == (3, 10)
+
+
+@pytest.mark.parametrize("source, target", [("net", "sequential"), ("sequential", "net")])
+def test_net_and_sequential_load_each_other(source: str, target: str) -> None:
+    one, other = networks.create(source), networks.create(target)
+    other.load_state_dict(one.state_dict())
+    tiles = torch.rand(5, 1, 28, 28)
+    assert torch.equal(one(tiles), other(tiles))
+
+
+def test_net_has_the_shape_of_the_lesson() -> None:
+    shapes = [tuple(tensor.shape) for name, tensor in networks.create("net").state_dict().items() if "weight" in name]
+    assert shapes == [(512, 784), (128, 512), (10, 128)]
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="net, sequential, convnet"):
+        networks.create("resnet")
+
+
+def test_fused_computes_the_same() -> None:
+    torch.manual_seed(0)
+    network = networks.create("convnet")
+    for _ in range(3):
+        network(torch.rand(16, 1, 28, 28))  # gives batch normalisation something to fold
+    network.eval()
+    tiles = torch.rand(8, 1, 28, 28)
+    with torch.inference_mode():
+        before = network(tiles)
+        after = networks.fused(network)(tiles)
+    assert torch.allclose(before, after, atol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())

@@ -1,0 +1,131 @@
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.errors import NothingDrawn
+from models.normalisation import Tile, normalise
+from models.pictures import Picture, decode
+from training.mnist import Digits
+
+
+def difference(tile: Tile, expected: np.ndarray) -> float:
+    """Mean absolute difference in levels of 255."""
+    return float(np.abs(tile.pixels.astype(int) - expected).mean())
+
+
+@pytest.fixture
+def tiles(test_digits: Digits) -> np.ndarray:
+    return test_digits.images[:200].numpy()
+
+
+def test_mnist_comes_out_byte_for_byte(test_digits: Digits) -> None:
+    images = test_digits.images.numpy()
+    results = [normalise(Picture(image)) for image in images]
+    same = sum(bool((tile.pixels == image).all()) for tile, image in zip(results, images, strict=True))
+    assert same >= 0.999 * len(images)
+    assert sum(tile.steps == () for tile in results) >= 0.999 * len(images)
+
+
+def test_inverted_mnist_is_only_inverted(tiles: np.ndarray) -> None:
+    for image in tiles:
+        tile = normalise(Picture(255 - image))
+        assert (tile.pixels == image).all()
+        assert tile.steps == ("inverted",)
+
+
+def corner(image: np.ndarray) -> np.ndarray:
+    canvas = np.full((400, 400), 255, np.uint8)
+    canvas[364:392, 8:36] = 255 - image
+    return canvas
+
+
+def enlarged(image: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((280, 280), Image.Resampling.BICUBIC))
+
+
+def transparent(image: np.ndarray) -> np.ndarray:
+    return np.dstack([np.zeros_like(image)] * 3 + [image])
+
+
+VARIANTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "white ink on nothing": lambda image: np.dstack([np.full_like(image, 255)] * 3 + [image]),
+    "black ink on nothing": transparent,
+    "blue on white": lambda image: np.dstack([255 - image, 255 - image, np.full_like(image, 255)]),
+    "yellow on white": lambda image: np.dstack([np.full_like(image, 255), np.full_like(image, 255), 255 - image]),
+    "pale grey on white": lambda image: 255 - image // 5,
+    "16 bit": lambda image: image.astype(np.uint16) * 257,
+    "in a corner": corner,
+    "enlarged": enlarged,
+    "enlarged and inverted": lambda image: 255 - enlarged(image),
+    "in a wider frame": lambda image: np.pad(image, ((7, 1), (0, 9))),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_same_digit_is_the_same_tile(name: str, tiles: np.ndarray, encode: Callable[..., bytes]) -> None:
+    different = [difference(normalise(decode(encode(VARIANTS[name](image)))), image) for image in tiles]
+    assert np.mean(different) < (10 if "enlarged" in name else 1)
+
+
+@pytest.mark.parametrize("kind, quality", [("JPEG", 50), ("JPEG", 90), ("WEBP", 50)])
+def test_what_a_codec_leaves_around_ink_is_no_ink(
+    kind: str, quality: int, tiles: np.ndarray, encode: Callable[..., bytes]
+) -> None:
+    different = [difference(normalise(decode(encode(255 - image, kind, quality=quality))), image) for image in tiles]
+    assert np.median(different) < 6
+
+
+def test_thin_strokes_stay_visible() -> None:
+    picture = np.full((600, 400), 255, np.uint8)
+    picture[60:540, 200:203] = 0
+    picture[60:63, 80:203] = 0
+    tile = normalise(Picture(picture))
+    assert tile.pixels.max() == 255
+    assert (tile.pixels > 128).sum() >= 20
+    assert "scaled" in tile.steps
+
+
+def test_the_longest_side_is_20_and_the_mass_lies_in_the_middle(seven: Image.Image) -> None:
+    pixels = normalise(Picture(np.asarray(seven))).pixels.astype(float)
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
+    for axis in (0, 1):
+        centre = (pixels.sum(axis=1 - axis) * np.arange(28)).sum() / pixels.sum()
+        assert abs(centre - 14) <= 0.5
+
+
+def test_steps_come_in_order(seven: Image.Image, encode: Callable[..., bytes]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = normalise(decode(encode(seven.rotate(90), exif=exif)))
+    assert turned.steps == ("oriented", "inverted", "cropped", "scaled", "centred")
+    upright = normalise(decode(encode(seven)))
+    assert np.array_equal(turned.pixels, upright.pixels)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Picture(np.full((28, 28), 255, np.uint8)),
+        Picture(np.zeros((28, 28), np.uint8)),
+        Picture(np.full((300, 200, 3), 90, np.uint8)),
+        Picture(np.zeros((1, 1), np.uint8)),
+        Picture(np.zeros((30, 30), np.uint8), np.zeros((30, 30), np.uint8)),
+        Picture(np.random.default_rng(0).integers(235, 245, (200, 300)).astype(np.uint8)),
+    ],
+    ids=["white", "black", "brown", "one pixel", "transparent", "bare paper"],
+)
+def test_an_empty_picture_is_an_error(picture: Picture) -> None:
+    with pytest.raises(NothingDrawn, match="nothing is drawn"):
+        normalise(picture)
+
+
+@pytest.mark.parametrize("shape", [(1, 500), (500, 1), (2, 2), (3, 1000), (29, 27)])
+def test_any_shape_is_answered(shape: tuple[int, int]) -> None:
+    picture = np.zeros(shape, np.uint8)
+    picture[shape[0] // 2 :, shape[1] // 3 :] = 255
+    with contextlib.suppress(NothingDrawn):
+        assert normalise(Picture(picture)).pixels.shape == (28, 28)

@@ -1,0 +1,155 @@
+import io
+import random
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.errors import CorruptPicture, PictureError, TooManyPixels, UnknownFormat
+from models.pictures import FORMATS, decode
+
+GREY = np.arange(28 * 20, dtype=np.uint8).reshape(28, 20)
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_is_read(kind: str, encode: Callable[..., bytes]) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
+    flat = np.where(GREY > 127, 255, 0).astype(np.uint8)
+    picture = decode(encode(flat, kind, **options))
+    assert picture.pixels.shape == (28, 20)
+    assert np.abs(picture.pixels.astype(int) - flat).mean() < 3
+    assert picture.alpha is None
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I;16", "I", "F"])
+def test_every_mode_is_read(mode: str, encode: Callable[..., bytes]) -> None:
+    flat = np.where(GREY > 127, 255, 0).astype(np.uint8)
+    if mode in ("I;16", "I", "F"):
+        image = Image.fromarray(flat.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]) * 257)
+    else:
+        image = Image.fromarray(flat).convert(mode)
+    assert image.mode == mode
+    kind = "PNG" if mode in ("1", "L", "P", "RGB", "RGBA", "LA", "I;16") else "TIFF"
+    assert np.array_equal(decode(encode(image, kind)).pixels, flat)
+
+
+def test_ten_bits_in_sixteen_are_not_black(encode: Callable[..., bytes]) -> None:
+    assert decode(encode(GREY.astype(np.uint16) * 4)).pixels.max() == 255
+
+
+def test_colour_stays_colour_and_grey_in_rgb_becomes_grey(encode: Callable[..., bytes]) -> None:
+    assert decode(encode(np.dstack([GREY] * 3))).pixels.shape == (28, 20)
+    assert decode(encode(np.dstack([GREY, GREY, 255 - GREY]))).pixels.shape == (28, 20, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_transparency_is_found_in_every_guise(mode: str, encode: Callable[..., bytes]) -> None:
+    image = Image.new("RGBA", (28, 20), (255, 255, 255, 255))
+    image.paste((0, 0, 0, 0), (5, 5, 10, 10))
+    if mode in ("P", "L"):
+        image = Image.new(mode, (28, 20), 1)
+        image.paste(0, (5, 5, 10, 10))
+        data = encode(image, transparency=0)
+    else:
+        data = encode(image.convert(mode))
+    alpha = decode(data).alpha
+    assert alpha is not None
+    assert alpha[7, 7] == 0
+    assert alpha[0, 0] == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_exif_orientation_is_undone(orientation: int, kind: str, encode: Callable[..., bytes]) -> None:
+    upright = Image.new("L", (40, 24), 255)
+    upright.paste(0, (0, 0, 8, 8))  # a dark top left corner
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transpose that a camera held this way amounts to
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = decode(encode(stored, kind, exif=exif))
+    assert picture.pixels.shape[:2] == (24, 40)
+    assert picture.pixels[3, 3].max() < 60
+    assert picture.oriented == (orientation != 1)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "WEBP"])
+def test_of_several_frames_the_first_counts(kind: str, encode: Callable[..., bytes]) -> None:
+    frames = [Image.new("L", (30, 30), level) for level in (255, 0, 128)]
+    data = encode(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert decode(data).pixels.min() == 255
+
+
+def png_header(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + bytes(40)
+
+
+@pytest.mark.parametrize("width, height", [(50_000, 50_000), (10_000, 5_001), (2**31 - 1, 2**31 - 1)])
+def test_too_many_pixels_are_seen_in_the_header(width: int, height: int) -> None:
+    with pytest.raises(TooManyPixels, match="50,000,000"):
+        decode(png_header(width, height))
+
+
+def test_the_pixel_limit_can_be_set(encode: Callable[..., bytes]) -> None:
+    with pytest.raises(TooManyPixels, match="20 x 28 is 560 pixels"):
+        decode(encode(GREY), max_pixels=559)
+    assert decode(encode(GREY), max_pixels=560).pixels.shape == (28, 20)
+
+
+@pytest.mark.parametrize(
+    "data, name",
+    [(b"just some words", "text"), (HEIC, "HEIC"), (b"%PDF-1.7 x", "PDF"), (b"<svg/>", "SVG"), (b'{"a":1}', "JSON")],
+)
+def test_another_format_is_named(data: bytes, name: str) -> None:
+    with pytest.raises(UnknownFormat, match=f"{name}.*PNG, JPEG, BMP, GIF, WEBP, TIFF"):
+        decode(data)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_truncated_anywhere_is_an_error_of_ours_or_still_a_picture(kind: str, encode: Callable[..., bytes]) -> None:
+    data = encode(GREY, kind)
+    outcomes = []
+    for length in range(0, len(data), 7):
+        try:
+            decode(data[:length])
+            outcomes.append("read")
+        except PictureError as error:
+            outcomes.append(type(error).__name__)
+    assert outcomes.count("CorruptPicture") > len(outcomes) / 2
+    with pytest.raises(CorruptPicture, match=kind):
+        decode(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of odd metadata; the service does not mind
+def test_damaged_bytes_never_raise_anything_else(kind: str, encode: Callable[..., bytes]) -> None:
+    random_source = random.Random(7)
+    data = encode(GREY, kind)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(data)
+        for _ in range(random_source.randint(1, 8)):
+            damaged[random_source.randrange(len(damaged))] = random_source.randrange(256)
+        try:
+            decode(bytes(damaged), max_pixels=1_000_000)
+        except PictureError:
+            refused += 1
+    assert refused > 0
+
+
+def test_not_a_number_in_a_float_picture(encode: Callable[..., bytes]) -> None:
+    with pytest.raises(CorruptPicture, match="not finite"):
+        decode(encode(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_broken_exif_tag_does_not_matter(encode: Callable[..., bytes]) -> None:
+    data = bytearray(encode(np.dstack([GREY] * 3), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"))
+    assert decode(bytes(data)).oriented is False
+    assert Image.open(io.BytesIO(data)).size == (20, 28)

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+import torch
+
+from models import networks
+from models.calibration import Calibration
+from models.errors import EngineFailed
+from models.prediction import Predictor, as_input
+
+CPU = torch.device("cpu")
+
+
+def test_as_input_is_the_contract_of_the_networks() -> None:
+    tiles = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    inputs = as_input(tiles)
+    assert inputs.shape == (3, 1, 28, 28)
+    assert inputs.dtype == torch.float32
+    assert np.allclose(inputs[:, 0].numpy(), tiles / 255)
+
+
+def test_a_prediction_is_consistent_in_itself() -> None:
+    predictor = Predictor(networks.create("convnet"), Calibration(threshold=0.2), "v7", CPU)
+    for prediction in predictor.predict(np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)):
+        assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-9)
+        assert prediction.confidence == max(prediction.probabilities) == prediction.probabilities[prediction.digit]
+        assert prediction.verdict == ("digit" if prediction.confidence >= 0.2 else "unsure")
+        assert prediction.model == "v7"
+
+
+def test_logits_that_are_not_finite_are_an_error() -> None:
+    network = networks.create("net")
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    with pytest.raises(EngineFailed, match="v1 gave logits that are not finite"):
+        Predictor(network, Calibration(), "v1", CPU).warm()
+
+
+def test_a_failing_device_is_an_error() -> None:
+    predictor = Predictor(networks.create("net"), Calibration(), "v1", CPU)
+    with pytest.raises(EngineFailed, match="the forward pass failed on cpu"):
+        predictor.logits(np.zeros((2, 30, 30), np.uint8))

@@ -1,0 +1,233 @@
+import json
+import multiprocessing
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import networks, versions
+from models.errors import BrokenVersion, HomeError, UnknownVersion
+from models.versions import MANIFEST, WEIGHTS, Manifest, Versions
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Versions:
+    return Versions(tmp_path / "home")
+
+
+def write(saved: Versions, network: str = "net", seed: int = 0) -> str:
+    torch.manual_seed(seed)
+    return saved.write(networks.create(network).state_dict(), Manifest(network=network))
+
+
+def write_several(home: Path) -> None:
+    torch.set_num_threads(1)
+    for seed in range(5):
+        write(Versions(home), seed=seed)
+
+
+def test_a_version_comes_back_as_it_was_written(saved: Versions) -> None:
+    network = networks.create("convnet")
+    name = saved.write(network.state_dict(), Manifest(network="convnet", metrics={"held_out": {"accuracy": 0.99}}))
+    version = saved.load(name)
+    assert (name, version.name) == ("v1", "v1")
+    assert version.manifest.metrics == {"held_out": {"accuracy": 0.99}}
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(version.network.state_dict()[key], tensor)
+
+
+def test_the_weights_are_a_plain_state_dict(saved: Versions) -> None:
+    name = write(saved)
+    state_dict = torch.load(saved.folder / name / WEIGHTS, weights_only=True)
+    assert list(state_dict) == [f"fc{i}.{kind}" for i in (1, 2, 3) for kind in ("weight", "bias")]
+    assert all(tensor.device.type == "cpu" for tensor in state_dict.values())
+
+
+def test_numbers_count_on_and_sort_as_numbers(saved: Versions) -> None:
+    (saved.folder / "v9").mkdir(parents=True)
+    assert write(saved) == "v10"
+    assert saved.names() == ["v9", "v10"]
+
+
+def test_nothing_is_active_until_it_is_activated(saved: Versions) -> None:
+    write(saved)
+    with pytest.raises(UnknownVersion, match="no version is active"):
+        saved.active()
+    saved.activate("v1")
+    assert saved.active() == "v1"
+    assert (saved.folder / "active").read_text() == "v1\n"
+
+
+def test_an_unknown_version_is_answered_with_the_known_ones(saved: Versions) -> None:
+    write(saved)
+    for call in (saved.load, saved.activate, saved.manifest):
+        with pytest.raises(UnknownVersion, match="no version 'v2'; there are v1"):
+            call("v2")
+    with pytest.raises(UnknownVersion):
+        saved.load("../models/v1")
+
+
+def damage_weights(folder: Path) -> None:
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+
+
+def other_network(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "network": "convnet"}))
+
+
+def unknown_network(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "network": "resnet"}))
+
+
+@pytest.mark.parametrize(
+    "damage, reason",
+    [
+        (damage_weights, "weights.pt does not have the sha256"),
+        (lambda folder: (folder / WEIGHTS).unlink(), "weights.pt can not be read"),
+        (lambda folder: (folder / MANIFEST).write_text("{"), "manifest.json is not a manifest"),
+        (lambda folder: (folder / MANIFEST).write_text("{}"), "manifest.json is not a manifest: network"),
+        (lambda folder: (folder / MANIFEST).unlink(), "manifest.json can not be read"),
+        (other_network, "weights.pt does not fit network 'convnet'"),
+        (unknown_network, "weights.pt does not fit network 'resnet'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_the_active_version_stays(damage, reason: str, saved: Versions) -> None:
+    write(saved)
+    saved.activate("v1")
+    write(saved)
+    damage(saved.folder / "v2")
+    with pytest.raises(BrokenVersion, match=reason):
+        saved.load("v2")
+    with pytest.raises(BrokenVersion, match=reason):
+        saved.activate("v2")
+    assert saved.active() == "v1"
+
+
+class Dangerous:
+    def __reduce__(self):
+        return Path.write_text, (Path("executed"), "by the unpickler")
+
+
+def test_code_in_a_weights_file_is_not_run(saved: Versions, tmp_path: Path) -> None:
+    write(saved)
+    path = saved.folder / "v1" / WEIGHTS
+    path.write_bytes(pickle.dumps(Dangerous()))
+    sha256 = versions.hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest = saved.manifest("v1").model_copy(update={"sha256": sha256})
+    (saved.folder / "v1" / MANIFEST).write_text(manifest.model_dump_json())
+    with pytest.raises(BrokenVersion):
+        saved.load("v1")
+    assert not Path("executed").exists()
+
+
+def test_values_that_are_not_finite_are_refused(saved: Versions) -> None:
+    state_dict = networks.create("net").state_dict()
+    state_dict["fc1.bias"][3] = float("inf")
+    saved.write(state_dict, Manifest(network="net"))
+    with pytest.raises(BrokenVersion, match="not finite"):
+        saved.load("v1")
+
+
+def test_an_interrupted_write_leaves_nothing(saved: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(saved)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(versions, "_flush", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(saved)
+    assert [path.name for path in saved.folder.iterdir()] == ["v1"]
+
+
+def test_several_processes_never_share_a_number(saved: Versions) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=write_several, args=(saved.folder.parent,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+        assert writer.exitcode == 0
+    assert len(saved.names()) == 15
+    for name in saved.names():
+        saved.load(name)
+    assert not [path for path in saved.folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("model", ["convnet", "net"])
+def test_a_new_home_is_seeded_with_the_release(model: str, saved: Versions) -> None:
+    assert saved.seed(model) == f"v1 is the released {model}"
+    assert saved.active() == "v1"
+    assert saved.manifest("v1").network == model
+    assert saved.manifest("v1").state == "released"
+    assert saved.seed(model) is None
+    assert saved.names() == ["v1"]
+
+
+def test_a_home_with_nothing_active_is_seeded_too(saved: Versions) -> None:
+    write(saved)
+    assert saved.seed("net") == "v2 is the released net"
+    assert saved.active() == "v2"
+
+
+def test_another_model_than_the_home_s_is_a_warning(saved: Versions) -> None:
+    saved.seed("net")
+    assert "INKLING_MODEL=convnet only starts a new HOME" in (saved.seed("convnet") or "")
+    assert saved.names() == ["v1"]
+
+
+@pytest.fixture
+def newer_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade: the released net has other weights than the one in HOME."""
+    folder = tmp_path / "released"
+    shutil.copytree(versions.RELEASED, folder)
+    torch.manual_seed(1)
+    versions.write_folder(
+        folder / "net", networks.create("net").state_dict(), Manifest(network="net", state="released")
+    )
+    monkeypatch.setattr(versions, "RELEASED", folder)
+
+
+def test_an_upgrade_replaces_an_untouched_release(saved: Versions, request: pytest.FixtureRequest) -> None:
+    saved.seed("net")
+    request.getfixturevalue("newer_release")
+    assert saved.seed("net") == "v2 is a newer release of net, now active"
+    assert saved.active() == "v2"
+    assert saved.seed("net") is None
+
+
+def test_an_upgrade_adds_beside_what_somebody_trained(saved: Versions, request: pytest.FixtureRequest) -> None:
+    saved.seed("net")
+    write(saved)
+    saved.activate("v2")
+    request.getfixturevalue("newer_release")
+    assert saved.seed("net") == "v3 is a newer release of net; v2 stays active"
+    assert saved.active() == "v2"
+    assert saved.seed("net") is None
+
+
+def test_a_home_that_can_not_be_written_names_path_and_uid(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(HomeError, match=rf"{tmp_path}/file/home can not be written by uid \d+: Not a directory"):
+        Versions(tmp_path / "file" / "home").seed("net")
+
+
+def test_write_folder_replaces_what_was_there(tmp_path: Path) -> None:
+    for network in ("net", "convnet"):
+        versions.write_folder(tmp_path / "release", networks.create(network).state_dict(), Manifest(network=network))
+        assert versions.read(tmp_path / "release").manifest.network == network
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
+
+
+@pytest.mark.parametrize("name", ["convnet", "net"])
+def test_the_released_models_are_whole_and_small(name: str) -> None:
+    version = versions.read(versions.RELEASED / name)
+    assert version.manifest.network == name
+    assert version.manifest.metrics["held_out"]["accuracy"] > 0.99
+    assert (versions.RELEASED / name / WEIGHTS).stat().st_size <= 4_000_000

@@ -1,0 +1,25 @@
+import numpy as np
+import torch
+
+from models import networks
+from models.calibration import Calibration
+from models.prediction import Predictor
+from training import scoring
+from training.mnist import Digits
+
+
+def test_the_figures_are_those_of_the_predictions_one_by_one() -> None:
+    torch.manual_seed(0)
+    predictor = Predictor(networks.create("net"), Calibration(threshold=0.11), "v1", torch.device("cpu"))
+    generator = np.random.default_rng(0)
+    tiles = generator.integers(0, 256, (1203, 28, 28), dtype=np.uint8)
+    labels = generator.integers(0, 10, 1203)
+    found = scoring.score(predictor, Digits(torch.from_numpy(tiles), torch.from_numpy(labels)))
+
+    single = [predictor.predict(tile[None])[0] for tile in tiles]
+    right = [prediction.digit == label for prediction, label in zip(single, labels, strict=True)]
+    likelihood = [prediction.probabilities[label] for prediction, label in zip(single, labels, strict=True)]
+    assert found["images"] == 1203
+    assert abs(found["accuracy"] - np.mean(right)) < 1e-3
+    assert abs(found["negative_log_likelihood"] + np.log(likelihood).mean()) < 1e-3
+    assert abs(found["answered"] - np.mean([prediction.verdict == "digit" for prediction in single])) < 2e-3
