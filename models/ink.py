@@ -102,7 +102,7 @@ def _from_paper(planes: Plane) -> tuple[Plane, list[InkStep]]:
     level = float(np.median(strength))
     noise = 1.4826 * float(np.median(np.abs(strength - level)))
     peak = float(_blurred(strength).max())
-    if peak < max(level + 6 * noise, FAINTEST / 255):
+    if peak - level < max(6 * noise, FAINTEST / 255):
         raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
     low = max(level + 0.25 * (peak - level), level + 3 * noise)
     full = level + 0.75 * (peak - level)

@@ -11,10 +11,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models.prediction import as_input
 from training.augmentation import augment
 from training.mnist import Digits
+from training.outliers import bank
 from training.progress import Report
 from training.recipes import Recipe
 
 AVERAGING = 0.999
+OUTLIERS_A_BATCH = 1 / 6
+OUTLIER_WEIGHT = 0.5
 
 
 def fit(recipe: Recipe, network: nn.Module, digits: Digits, held_out: Digits, seed: int, report: Report) -> None:
@@ -25,6 +28,7 @@ def fit(recipe: Recipe, network: nn.Module, digits: Digits, held_out: Digits, se
     device = next(network.parameters()).device
     images, labels = digits.images.to(device), digits.labels.to(device)
     held_out_images, held_out_labels = as_input(held_out.images, device), held_out.labels.to(device)
+    strangers = bank(digits, recipe.outliers, seed).to(device) if recipe.outliers else images[:0]
     shuffler = torch.Generator().manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
 
@@ -47,9 +51,10 @@ def fit(recipe: Recipe, network: nn.Module, digits: Digits, held_out: Digits, se
         order = torch.randperm(len(images), generator=shuffler).to(device)
         with report.bar(f"epoch {epoch}/{recipe.epochs}", batches * recipe.batch_size) as bar:
             for chosen in order.split(recipe.batch_size)[:batches]:
-                tiles = augment(as_input(images[chosen]), generator).contiguous(memory_format=torch.channels_last)
+                drawn = torch.cat([images[chosen], _some(strangers, len(chosen), generator)])
+                tiles = augment(as_input(drawn), generator).contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
-                    loss = F.cross_entropy(network(tiles), labels[chosen])
+                    loss = _loss(network(tiles), labels[chosen])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -68,6 +73,20 @@ def fit(recipe: Recipe, network: nn.Module, digits: Digits, held_out: Digits, se
             f"{batches * recipe.batch_size / (perf_counter() - started):,.0f} images/s"
         )
     network.load_state_dict(best_weights)
+
+
+def _some(strangers: Tensor, digits: int, generator: torch.Generator) -> Tensor:
+    count = int(digits * OUTLIERS_A_BATCH) if len(strangers) else 0
+    device = strangers.device
+    return strangers[torch.randint(max(len(strangers), 1), (count,), generator=generator, device=device)]
+
+
+def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019)."""
+    loss = F.cross_entropy(logits[: len(labels)], labels)
+    if len(logits) > len(labels):
+        loss = loss - OUTLIER_WEIGHT * F.log_softmax(logits[len(labels) :], dim=1).mean()
+    return loss
 
 
 def _errors_and_loss(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[int, float]:

@@ -10,11 +10,14 @@ class Recipe:
     batch_size: int
     learning_rate: float
     weight_decay: float = 0.0
+    outliers: int = 0
 
 
 RECIPES = {
     # The classic first lesson: plain Adam, no augmentation, no schedule. training/tutorial.py
     "tutorial": Recipe(network="net", epochs=1, batch_size=64, learning_rate=0.002),
     # AdamW on a one-cycle schedule over augmented tiles, averaged weights. training/fitting.py
-    "default": Recipe(network="convnet", epochs=60, batch_size=128, learning_rate=0.004, weight_decay=0.02),
+    "default": Recipe(
+        network="convnet", epochs=60, batch_size=128, learning_rate=0.004, weight_decay=0.02, outliers=20_000
+    ),
 }

@@ -1,8 +1,11 @@
+import contextlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from models import ink
+from models.errors import NothingDrawn
 
 
 def photograph(seed: int, dark: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +46,27 @@ def test_dust_goes_and_the_digit_s_own_parts_stay() -> None:
     found, _ = ink.separate(picture)
     assert found[45, 100] == 255
     assert found[185:, :10].max() == 0
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_anything_at_all_is_separated_or_refused(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    height, width = generator.integers(1, 120, 2)
+    picture = np.zeros((height, width), np.uint8)
+    for _ in range(generator.integers(0, 6)):
+        top, left = generator.integers(0, height), generator.integers(0, width)
+        picture[top : top + generator.integers(1, 80), left : left + generator.integers(1, 80)] = generator.integers(
+            256
+        )
+    if generator.random() < 0.5:
+        picture = (
+            (picture + generator.integers(0, generator.integers(1, 60), picture.shape)).clip(0, 255).astype(np.uint8)
+        )
+    with contextlib.suppress(NothingDrawn):
+        found, _ = ink.separate(picture)
+        assert np.isfinite(found).all()
+        assert found.min() >= 0
+        assert 0 < found.max() <= 255.5
 
 
 def test_large_pictures_are_reduced() -> None:

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+import torch
+
+from training import outliers
+from training.glyphs import GLYPHS
+from training.mnist import Digits
+
+
+@pytest.fixture
+def digits(training_digits: Digits) -> Digits:
+    return training_digits[torch.arange(2000)]
+
+
+def test_the_bank_holds_tiles_of_every_kind_and_repeats_itself(digits: Digits) -> None:
+    count = 10 * len(outliers.KINDS)
+    bank, again, other = (outliers.bank(digits, count, seed) for seed in (0, 0, 1))
+    assert bank.dtype == torch.uint8
+    assert bank.shape[1:] == (28, 28)
+    assert 0.9 * count <= len(bank) <= count
+    assert (bank.flatten(1).max(1).values > 200).all()
+    assert torch.equal(bank, again)
+    assert bank.shape != other.shape or not torch.equal(bank, other)
+
+
+@pytest.mark.parametrize("kind", sorted(set(outliers.KINDS), key=lambda kind: kind.__name__))
+def test_every_kind_draws_something_new_each_time(kind, digits: Digits) -> None:
+    generator = np.random.default_rng(0)
+    pictures = [kind(generator, digits) for _ in range(20)]
+    assert all(picture.dtype == np.uint8 and np.ptp(picture) > 30 for picture in pictures)
+    assert len({picture.tobytes() for picture in pictures}) == 20
+
+
+def test_no_glyph_is_a_digit_or_reads_like_one() -> None:
+    assert not set(GLYPHS) & set("0123456789OoIlSsZzBbgq")

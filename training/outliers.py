@@ -1,0 +1,141 @@
+"""Tiles that are no digits, for training alone: a network that has never seen one is sure of everything.
+
+They are drawn with a pen of our own and go through the same normalisation as any picture. Nothing here is used to
+measure: the evaluation has its own fonts and generators.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from models.errors import NothingDrawn
+from models.normalisation import normalise
+from models.pictures import Picture, Pixels
+from training.glyphs import GLYPHS
+from training.mnist import Digits
+
+CANVAS = 84
+
+
+def bank(digits: Digits, count: int, seed: int) -> Tensor:
+    """About `count` tiles, uint8 [N, 28, 28], of all kinds in equal parts; digits are the ones trained on."""
+    generator = np.random.default_rng(seed)
+    tiles = []
+    for i in range(count):
+        picture = KINDS[i % len(KINDS)](generator, digits)
+        try:
+            tiles.append(normalise(Picture(picture)).pixels)
+        except NothingDrawn:
+            continue
+    return torch.from_numpy(np.stack(tiles))
+
+
+def glyph(generator: np.random.Generator, _: Digits) -> Pixels:
+    """A letter or a sign, written by an unsteady hand."""
+    name = generator.choice(list(GLYPHS))
+    return _written([_points(stroke) for stroke in GLYPHS[name].split("|")], generator)
+
+
+def scribble(generator: np.random.Generator, _: Digits) -> Pixels:
+    strokes = [generator.uniform(0, 6, (generator.integers(4, 14), 2)) for _ in range(generator.integers(1, 4))]
+    return _written([_rounded(stroke) for stroke in strokes], generator)
+
+
+def polygon(generator: np.random.Generator, _: Digits) -> Pixels:
+    """A filled outline with holes and notches, like clothes, leaves and tools in silhouette."""
+    image = Image.new("L", (CANVAS, CANVAS))
+    draw = ImageDraw.Draw(image)
+    levels = (int(generator.integers(120, 256)), 0, int(generator.integers(60, 256)))
+    for level in levels[: generator.integers(1, 4)]:
+        corners = int(generator.integers(3, 10))
+        angles = np.sort(generator.uniform(0, 2 * np.pi, corners))
+        radius = generator.uniform(0.3, 1, corners) * CANVAS * 0.46
+        points = CANVAS / 2 + np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None]
+        draw.polygon([tuple(point) for point in points], fill=level)
+    mirrored = np.asarray(image)
+    return np.maximum(mirrored, mirrored[:, ::-1]) if generator.random() < 0.5 else mirrored
+
+
+def texture(generator: np.random.Generator, _: Digits) -> Pixels:
+    """Noise between white and very smooth, also thresholded to blobs."""
+    size = int(generator.integers(2, 29))
+    noise = generator.random((size, size)).astype(np.float32)
+    plane = np.asarray(Image.fromarray(noise).resize((28, 28), Image.Resampling.BICUBIC))
+    plane = (plane - plane.min()) / (np.ptp(plane) + 1e-6)
+    if generator.random() < 0.5:
+        plane = np.clip((plane - generator.uniform(0.3, 0.7)) * generator.uniform(3, 30) + 0.5, 0, 1)
+    tile: Pixels = np.rint(plane * 255).astype(np.uint8)
+    return np.pad(tile, int(generator.integers(0, 2)))
+
+
+def several_digits(generator: np.random.Generator, digits: Digits) -> Pixels:
+    """Two or three digits side by side or one above the other, near or overlapping."""
+    overlap = int(generator.integers(0, 12))
+    chosen = [_any(generator, digits)[0] for _ in range(generator.integers(2, 4))]
+    canvas = np.zeros((28, 28 * 3), np.uint8)
+    for i, tile in enumerate(chosen):
+        left = i * (28 - overlap)
+        canvas[:, left : left + 28] = np.maximum(canvas[:, left : left + 28], tile)
+    return canvas if generator.random() < 0.8 else canvas.T.copy()
+
+
+def broken_digit(generator: np.random.Generator, digits: Digits) -> Pixels:
+    """Halves of two digits joined, two digits one over the other, or a digit that lies on its side."""
+    first, first_label = _any(generator, digits)
+    second, second_label = _any(generator, digits)
+    while second_label == first_label or {first_label, second_label} <= {0, 1, 8}:
+        second, second_label = _any(generator, digits)
+    match generator.integers(3):
+        case 0:
+            joined = first.copy()
+            joined[14:] = np.roll(
+                second[:14] if generator.random() < 0.5 else second[14:], generator.integers(-5, 6), 1
+            )
+            return joined
+        case 1:
+            return np.maximum(first, np.rot90(second, int(generator.integers(1, 4))))
+        case _:
+            lying = first if second_label in (0, 1, 8) else second  # these look the same, or like another digit
+            return np.ascontiguousarray(np.rot90(lying, 1 + 2 * int(generator.integers(2))))
+
+
+KINDS = (glyph, glyph, glyph, glyph, scribble, polygon, texture, several_digits, broken_digit)
+
+
+def _any(generator: np.random.Generator, digits: Digits) -> tuple[Pixels, int]:
+    index = int(generator.integers(len(digits)))
+    return digits.images[index].numpy(), int(digits.labels[index])
+
+
+def _points(stroke: str) -> NDArray[np.float64]:
+    points = np.array([[float(value) for value in point.split(",")] for point in stroke.lstrip("~").split()])
+    return _rounded(points) if stroke.startswith("~") else points
+
+
+def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Chaikin's corner cutting, three times; the ends stay."""
+    for _ in range(3):
+        near, far = points[:-1] * 0.75 + points[1:] * 0.25, points[:-1] * 0.25 + points[1:] * 0.75
+        points = np.concatenate([points[:1], np.stack([near, far], 1).reshape(-1, 2), points[-1:]])
+    return points
+
+
+def _written(strokes: list[NDArray[np.float64]], generator: np.random.Generator) -> Pixels:
+    """Strokes in ink, slanted and bent at random, with a pen between thin and thick."""
+    angle, slant = generator.normal(0, 0.12), generator.normal(0, 0.2)
+    width, height = generator.uniform(0.6, 1.2), generator.uniform(0.8, 1.1)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    shape = turn @ np.array([[width, -slant], [0, height]])
+    bend = generator.normal(0, 0.15, (2, 2))
+    pen = int(generator.integers(2, 9))
+    image = Image.new("L", (CANVAS, CANVAS))
+    draw = ImageDraw.Draw(image)
+    for stroke in strokes:
+        points = (stroke - [2, 3] + generator.normal(0, 0.12, stroke.shape)) @ shape.T
+        points = CANVAS / 2 + 10 * (points + np.sin(points @ bend))
+        draw.line([tuple(point) for point in points], fill=255, width=pen, joint="curve")
+        for point in (points[0], points[-1]):
+            draw.ellipse([*(point - pen / 2), *(point + pen / 2)], fill=255)
+    return np.asarray(image)
