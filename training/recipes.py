@@ -18,6 +18,6 @@ RECIPES = {
     "tutorial": Recipe(network="net", epochs=1, batch_size=64, learning_rate=0.002),
     # AdamW on a one-cycle schedule over augmented tiles, averaged weights. training/fitting.py
     "default": Recipe(
-        network="convnet", epochs=60, batch_size=128, learning_rate=0.004, weight_decay=0.02, outliers=20_000
+        network="convnet", epochs=45, batch_size=128, learning_rate=0.004, weight_decay=0.02, outliers=20_000
     ),
 }
