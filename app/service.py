@@ -10,10 +10,13 @@ import torch
 from app.settings import Settings
 from models import devices
 from models.engine import Engine
+from models.errors import InklingError
 from models.normalisation import Step, Tile, normalise
 from models.pictures import decode
 from models.prediction import Prediction
 from models.versions import Versions
+
+FOLLOW_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +32,14 @@ class Health:
 
 
 class Service:
-    """One worker's engine. `open` before use, `close` afterwards."""
+    """One worker's engine. `open` before use, `close` afterwards; `follow` swaps to whatever version is activated."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._opened = time.monotonic()
         self._engine: Engine | None = None
+        self._refused: str | None = None
+        self._complaint = ""
 
     def open(self) -> None:
         """Loads and warms the active version. Raises InklingError for whatever the operator can mend."""
@@ -48,6 +53,33 @@ class Service:
         """Answers what was accepted, then lets the engine go."""
         if self._engine is not None:
             self._engine.close()
+
+    async def follow(self) -> None:
+        """Looks at the active version twice a second, for as long as the service runs."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            await asyncio.to_thread(self._swap)
+
+    def _swap(self) -> None:
+        """Loads and warms a newly activated version beside the old one, which stays if that fails."""
+        versions, current = Versions(self.settings.home), self.engine.predictor
+        name = None
+        try:
+            name = versions.active()
+            if name in (current.model, self._refused):
+                return
+            predictor = versions.load(name).predictor(current.device)
+            self.engine.warm(predictor)
+        except (InklingError, OSError) as error:
+            self._refused = name
+            if str(error) != self._complaint:
+                log.error("%s stays active: %s", current.model, error)
+            self._complaint = str(error)
+            return
+        # A batch takes its predictor once: whatever is in flight ends with the version that it began with.
+        self.engine.predictor = predictor
+        self._refused = None
+        log.info("swapped from %s to %s", current.model, name)
 
     @property
     def engine(self) -> Engine:

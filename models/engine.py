@@ -38,9 +38,14 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
-        """Warms the predictor at the sizes it will see. Raises EngineFailed."""
-        self.predictor.warm((1, MAX_BATCH))
+        """Warms the predictor and begins to answer. Raises EngineFailed."""
+        self.warm(self.predictor)
         self._thread.start()
+
+    @staticmethod
+    def warm(predictor: Predictor) -> None:
+        """Runs the batch sizes that a predictor will see, before it is used. Raises EngineFailed."""
+        predictor.warm((1, MAX_BATCH))
 
     def close(self) -> None:
         """Answers what was accepted, then ends the thread."""

@@ -31,15 +31,30 @@ def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]
     ring = np.concatenate([planes[0], planes[-1], planes[1:-1, 0], planes[1:-1, -1]])
     ground = np.median(ring, axis=0)
     distance = np.abs(ring - ground).max(axis=1)
-    if (distance <= 3).mean() >= 0.5:
-        ink, steps = _from_flat_ground(planes, ground, distance, lossy)
-    else:
-        ink, steps = _from_paper(planes)
-    if max(ink.shape) > TILE_LIKE:
-        ink = _without_specks(ink)
-        if max(np.ptp(axis) for axis in np.nonzero(ink)) < 3:
-            raise NothingDrawn("nothing is drawn: all there is is a dot")
-    return ink, steps
+    exact = not lossy and bool((distance == 0).mean() >= 0.75)
+    if (distance <= 3).mean() >= 0.5 and (exact or (distance > 12).mean() <= 0.1):
+        return _from_flat_ground(planes, ground, distance, exact)
+    if (flat := _flat_ground(planes)) is not None:
+        return _from_flat_ground(planes, flat, distance * 0, exact=True)
+    return _from_paper(planes)
+
+
+def main_parts(ink: Plane) -> Plane:
+    """The ink without what is not connected with the digit and much smaller than it."""
+    block = -(-max(ink.shape) // 64)
+    rows, columns = (-(-side // block) for side in ink.shape)
+    padded = np.zeros((rows * block, columns * block), np.float32)
+    padded[: ink.shape[0], : ink.shape[1]] = ink
+    blocks = padded.reshape(rows, block, columns, block)
+    labels = _components(blocks.max(axis=(1, 3)) > 96)
+    mass = np.bincount(labels.ravel(), weights=blocks.sum(axis=(1, 3)).ravel())
+    mass[0] = 0
+    keep = mass >= 0.05 * mass.max()
+    # A faint fringe belongs to the part that it lies next to.
+    fringe = (labels == 0) & (dilate(keep[labels].astype(np.float32), 2) > 0)
+    near = (fringe | keep[labels]).repeat(block, axis=0).repeat(block, axis=1)
+    parts: Plane = np.where(near[: ink.shape[0], : ink.shape[1]], ink, 0)
+    return parts
 
 
 def dilate(plane: Plane, radius: int = 1) -> Plane:
@@ -60,8 +75,16 @@ def _reduced(pixels: Pixels) -> Plane:
     return pixels.reshape(*pixels.shape[:2], -1).astype(np.float32)
 
 
+def _flat_ground(planes: Plane) -> NDArray[np.float64] | None:
+    """The one colour of a fifth of a small picture, or None: the ground where ink runs along most of the border."""
+    if max(planes.shape) > TILE_LIKE:
+        return None
+    colours, counts = np.unique(planes.reshape(-1, planes.shape[2]), axis=0, return_counts=True)
+    return colours[counts.argmax()].astype(np.float64) if counts.max() >= 0.2 * counts.sum() else None
+
+
 def _from_flat_ground(
-    planes: Plane, ground: NDArray[np.float64], ring_distance: Plane, lossy: bool
+    planes: Plane, ground: NDArray[np.float64], ring_distance: Plane, exact: bool
 ) -> tuple[Plane, list[InkStep]]:
     """Ink is what differs from one ground colour."""
     difference = planes - ground.astype(np.float32)
@@ -75,7 +98,6 @@ def _from_flat_ground(
         raise NothingDrawn("nothing is drawn: the picture is of one colour")
 
     steps: list[InkStep] = ["inverted"] if dark else []
-    exact = not lossy and (ring_distance == 0).mean() >= 0.75
     if not exact:
         noise = np.percentile(ring_distance[ring_distance < peak / 4], 95)
         # What a codec leaves around a stroke is as strong as the stroke's own faint edge, but lies farther out.
@@ -83,7 +105,7 @@ def _from_flat_ground(
         ink = np.where(near & (ink >= max(0.05 * peak, 3 * noise)), ink, 0)
         steps.append("background")
     elif max(ink.shape) > TILE_LIKE:
-        ink = np.where(ink < 0.08 * peak, 0, ink)
+        ink = np.where(ink < 0.04 * peak, 0, ink)
     if peak < 200:
         ink *= 255 / peak
         if "background" not in steps:
@@ -102,35 +124,23 @@ def _from_paper(planes: Plane) -> tuple[Plane, list[InkStep]]:
     level = float(np.median(strength))
     noise = 1.4826 * float(np.median(np.abs(strength - level)))
     peak = float(_blurred(strength).max())
-    if peak - level < max(6 * noise, FAINTEST / 255):
+    if peak - level < max(4 * noise, FAINTEST / 255):
         raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
-    low = max(level + 0.25 * (peak - level), level + 3 * noise)
+    low = max(level + 0.35 * (peak - level), level + 3 * noise)
     full = level + 0.75 * (peak - level)
     ink = ((strength - low) / (full - low)).clip(0, 1) * 255
     return ink.astype(np.float32), ["inverted", "background"] if dark else ["background"]
 
 
 def _is_dark_on_light(grey: Plane) -> bool:
-    """Whether the strokes are the dark or the bright narrow structures.
-
-    Where both are equally strong, ink is what encloses the other (the inside of a dark 0 is a bright structure), and
-    else the smaller of the two (the other is a gap between a stroke and a shadow).
-    """
+    """Strokes cover less than the paper around them, so around the local median they make the longer tail."""
     coarse = _coarse(grey)
-    darkness = _closed(coarse) - coarse
-    brightness = coarse + _closed(-coarse)
-    if not 2 / 3 < darkness.max() / max(float(brightness.max()), 1e-6) < 3 / 2:
-        return bool(darkness.max() > brightness.max())
-    dark, bright = darkness > darkness.max() / 2, brightness > brightness.max() / 2
-    if _encloses(dark, bright) == _encloses(bright, dark):
-        return bool(dark.sum() <= bright.sum())
-    return _encloses(dark, bright)
-
-
-def _encloses(outer: NDArray[np.bool_], inner: NDArray[np.bool_]) -> bool:
-    """Whether the bounding box of one mask lies within that of another."""
-    outer_at, inner_at = np.nonzero(outer), np.nonzero(inner)
-    return all(o.min() <= i.min() and i.max() <= o.max() for o, i in zip(outer_at, inner_at, strict=True))
+    height, width = coarse.shape
+    reach = max(1, min(max(coarse.shape) // 4, min(coarse.shape) - 1))
+    padded = np.pad(coarse, reach, mode="reflect" if min(coarse.shape) > 1 else "edge")
+    offsets = range(0, 2 * reach + 1, max(1, reach // 4))
+    median = np.median([padded[y : y + height, x : x + width] for y in offsets for x in offsets], axis=0)
+    return bool(((coarse - median) ** 3).sum() < 0)
 
 
 def _paper(plane: Plane) -> Plane:
@@ -158,28 +168,6 @@ def _blurred(plane: Plane) -> Plane:
     padded = np.pad(plane, 1, mode="edge")
     mean: Plane = np.mean([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
     return mean
-
-
-def _without_specks(ink: Plane) -> Plane:
-    """Takes away what is not connected with the digit and much smaller than it, and the dark edge of a table."""
-    block = -(-max(ink.shape) // 64)
-    rows, columns = (-(-side // block) for side in ink.shape)
-    padded = np.zeros((rows * block, columns * block), np.float32)
-    padded[: ink.shape[0], : ink.shape[1]] = ink
-    blocks = padded.reshape(rows, block, columns, block)
-    labels = _components(blocks.max(axis=(1, 3)) > 96)
-    mass = np.bincount(labels.ravel(), weights=blocks.sum(axis=(1, 3)).ravel())
-    mass[0] = 0
-    keep = mass >= 0.05 * mass.max()
-    keep[0] = True  # faint fringes belong to their neighbours
-    kept = keep[labels].repeat(block, axis=0).repeat(block, axis=1)[: ink.shape[0], : ink.shape[1]]
-    near = (
-        dilate(np.isin(labels, np.flatnonzero(keep[1:]) + 1).astype(np.float32))
-        .repeat(block, axis=0)
-        .repeat(block, axis=1)
-    )
-    cleaned: Plane = np.where(kept & (near[: ink.shape[0], : ink.shape[1]] > 0), ink, 0)
-    return cleaned
 
 
 def _components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

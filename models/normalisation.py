@@ -40,23 +40,33 @@ def normalise(picture: Picture) -> Tile:
     ink, separated = inks.separate(pixels, picture.lossy)
     steps += separated
 
+    if _is_tile(ink) or _is_tile(parts := inks.main_parts(ink)):
+        return Tile(np.rint(ink).astype(np.uint8), tuple(steps))
+
+    top, bottom, left, right = _bounds(parts)
+    digit = parts[top:bottom, left:right]
+    if digit.shape != ink.shape:
+        steps.append("cropped")
+    if _off_size(digit):
+        digit = _scale(digit, BOX / max(digit.shape))
+        steps.append("scaled")
+    steps.append("centred")
+    return Tile(_centred(digit), tuple(steps))
+
+
+def _is_tile(ink: Plane) -> bool:
+    """Whether the digit has its size and place already; then nothing is cut off the picture, not even specks."""
+    if ink.shape != (SIDE, SIDE):
+        return False
     top, bottom, left, right = _bounds(ink)
     digit = ink[top:bottom, left:right]
-    longest = max(digit.shape)
-    # One pixel off is not worth a resampling: a few of MNIST's own digits are 19 pixels long.
-    scaled = abs(longest - BOX) > 1
-    if scaled:
-        digit = _scale(digit, BOX / longest)
-    tile, (row, column) = _centre(digit)
+    row, column = _place(digit)
+    return not _off_size(digit) and abs(row - top) <= 1 and abs(column - left) <= 1
 
-    moved = ink.shape != (SIDE, SIDE) or scaled or (row, column) != (top, left)
-    if moved and digit.shape != ink.shape:
-        steps.append("cropped")
-    if scaled:
-        steps.append("scaled")
-    if moved:
-        steps.append("centred")
-    return Tile(tile, tuple(steps))
+
+def _off_size(digit: Plane) -> bool:
+    """One pixel off is not worth a resampling: a few of MNIST's own digits are 19 pixels long."""
+    return max(digit.shape) not in (BOX - 1, BOX, BOX + 1)
 
 
 def _on_ground(pixels: Pixels, alpha: Pixels) -> Pixels:
@@ -79,6 +89,8 @@ def _bounds(ink: Plane) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if len(rows) == 0:
         raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
+    if len(ink) > SIDE and max(np.ptp(rows), np.ptp(columns)) < 3:
+        raise NothingDrawn("nothing is drawn: all there is is a dot")
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
@@ -95,7 +107,7 @@ def _scale(digit: Plane, factor: float) -> Plane:
 
 def _widen(digit: Plane, height: int, width: int) -> Plane:
     """Dilates strokes thinner than THIN pixels of the tile, at four times the tile's resolution."""
-    fine, thin = 4, 1.1
+    fine, thin = 4, 0.9
     stroke = _stroke_width(digit) * max(height, width) / max(digit.shape)
     if stroke >= thin:
         return digit
@@ -114,13 +126,16 @@ def _stroke_width(digit: Plane) -> float:
     return float(2 * mask.sum() / max(outline, 1))
 
 
-def _centre(digit: Plane) -> tuple[Pixels, tuple[int, int]]:
-    """Pastes the digit into the tile so that its centre of mass, in pixel indices, comes to lie at 14."""
-    height, width = digit.shape
+def _place(digit: Plane) -> tuple[int, int]:
+    """Row and column at which the digit's centre of mass, in pixel indices, comes to lie at 14."""
     total = digit.sum()
-    row = round(14 - float((digit.sum(axis=1) * np.arange(height)).sum() / total))
-    column = round(14 - float((digit.sum(axis=0) * np.arange(width)).sum() / total))
-    row, column = min(max(row, 0), SIDE - height), min(max(column, 0), SIDE - width)
+    means = (float((digit.sum(axis=1 - axis) * np.arange(digit.shape[axis])).sum() / total) for axis in (0, 1))
+    row, column = (min(max(round(14 - mean), 0), SIDE - side) for mean, side in zip(means, digit.shape, strict=True))
+    return row, column
+
+
+def _centred(digit: Plane) -> Pixels:
+    row, column = _place(digit)
     tile = np.zeros((SIDE, SIDE), np.uint8)
-    tile[row : row + height, column : column + width] = digit.astype(np.uint8)
-    return tile, (row, column)
+    tile[row : row + digit.shape[0], column : column + digit.shape[1]] = np.rint(digit)
+    return tile
