@@ -9,7 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from app.settings import Settings
-    from models.prediction import Predictor
 
 app = typer.Typer(
     add_completion=False,
@@ -38,6 +37,16 @@ def train(context: typer.Context) -> None:
     main(context.args, "inkling train")
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def evaluate(context: typer.Context) -> None:
+    """Measure a model on digits that it was not trained on; `inkling evaluate --help` lists the options."""
+    from training.evaluation.__main__ import main
+
+    main(context.args, "inkling evaluate")
+
+
 @app.command(epilog="Example: inkling predict seven.png --json")
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
@@ -45,11 +54,12 @@ def predict(
 ) -> None:
     """Read the digits in picture files, without a server."""
     settings = _settings()
+    from models import devices, versions
     from models.errors import PictureError
     from models.normalisation import normalise
     from models.pictures import decode
 
-    predictor = _predictor(settings)
+    predictor = versions.find(settings.home, None, settings.model).predictor(devices.resolve(settings.device))
     failed = False
     for path in images:
         try:
@@ -93,19 +103,6 @@ def _settings() -> "Settings":
             name = "INKLING_" + ".".join(map(str, found["loc"])).upper()
             print(f"error: {name}={found['input']!r}: {found['msg']}", file=sys.stderr)
         raise typer.Exit(2) from None
-
-
-def _predictor(settings: "Settings") -> "Predictor":
-    """Of the active version under HOME, or of the released model where there is no HOME yet."""
-    from models import devices, versions
-    from models.errors import UnknownVersion
-
-    saved = versions.Versions(settings.home)
-    try:
-        version = saved.load(saved.active())
-    except UnknownVersion:
-        version = versions.read(versions.RELEASED / settings.model)
-    return version.predictor(devices.resolve(settings.device))
 
 
 if __name__ == "__main__":

@@ -80,6 +80,23 @@ def read(folder: Path, name: str | None = None) -> Version:
     return Version(name or folder.name, manifest, network)
 
 
+def find(home: Path, name: str | None = None, released: str = "convnet") -> Version:
+    """The version of that name under HOME, or the released model of that name.
+
+    Without a name the active version, or the release called `released` where HOME has none. Raises UnknownVersion or
+    BrokenVersion.
+    """
+    saved = Versions(home)
+    if name and (RELEASED / name / MANIFEST).is_file():
+        return read(RELEASED / name)
+    try:
+        return saved.load(name or saved.active())
+    except UnknownVersion:
+        if name:
+            raise
+        return read(RELEASED / released)
+
+
 def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:

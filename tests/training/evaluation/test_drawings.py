@@ -1,0 +1,57 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.normalisation import normalise
+from models.pictures import decode
+from models.prediction import Predictor
+from training.evaluation import drawings
+from training.mnist import Digits
+
+
+def drawn(kind: str, printed: Digits, count: int = 20) -> list[Image.Image]:
+    tiles = printed.images.numpy()
+    make = drawings.KINDS[kind]
+    data = [make(np.random.default_rng(index), tiles[index % 10]) for index in range(count)]
+    assert len(set(data)) == count
+    return [Image.open(io.BytesIO(picture)) for picture in data]
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [("thin pen", 0.6, 1.9), ("thick pen", 2.6, 5.5)])
+def test_small_pictures_have_strokes_of_the_pens_width(printed: Digits, kind: str, low: float, high: float) -> None:
+    for image in drawn(kind, printed):
+        assert image.size == (28, 28)
+        ink = 1 - np.asarray(image) / 255
+        outline = np.abs(np.diff(ink, axis=0)).sum() + np.abs(np.diff(ink, axis=1)).sum()
+        assert low < 2.5 * ink.sum() / outline < high
+
+
+def test_a_digit_at_the_edge_touches_it(printed: Digits) -> None:
+    for image in drawn("at the edge", printed):
+        levels = np.asarray(image)
+        assert min(levels[[0, -1]].min(), levels[:, [0, -1]].min()) < 180
+
+
+def test_a_digit_in_a_corner_is_small_and_far_from_the_middle(printed: Digits) -> None:
+    for image in drawn("in a corner", printed):
+        levels = np.asarray(image).astype(int)
+        rows, columns = np.nonzero(np.abs(levels - levels[len(levels) // 2, levels.shape[1] // 2]).max(axis=2) > 20)
+        assert max(np.ptp(rows), np.ptp(columns)) < 140 <= 400 <= min(image.size)
+        assert abs(rows.mean() / image.height - 0.5) > 0.2
+        assert abs(columns.mean() / image.width - 0.5) > 0.2
+
+
+def test_large_canvases_are_dark_light_and_coloured(printed: Digits) -> None:
+    corners = {image.getpixel((0, 0)) for image in drawn("large canvas", printed)}
+    assert {(0, 0, 0), (255, 255, 255)} < corners
+
+
+@pytest.mark.parametrize("kind", drawings.KINDS)
+def test_the_digit_is_still_that_digit(printed: Digits, predictor: Predictor, kind: str) -> None:
+    tiles = printed.images.numpy()
+    make = drawings.KINDS[kind]
+    read = [normalise(decode(make(np.random.default_rng(index), tiles[index % 10]))).pixels for index in range(30)]
+    right = [answer.digit == index % 10 for index, answer in enumerate(predictor.predict(np.stack(read)))]
+    assert sum(right) >= 15  # three by chance

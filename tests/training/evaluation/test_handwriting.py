@@ -1,0 +1,55 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.evaluation import handwriting
+from training.evaluation.handwriting import FORMS
+
+
+def holes(ink: np.ndarray) -> int:
+    """Parts of the background that the digit encloses."""
+    free = np.pad(ink < 0.5, 1, constant_values=True)
+    left, count = {(int(y), int(x)) for y, x in zip(*np.nonzero(free), strict=True)}, 0
+    while left:
+        front = [left.pop()]
+        size = 1
+        while front:
+            y, x = front.pop()
+            near = {(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)} & left
+            left -= near
+            front += near
+            size += len(near)
+        count += size > 3
+    return count - 1
+
+
+@pytest.mark.parametrize(("kind", "digit"), [(kind, digit) for kind, (digit, _) in FORMS.items()])
+def test_pictures_of_a_kind_differ_and_come_in_three_looks(kind: str, digit: int) -> None:
+    pictures = [handwriting.picture(np.random.default_rng(index), kind) for index in range(20)]
+    assert {label for _, label in pictures} == {digit}
+    images = [Image.open(io.BytesIO(data)) for data, _ in pictures]
+    assert {(image.format, max(image.size) > 28) for image in images} == {("PNG", False), ("PNG", True), ("JPEG", True)}
+    assert len({data for data, _ in pictures}) == 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("open four", 0), ("two with a loop", 1), ("one with serif and foot", 0)]
+)
+def test_fours_are_open_and_twos_have_a_loop(kind: str, expected: int) -> None:
+    found = [
+        holes(handwriting.drawn(np.random.default_rng(index), form, 120, 5))
+        for form in FORMS[kind][1]
+        for index in range(8)
+    ]
+    assert np.median(found) == expected
+    assert np.mean(np.array(found) == expected) > 0.8
+
+
+def test_a_curve_runs_through_its_points() -> None:
+    points = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]])
+    curve = handwriting.smooth(points)
+    for point in points:
+        assert np.hypot(*(curve - point).T).min() < 1e-12
+    assert np.hypot(*np.diff(curve, axis=0).T).max() < 0.4

@@ -1,0 +1,51 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.evaluation import photographs
+from training.mnist import Digits
+
+
+def taken(kind: str, printed: Digits, count: int = 6) -> list[np.ndarray]:
+    tiles = printed.images.numpy()
+    data = [photographs.KINDS[kind](np.random.default_rng(index), tiles[index]) for index in range(count)]
+    images = [Image.open(io.BytesIO(picture)) for picture in data]
+    assert {image.format for image in images} == {"JPEG"}
+    return [np.asarray(image).astype(float) for image in images]
+
+
+def contrast(levels: np.ndarray) -> float:
+    """Of the darkest strokes against the paper."""
+    grey = levels.mean(axis=2)
+    return float(1 - np.percentile(grey, 0.5) / np.median(grey))
+
+
+@pytest.mark.parametrize("kind", photographs.KINDS)
+def test_photographs_are_large_and_of_dark_ink_on_light_paper_with_grain(printed: Digits, kind: str) -> None:
+    for levels in taken(kind, printed):
+        assert min(levels.shape[:2]) >= 240 and levels.shape[2] == 3
+        assert np.median(levels) > 90
+        assert contrast(levels) > 0.05
+        assert 0.2 < np.abs(np.diff(levels[:40].mean(axis=2), axis=1)).mean() < 8
+
+
+def test_coloured_ink_is_coloured_and_black_pens_are_not(printed: Digits) -> None:
+    def colourfulness(levels: np.ndarray) -> float:
+        ink = levels.mean(axis=2) < np.percentile(levels.mean(axis=2), 1)
+        return float(np.ptp(levels[ink].mean(axis=0)))
+
+    assert min(map(colourfulness, taken("coloured ink", printed))) > 30
+    assert max(map(colourfulness, taken("photographed pencil", printed))) < 40
+
+
+def test_low_contrast_is_lower(printed: Digits) -> None:
+    low = np.mean([contrast(levels) for levels in taken("low contrast", printed)])
+    assert low < 0.6 * np.mean([contrast(levels) for levels in taken("photographed pen", printed)])
+
+
+def test_a_shadow_darkens_one_side(printed: Digits) -> None:
+    for levels in taken("in shadow", printed):
+        grey = levels.mean(axis=2)
+        assert np.percentile(grey, 95) > 1.25 * np.percentile(grey, 5)

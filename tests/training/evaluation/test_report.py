@@ -1,0 +1,115 @@
+import html.parser
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.errors import InklingError
+from models.prediction import Predictor
+from training.evaluation import charts, evaluate, report
+from training.evaluation.datasets import mnist_test
+from training.evaluation.evaluate import Evaluation
+from training.mnist import Digits
+from training.progress import Report
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="session")
+def evaluation(printed: Digits, predictor: Predictor) -> Evaluation:
+    """Two pictures of every kind, and the printed digits for a data set, two with a wrong label."""
+    labels = printed.labels.clone()
+    labels[:2] = 5
+    sources = [("data sets", mnist_test(Digits(printed.images, labels)))]
+    sources += evaluate.made(printed, printed, pictures=2, seed=0)
+    return Evaluation("v7 <b>", 0, evaluate.measured(predictor, sources, Report(quiet=True)))
+
+
+@pytest.fixture(scope="session")
+def folder(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("report") / "new" / "folder"
+    assert report.write(evaluation, found) == found / "index.html"
+    return found
+
+
+def test_there_are_two_files_and_nothing_else(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == ["index.html", "metrics.json"]
+
+
+def test_the_figures_for_programs(folder: Path, evaluation: Evaluation) -> None:
+    found = json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert (found["model"], found["seed"]) == ("v7 <b>", 0)
+    assert [kind["name"] for kind in found["kinds"]] == [kind.name for kind in evaluation.kinds]
+    first = found["kinds"][0]
+    assert (first["name"], first["pictures"], first["accuracy"]) == ("MNIST test", 10, 0.8)
+    assert first["accuracy_interval"] == pytest.approx([0.4902, 0.9433], abs=1e-4)
+    assert found["together"]["damaged"]["pictures"] == 30
+    assert 0 <= found["together"]["no digit"]["unsure"] <= 1
+
+
+def test_the_page_needs_no_other_file_and_closes_its_tags(folder: Path) -> None:
+    page = (folder / "index.html").read_text()
+    links = re.findall(r"""(?:src|href)=["']?([^"'> ]+)""", page)
+    assert len(links) > 20
+    assert [link[:30] for link in links if not link.startswith(("data:image/png;base64,", "#"))] == []
+    assert "v7 &lt;b&gt;" in page and "v7 <b>" not in page
+
+    class Tags(html.parser.HTMLParser):
+        open: list[str] = []
+
+        def handle_starttag(self, tag: str, attributes: object) -> None:
+            if tag not in ("meta", "img", "br"):
+                self.open.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+
+
+def test_the_page_shows_charts_figures_and_mistakes(folder: Path, evaluation: Evaluation) -> None:
+    page = (folder / "index.html").read_text()
+    assert page.count("<svg") == 3
+    for kind in evaluation.kinds:
+        assert f"<td>{kind.name}</td>" in page
+    assert "a 5, read as <b>0</b>" in page and "a 5, read as <b>1</b>" in page
+    assert page.count("<figure") > 10
+    assert re.search(r'<tr><th>5</th><td style="[^"]*">1</td><td style="[^"]*">1</td>', page)
+
+
+def test_the_same_evaluation_gives_the_same_charts(evaluation: Evaluation) -> None:
+    sets = {"all": evaluation.kinds[0].answers}
+    assert charts.reliability(sets) == charts.reliability(sets)
+    assert charts.risk_coverage(sets) != charts.reliability(sets)
+
+
+def test_without_damage_and_without_errors(predictor: Predictor, printed: Digits, tmp_path: Path) -> None:
+    kinds = evaluate.measured(predictor, [("data sets", mnist_test(printed))], Report(quiet=True))
+    assert kinds[0].answers.right.all()
+    report.write(Evaluation("v1", 0, kinds), tmp_path)
+    assert "Worst mistakes" not in (tmp_path / "index.html").read_text()
+    assert json.loads((tmp_path / "metrics.json").read_text())["kinds"][0]["auroc"] is None
+
+
+def test_a_folder_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InklingError, match=r"file/report: Not a directory"):
+        report.prepare(tmp_path / "file" / "report")
+
+
+def test_without_matplotlib_there_is_one_line_that_names_the_extra(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from pathlib import Path; from training.evaluation import report; from models.errors import InklingError\n"
+        "try: report.prepare(Path('report'))\n"
+        "except InklingError as error: print(error)\n"
+    )
+    root = Path(report.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(root)})
+    assert done.stdout == "the report needs Matplotlib: pip install -e '.[evaluate]'\n", done.stderr
+    assert not Path("report").exists()

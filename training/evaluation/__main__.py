@@ -1,0 +1,64 @@
+"""`python -m training.evaluation`, and behind it `inkling evaluate`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import InklingError
+from training.progress import Report
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(epilog="Example: inkling evaluate --model convnet --report evaluation")
+def evaluate(
+    model: Annotated[
+        str | None, typer.Option(help="A version (v3) or a released model (convnet, net); the active one if not given.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Measure on this alone: MNIST's folder, a folder of folders 0 to 9, or a USPS zip.*.gz."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write metrics.json and index.html, a page with pictures, here.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures of each kind that is drawn.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures.")] = 0,
+    home: Annotated[Path, typer.Option(envvar="INKLING_HOME", help="Where versions are kept.")] = Path("state"),
+    digits: Annotated[Path, typer.Option(envvar="INKLING_DATA", help="Holds MNIST/raw, and usps/zip.*.gz.")] = Path(
+        "data"
+    ),
+    download: Annotated[bool, typer.Option(envvar="INKLING_DOWNLOAD", help="Fetch MNIST where it is missing.")] = True,
+    device: Annotated[str, typer.Option(envvar="INKLING_DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    quiet: Annotated[bool, typer.Option(help="Print errors alone.")] = False,
+) -> None:
+    """Measure a model on test digits, other hands, drawings, photographs, damage, and what is no digit."""
+    from models import devices
+    from models.versions import find
+    from training.evaluation import evaluate as evaluation
+    from training.evaluation import report as reports
+
+    try:
+        if report:
+            reports.prepare(report)
+        predictor = find(home, model).predictor(devices.resolve(device))
+        folder, sets = (None, [data]) if data else (digits, sorted((digits / "usps").glob("zip.*.gz")))
+        found = evaluation.evaluate(predictor, folder, sets, pictures, seed, download, Report(quiet))
+        if report:
+            Report(quiet).line(f"wrote {reports.write(found, report)}")
+    except InklingError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise typer.Exit(130) from None
+
+
+def main(arguments: list[str] | None = None, name: str = "python -m training.evaluation") -> None:
+    app(arguments, prog_name=name)
+
+
+if __name__ == "__main__":
+    main()
