@@ -1,7 +1,6 @@
 """What is ink and what is the ground it stands on: flat screens and scans, and photographs of paper.
 
-Ink comes out as float32 [h, w], 255 where it is full and exactly 0 on the ground. Large pictures come out reduced:
-a digit needs no more than WORKING pixels.
+Ink comes out as float32 [h, w], 255 where it is full and exactly 0 on the ground.
 """
 
 import functools
@@ -14,8 +13,6 @@ from PIL import Image
 from models.errors import NothingDrawn
 from models.pictures import Pixels
 
-WORKING = 640
-"""Pixels on the longest side, at most, while the digit is being looked for."""
 TILE_LIKE = 56
 """Up to this size a faint pixel is part of the digit; in a larger picture it is a resampling's fringe."""
 FAINTEST = 24
@@ -27,8 +24,8 @@ InkStep = Literal["inverted", "background"]
 
 def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]:
     """Splits pixels, uint8 [H, W] or [H, W, 3], and says what it took. Raises NothingDrawn where nothing stands out."""
-    planes = _reduced(pixels)
-    ring = np.concatenate([planes[0], planes[-1], planes[1:-1, 0], planes[1:-1, -1]])
+    planes = _unframed(pixels.reshape(*pixels.shape[:2], -1).astype(np.float32))
+    ring = _ring(planes, 0)
     ground = np.median(ring, axis=0)
     distance = np.abs(ring - ground).max(axis=1)
     exact = not lossy and bool((distance == 0).mean() >= 0.75)
@@ -40,7 +37,7 @@ def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]
 
 
 def main_parts(ink: Plane) -> Plane:
-    """The ink without what is not connected with the digit and much smaller than it."""
+    """The ink without what is not connected with the digit and much smaller than it, and without a table's edge."""
     block = -(-max(ink.shape) // 64)
     rows, columns = (-(-side // block) for side in ink.shape)
     padded = np.zeros((rows * block, columns * block), np.float32)
@@ -49,12 +46,20 @@ def main_parts(ink: Plane) -> Plane:
     labels = _components(blocks.max(axis=(1, 3)) > 96)
     mass = np.bincount(labels.ravel(), weights=blocks.sum(axis=(1, 3)).ravel())
     mass[0] = 0
-    keep = mass >= 0.05 * mass.max()
+    if max(ink.shape) > TILE_LIKE:
+        sides = sum(np.bincount(np.unique(side), minlength=len(mass)) for side in _sides(labels))
+        inner = np.where(sides < 2, mass, 0)
+        mass = inner if inner.max() >= 0.02 * mass.max() else mass
+    keep = mass >= max(0.05 * mass.max(), 1)
     # A faint fringe belongs to the part that it lies next to.
     fringe = (labels == 0) & (dilate(keep[labels].astype(np.float32), 2) > 0)
     near = (fringe | keep[labels]).repeat(block, axis=0).repeat(block, axis=1)
     parts: Plane = np.where(near[: ink.shape[0], : ink.shape[1]], ink, 0)
     return parts
+
+
+def _sides(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    return labels[0], labels[-1], labels[:, 0], labels[:, -1]
 
 
 def dilate(plane: Plane, radius: int = 1) -> Plane:
@@ -67,27 +72,50 @@ def dilate(plane: Plane, radius: int = 1) -> Plane:
     return plane
 
 
-def _reduced(pixels: Pixels) -> Plane:
-    """[h, w, channels], averaged down by a whole number."""
-    factor = -(-max(pixels.shape[:2]) // WORKING)
-    if factor > 1:
-        pixels = np.asarray(Image.fromarray(pixels).reduce(factor))
-    return pixels.reshape(*pixels.shape[:2], -1).astype(np.float32)
+def _ring(planes: Plane, inset: int) -> Plane:
+    """The outermost pixels [P, channels], or those that lie so many pixels further in."""
+    inner = planes[inset : len(planes) - inset, inset : planes.shape[1] - inset]
+    return np.concatenate([inner[0], inner[-1], inner[1:-1, 0], inner[1:-1, -1]])
 
 
-def _flat_ground(planes: Plane) -> NDArray[np.float64] | None:
+def _unframed(planes: Plane) -> Plane:
+    """Cuts a frame of one colour off a picture whose ground begins behind it: the border of a canvas, say."""
+    shortest = min(planes.shape[:2])
+    colour, share = _commonest(_ring(planes, 0))
+    if share < 0.95:
+        return planes
+    for inset in range(1, min(max(2, shortest // 25 + 1), shortest // 2 - 1)):
+        ground, share = _commonest(_ring(planes, inset))
+        if np.abs(ground - colour).max() > FAINTEST and share > 0.6:
+            if _share(planes.reshape(-1, planes.shape[2]), ground) > 0.5:
+                return planes[inset + 1 : -inset - 1, inset + 1 : -inset - 1]
+            return planes
+    return planes
+
+
+def _commonest(pixels: Plane) -> tuple[NDArray[np.float32], float]:
+    """The median colour of pixels [P, channels], and the share that has about that colour."""
+    colour = np.median(pixels, axis=0)
+    return colour, _share(pixels, colour)
+
+
+def _share(pixels: Plane, colour: NDArray[np.float32]) -> float:
+    return float((np.abs(pixels - colour).max(axis=1) <= FAINTEST / 2).mean())
+
+
+def _flat_ground(planes: Plane) -> NDArray[np.float32] | None:
     """The one colour of a fifth of a small picture, or None: the ground where ink runs along most of the border."""
     if max(planes.shape) > TILE_LIKE:
         return None
     colours, counts = np.unique(planes.reshape(-1, planes.shape[2]), axis=0, return_counts=True)
-    return colours[counts.argmax()].astype(np.float64) if counts.max() >= 0.2 * counts.sum() else None
+    return colours[counts.argmax()].astype(np.float32) if counts.max() >= 0.2 * counts.sum() else None
 
 
 def _from_flat_ground(
-    planes: Plane, ground: NDArray[np.float64], ring_distance: Plane, exact: bool
+    planes: Plane, ground: NDArray[np.float32], ring_distance: Plane, exact: bool
 ) -> tuple[Plane, list[InkStep]]:
     """Ink is what differs from one ground colour."""
-    difference = planes - ground.astype(np.float32)
+    difference = planes - ground
     darkness = -difference.mean(axis=2)
     dark = bool((darkness * np.abs(darkness)).sum() > 0)
     # The strongest channel sees yellow and blue ink as well as black. Grey pictures keep their sign, which takes
@@ -95,7 +123,10 @@ def _from_flat_ground(
     ink = np.abs(difference).max(axis=2) if planes.shape[2] > 1 else (darkness if dark else -darkness).clip(0)
     peak = float(ink.max())
     if peak < FAINTEST:
-        raise NothingDrawn("nothing is drawn: the picture is of one colour")
+        raise NothingDrawn(
+            f"nothing is drawn: no pixel differs from the background by more than {peak:.0f} levels of 255, "
+            f"and ink by {FAINTEST} at least"
+        )
 
     steps: list[InkStep] = ["inverted"] if dark else []
     if not exact:
@@ -133,20 +164,31 @@ def _from_paper(planes: Plane) -> tuple[Plane, list[InkStep]]:
 
 
 def _is_dark_on_light(grey: Plane) -> bool:
-    """Strokes cover less than the paper around them, so around the local median they make the longer tail."""
+    """Whether strokes are darker or brighter than what is around them.
+
+    A stroke is narrow, which the edge of a shadow is not, and differs from the local median, which the inside of a 0
+    does not.
+    """
     coarse = _coarse(grey)
     height, width = coarse.shape
     reach = max(1, min(max(coarse.shape) // 4, min(coarse.shape) - 1))
     padded = np.pad(coarse, reach, mode="reflect" if min(coarse.shape) > 1 else "edge")
     offsets = range(0, 2 * reach + 1, max(1, reach // 4))
     median = np.median([padded[y : y + height, x : x + width] for y in offsets for x in offsets], axis=0)
-    return bool(((coarse - median) ** 3).sum() < 0)
+    narrow = max(1, max(coarse.shape) // 10)
+    dark = np.minimum(_closed(coarse, narrow) - coarse, (median - coarse).clip(0))
+    bright = np.minimum(coarse + _closed(-coarse, narrow), (coarse - median).clip(0))
+    return bool((dark**3).sum() >= (bright**3).sum())
 
 
 def _paper(plane: Plane) -> Plane:
     """The paper's own brightness under the ink; the edges of shadows are kept."""
-    size = (plane.shape[1], plane.shape[0])
-    return np.asarray(Image.fromarray(_blurred(_closed(_coarse(plane)))).resize(size, Image.Resampling.BILINEAR))
+    coarse, size = _coarse(plane), (plane.shape[1], plane.shape[0])
+    return np.asarray(
+        Image.fromarray(_blurred(_closed(coarse, max(1, max(coarse.shape) // 6)))).resize(
+            size, Image.Resampling.BILINEAR
+        )
+    )
 
 
 def _coarse(plane: Plane) -> Plane:
@@ -156,9 +198,8 @@ def _coarse(plane: Plane) -> Plane:
     return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BOX))
 
 
-def _closed(coarse: Plane) -> Plane:
-    """A morphological closing wider than any stroke: dark structures narrower than a third of the picture go."""
-    radius = max(1, max(coarse.shape) // 6)
+def _closed(coarse: Plane, radius: int) -> Plane:
+    """A morphological closing: dark structures narrower than 2 * radius + 1 pixels go."""
     return -dilate(-dilate(coarse, radius), radius)
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from models.errors import CorruptPicture, TooManyPixels, UnknownFormat
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_PIXELS = 50_000_000
+WORKING = 640
+"""Larger pictures are averaged down to at most this many pixels on the longest side: a digit needs no more."""
 
 Pixels = NDArray[np.uint8]
 
@@ -25,6 +27,18 @@ _MAGIC = {
     "TIFF": (b"II*\0", b"MM\0*"),
 }
 _ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Our own limit is checked before a picture is decoded, and can be set higher than Pillow's.
+Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
@@ -49,16 +63,16 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     try:
         if data.startswith(_MAGIC["PNG"]):
-            _check_png(data, max_pixels)
+            data = _checked_png(data, max_pixels)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, max_pixels)
             orientation = _orientation(image)
+            factor = -(-max(image.size) // WORKING)
+            image.draft(None, (image.width // factor, image.height // factor))  # a JPEG is decoded smaller at once
             image.load()
             return _picture(image, orientation)
     except (TooManyPixels, CorruptPicture):
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooManyPixels(f"the picture has far more pixels than the limit of {max_pixels:,}", max_pixels) from error
     except UnidentifiedImageError as error:
         name = sniff(data)
         if name in FORMATS:
@@ -92,10 +106,14 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def _check_png(data: bytes, max_pixels: int) -> None:
-    """What Pillow does not look at: the size where pixels are missing, and the checksums of the pixels."""
+def _checked_png(data: bytes, max_pixels: int) -> bytes:
+    """Checks what Pillow does not: the size where pixels are missing, and the checksums of the pixels.
+
+    Leaves out compressed texts and colour profiles, for the sake of which Pillow refuses whole pictures.
+    """
     if data[12:16] == b"IHDR":
         _check_size((int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")), max_pixels)
+    left_out = []
     start = 8
     while (end := start + 12 + int.from_bytes(data[start : start + 4], "big")) <= len(data):
         kind = data[start + 4 : start + 8]
@@ -103,29 +121,45 @@ def _check_png(data: bytes, max_pixels: int) -> None:
             raise CorruptPicture(
                 "the PNG picture is corrupt: its pixels do not have the checksum that stands with them"
             )
+        if kind in (b"zTXt", b"iTXt", b"iCCP"):
+            left_out.append((start, end))
         start = end
+    for first, last in reversed(left_out):
+        data = data[:first] + data[last:]
+    return data
 
 
 def _check_size(size: tuple[int, int], limit: int) -> None:
     width, height = size
+    if width < 0 or height < 0:
+        raise CorruptPicture(f"the picture is corrupt: its header says {width} x {height} pixels")
     if width * height > limit:
         raise TooManyPixels(f"{width} x {height} is {width * height:,} pixels; the limit is {limit:,}", limit)
 
 
 def _picture(image: Image.Image, orientation: int) -> Picture:
-    oriented = orientation != 1
     lossy = image.format in ("JPEG", "MPO", "WEBP")
-    # Pillow has turned a TIFF while loading it.
-    upright: Image.Image = ImageOps.exif_transpose(image) if oriented and image.format != "TIFF" else image
-    if upright.has_transparency_data:
-        rgba = np.asarray(upright.convert("RGBA"))
+    if orientation != 1 and image.format != "TIFF":  # Pillow has turned a TIFF while loading it
+        image = image.transpose(_UPRIGHT[orientation])
+    if image.has_transparency_data:
+        rgba = np.asarray(_reduced(image.convert("RGBA")))
         alpha = None if (rgba[..., 3] == 255).all() else np.ascontiguousarray(rgba[..., 3])
-        return Picture(_grey_if_grey(rgba[..., :3]), alpha, lossy, oriented)
-    if upright.mode.startswith(("I", "F")):
-        return Picture(_eight_bits(np.asarray(upright)), None, lossy, oriented)
-    if upright.mode in ("1", "L"):
-        return Picture(np.asarray(upright.convert("L")), None, lossy, oriented)
-    return Picture(_grey_if_grey(np.asarray(upright.convert("RGB"))), None, lossy, oriented)
+        return Picture(_grey_if_grey(rgba[..., :3]), alpha, lossy, orientation != 1)
+    if image.mode.startswith(("I", "F")):
+        pixels = _eight_bits(np.asarray(_reduced(image)))
+    elif image.mode in ("1", "L"):
+        pixels = np.asarray(_reduced(image.convert("L")))
+    else:
+        pixels = _grey_if_grey(np.asarray(_reduced(image.convert("RGB"))))
+    return Picture(pixels, None, lossy, orientation != 1)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    factor = -(-max(image.size) // WORKING)
+    if factor == 1:
+        return image
+    size = (-(-image.width // factor), -(-image.height // factor))
+    return image.resize(size, Image.Resampling.BOX)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -145,7 +179,7 @@ def _grey_if_grey(rgb: Pixels) -> Pixels:
 
 def _eight_bits(values: NDArray[Any]) -> Pixels:
     """16-bit, 32-bit and float greys, the largest value becoming 255: files with 10 or 12 bits in 16 are common."""
-    values = values.astype(np.float64)
+    values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise CorruptPicture("the picture holds pixels that are not finite numbers")
     low, high = min(values.min(), 0.0), values.max()

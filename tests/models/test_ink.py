@@ -69,11 +69,24 @@ def test_anything_at_all_is_separated_or_refused(seed: int) -> None:
         assert 0 <= found.max() <= 255.5
 
 
-def test_large_pictures_are_reduced() -> None:
-    picture = np.full((3000, 4000), 255, np.uint8)
-    picture[1000:2000, 1900:2000] = 0
-    found, _ = ink.separate(picture)
-    assert max(found.shape) <= ink.WORKING
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_frame_is_no_ink(width: int) -> None:
+    picture = np.full((200, 200), 255, np.uint8)
+    picture[60:150, 90:110] = 0
+    plain, _ = ink.separate(picture)
+    framed = np.pad(picture[width:-width, width:-width], width, constant_values=40)
+    found, steps = ink.separate(framed)
+    assert steps == ["inverted"]
+    assert found.sum() == plain.sum()
+
+
+def test_the_edge_of_a_table_is_no_digit() -> None:
+    picture = np.full((300, 400), 255, np.uint8)
+    picture[:, :30] = 60
+    picture[100:200, 200:215] = 0
+    found = ink.main_parts(ink.separate(picture)[0])
+    assert found[150, 207] == 255
+    assert found[:, :30].max() == 0
 
 
 def test_dilate_takes_the_largest_value_around() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from models.errors import CorruptPicture, PictureError, TooManyPixels, UnknownFormat
-from models.pictures import FORMATS, decode
+from models.pictures import FORMATS, WORKING, decode
 
 GREY = np.arange(28 * 20, dtype=np.uint8).reshape(28, 20)
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
@@ -141,6 +142,43 @@ def test_damaged_bytes_never_raise_anything_else(kind: str, encode: Callable[...
         except PictureError:
             refused += 1
     assert refused > 0
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16", "I", "F"])
+def test_large_pictures_are_reduced(mode: str, encode: Callable[..., bytes]) -> None:
+    image = Image.new("L", (3000, 2000), 255)
+    image.paste(0, (1000, 500, 2000, 1500))
+    if mode in ("I;16", "I", "F"):
+        image = Image.fromarray(np.asarray(image).astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
+    else:
+        image = image.convert(mode)
+    kinds = ["TIFF"] if mode in ("I", "F") else ["PNG", "JPEG"] if mode in ("L", "RGB") else ["PNG"]
+    for kind in kinds:
+        picture = decode(encode(image, kind))
+        height, width = picture.pixels.shape
+        assert 320 < width <= WORKING
+        assert width / height == pytest.approx(1.5, rel=0.01)
+        assert picture.pixels[height // 2, width // 2] == 0
+        assert picture.pixels[0, 0] == 255
+
+
+def test_the_pixel_limit_can_be_set_higher_than_pillow_s() -> None:
+    with pytest.raises(TooManyPixels, match="20000 x 20000 is 400,000,000 pixels; the limit is 300,000,000"):
+        decode(png_header(20_000, 20_000), max_pixels=300_000_000)
+    with pytest.raises(CorruptPicture):
+        decode(png_header(20_000, 20_000), max_pixels=400_000_000)
+
+
+def test_long_texts_in_a_png_do_not_matter(encode: Callable[..., bytes]) -> None:
+    information = PngInfo()
+    information.add_text("comment", "x" * 3_000_000, zip=True)
+    assert np.array_equal(decode(encode(GREY, pnginfo=information)).pixels, GREY)
+
+
+def test_odd_exif_tags_beside_the_orientation_do_not_matter(encode: Callable[..., bytes]) -> None:
+    entries = struct.pack("<HHII", 0x0112, 3, 1, 3) + struct.pack("<HHII", 0x0131, 3, 1, 7)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
+    assert decode(encode(GREY, "JPEG", exif=exif)).oriented
 
 
 def test_not_a_number_in_a_float_picture(encode: Callable[..., bytes]) -> None:
