@@ -84,6 +84,8 @@ def main() -> None:
     """Runs the command line: 2 for what the caller can mend, and one line that says what it is."""
     from models.errors import InklingError
 
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback
     try:
         app()
     except InklingError as error:

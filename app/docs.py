@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI
-from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi import FastAPI, Response
 
 FOLDER = Path(__file__).parent / "static" / "docs"
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 
 def install(app: FastAPI) -> None:
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> FileResponse:
-        return FileResponse(FOLDER / "index.html")
+    for path in FOLDER.iterdir():
+        if path.suffix in TYPES:
+            _install(app, "/docs" if path.name == "index.html" else f"/docs/{path.name}", path)
 
-    app.mount("/docs", StaticFiles(directory=FOLDER), name="docs")
+
+def _install(app: FastAPI, url: str, path: Path) -> None:
+    @app.get(url, include_in_schema=False)
+    async def file() -> Response:
+        return Response(path.read_bytes(), media_type=TYPES[path.suffix])

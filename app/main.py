@@ -31,9 +31,9 @@ def create_app(settings: Settings) -> FastAPI:
         title="Inkling",
         description="Reads handwritten digits, and says so when it is not sure.",
         version=VERSION,
-        root_path=settings.root_path,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.state.service = service

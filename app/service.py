@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,8 @@ class Service:
         self.settings = settings
         self._opened = time.monotonic()
         self._engine: Engine | None = None
+        # As many as there are cores: more would only hold more large pictures in memory.
+        self._decoders = ThreadPoolExecutor(devices.usable_cores(), "decode")
         self._refused: str | None = None
         self._complaint = ""
 
@@ -53,12 +56,16 @@ class Service:
         """Answers what was accepted, then lets the engine go."""
         if self._engine is not None:
             self._engine.close()
+        self._decoders.shutdown()
 
     async def follow(self) -> None:
         """Looks at the active version twice a second, for as long as the service runs."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
-            await asyncio.to_thread(self._swap)
+            try:
+                await asyncio.to_thread(self._swap)
+            except Exception:  # whatever it was, the next activation deserves another look
+                log.exception("could not look at the active version")
 
     def _swap(self) -> None:
         """Loads and warms a newly activated version beside the old one, which stays if that fails."""
@@ -90,7 +97,7 @@ class Service:
     async def predict(self, data: bytes) -> tuple[Prediction, tuple[Step, ...]]:
         """The bytes of one picture to its prediction and what normalisation did. Raises PictureError, EngineError."""
         with self.engine.admit():
-            tile = await asyncio.to_thread(self._tile, data)
+            tile = await asyncio.get_running_loop().run_in_executor(self._decoders, self._tile, data)
             return await self.engine.predict(tile.pixels), tile.steps
 
     async def health(self) -> Health:
@@ -106,6 +113,6 @@ def prepare(settings: Settings) -> tuple[torch.device, Versions]:
     """Checks the device and brings HOME up to date. Raises DeviceError, HomeError or BrokenVersion."""
     device = devices.resolve(settings.device)
     versions = Versions(settings.home)
-    if message := versions.seed(settings.model):
-        log.warning("%s", message)
+    for line in versions.seed(settings.model):
+        log.warning("%s", line)
     return device, versions

@@ -4,13 +4,14 @@ import asyncio
 from dataclasses import dataclass, field
 
 from fastapi import Request
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.problems import Problem
 
 BODY_SECONDS = 10
 FIELDS = ("file", "image")
+MAX_PARTS = 100
 _DISCARD_SECONDS = 5
 
 _CURL = "curl -F file=@digit.png URL, or curl --data-binary @digit.png -H 'Content-Type: image/png' URL"
@@ -40,7 +41,7 @@ async def picture(request: Request, max_bytes: int) -> bytes:
         raise Problem("empty-body", f"the body is empty; send a picture: {_CURL}")
     if media_type != b"multipart/form-data":
         return body
-    return _only_picture(parse_multipart(body, options.get(b"boundary")))
+    return _only_picture(await asyncio.to_thread(parse_multipart, body, options.get(b"boundary")))
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -74,6 +75,8 @@ def parse_multipart(body: bytes, boundary: bytes | None) -> list[Part]:
     ended = False
 
     def begin() -> None:
+        if len(parts) == MAX_PARTS:
+            raise Problem("malformed-multipart", f"the multipart body has more than {MAX_PARTS} parts")
         parts.append(Part())
 
     def header_field(data: bytes, start: int, end: int) -> None:
@@ -97,22 +100,22 @@ def parse_multipart(body: bytes, boundary: bytes | None) -> list[Part]:
         nonlocal ended
         ended = True
 
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": begin,
-            "on_header_field": header_field,
-            "on_header_value": header_value,
-            "on_header_end": header_end,
-            "on_headers_finished": headers_finished,
-            "on_part_data": part_data,
-            "on_end": finished,
-        },
-    )
     try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": begin,
+                "on_header_field": header_field,
+                "on_header_value": header_value,
+                "on_header_end": header_end,
+                "on_headers_finished": headers_finished,
+                "on_part_data": part_data,
+                "on_end": finished,
+            },
+        )
         parser.write(body)
         parser.finalize()
-    except MultipartParseError as error:
+    except FormParserError as error:
         raise Problem("malformed-multipart", f"the multipart body can not be parsed: {error}") from error
     if not ended:
         raise Problem("malformed-multipart", "the multipart body ends before its closing boundary")
@@ -122,8 +125,9 @@ def parse_multipart(body: bytes, boundary: bytes | None) -> list[Part]:
 def _only_picture(parts: list[Part]) -> bytes:
     pictures = [part for part in parts if part.name in FIELDS]
     if len(pictures) != 1:
-        names = ", ".join(repr(part.name) for part in parts) or "no field at all"
-        detail = f"expected one field named 'file' (or 'image'), got {names}"
+        names = [repr(part.name[:50]) if part.name else "a part without a name" for part in parts[:10]]
+        found = ", ".join(names) + (f" and {len(parts) - 10} more" if len(parts) > 10 else "")
+        detail = f"expected one field named 'file' (or 'image'), got {found or 'no field at all'}"
         raise Problem("wrong-field", detail, field="file")
     if not pictures[0].data:
         raise Problem("empty-body", f"the field {pictures[0].name!r} is empty; send a picture: {_CURL}")

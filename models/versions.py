@@ -8,13 +8,14 @@ A version appears under its name whole or not at all: it is written to a folder 
 the disk and renamed.
 """
 
+import fcntl
 import hashlib
 import io
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,8 @@ from models.prediction import Predictor
 
 RELEASED = Path(__file__).parent / "released"
 WEIGHTS, MANIFEST = "weights.pt", "manifest.json"
+
+_NAME = re.compile(r"v[1-9]\d*")
 
 
 class Manifest(BaseModel):
@@ -87,14 +90,13 @@ def find(home: Path, name: str | None = None, released: str = "convnet") -> Vers
     BrokenVersion.
     """
     saved = Versions(home)
-    if name and (RELEASED / name / MANIFEST).is_file():
+    if name in {folder.name for folder in RELEASED.iterdir()}:
         return read(RELEASED / name)
     try:
-        return saved.load(name or saved.active())
+        name = name or saved.active()
     except UnknownVersion:
-        if name:
-            raise
         return read(RELEASED / released)
+    return saved.load(name)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -109,16 +111,37 @@ def read_manifest(folder: Path) -> Manifest:
         raise BrokenVersion(f"{path} is not a manifest: {where}: {first['msg']}") from error
 
 
+def check_writable(folder: Path) -> None:
+    """Makes the folder where it is missing. Raises HomeError naming it and the uid that can not write there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(prefix=".probe-", dir=folder)).rmdir()
+    except OSError as error:
+        raise HomeError(f"{folder} can not be written by uid {os.getuid()}: {error.strerror}") from error
+
+
+def check_output(folder: Path) -> None:
+    """Raises HomeError unless the two files of a version can be written to the folder without losing anything else."""
+    folder = folder.resolve()
+    others = sorted({path.name for path in folder.iterdir()} - {WEIGHTS, MANIFEST}) if folder.is_dir() else []
+    if others or not folder.name or (folder.exists() and not folder.is_dir()):
+        found = f"holds {others[0]}" if others else "is no folder of its own"
+        raise HomeError(f"{folder} {found}; a version is written to a new folder, or over a version")
+    check_writable(folder.parent)
+
+
 def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manifest) -> None:
-    """Writes the two files of a version, replacing a folder that is already there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _building(folder.parent / f".{folder.name}") as temporary:
-        _write_files(temporary, state_dict, manifest)
-        former = folder.parent / f".{folder.name}.former"
+    """Writes the two files of a version, over a version that is already there. Raises HomeError as `check_output`."""
+    check_output(folder)
+    folder = folder.resolve()
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write_files(building / "new", state_dict, manifest)
         if folder.exists():
-            folder.rename(former)
-        temporary.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
+            folder.rename(building / "former")
+        (building / "new").rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
 
 
 class Versions:
@@ -132,15 +155,21 @@ class Versions:
         """Oldest first."""
         if not self.folder.is_dir():
             return []
-        found = (re.fullmatch(r"v([1-9]\d*)", entry.name) for entry in self.folder.iterdir())
-        return [f"v{number}" for number in sorted(int(match[1]) for match in found if match)]
+        found = (entry.name for entry in self.folder.iterdir() if entry.is_dir())
+        return sorted(filter(_NAME.fullmatch, found), key=lambda name: int(name[1:]))
 
     def active(self) -> str:
-        """The active version's name. Raises UnknownVersion when none was ever activated."""
+        """The active version's name. Raises UnknownVersion when none was ever activated, BrokenVersion for nonsense."""
         try:
-            return self._active.read_text().strip()
-        except FileNotFoundError:
+            name = self._active.read_bytes().decode("ascii", "replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
             raise UnknownVersion(f"no version is active under {self.folder}") from None
+        except OSError as error:
+            raise BrokenVersion(f"{self._active} can not be read: {error.strerror}") from error
+        if name not in self.names():
+            known = ", ".join(self.names()) or "none"
+            raise BrokenVersion(f"{self._active} names {name[:20]!r}, which is no version; there are {known}")
+        return name
 
     def manifest(self, name: str) -> Manifest:
         return read_manifest(self._path(name))
@@ -156,42 +185,51 @@ class Versions:
     def activate(self, name: str) -> None:
         """Makes it the active version, provided that it loads; otherwise the active one stays."""
         self.load(name)
-        temporary = self.folder / f".active.{os.getpid()}"
-        temporary.write_text(f"{name}\n")
-        _flush(temporary)
-        temporary.replace(self._active)
+        descriptor, temporary = tempfile.mkstemp(prefix=".active-", dir=self.folder)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{name}\n")
+            file.flush()
+            os.fchmod(descriptor, 0o644)
+            os.fsync(descriptor)
+        Path(temporary).replace(self._active)
         _flush(self.folder)
 
-    def seed(self, model: str) -> str | None:
-        """Brings a HOME up to date with the released models, and says what it did in a line for the log.
+    def seed(self, model: str) -> list[str]:
+        """Brings a HOME up to date with the released models, and says what it did in lines for the log.
 
-        A new HOME gets the released model as v1. Where the active version is a release that nobody retrained and the
-        release has changed since, the new one is added as the next version and activated.
+        A new HOME gets the released model as v1. A release that has changed since is added as the next version, and
+        activated where the active version is that release and nobody retrained it. Raises HomeError or BrokenVersion.
         """
+        check_writable(self.folder)
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several services may start on one HOME
+            return list(self._seed(model))
+
+    def _seed(self, model: str) -> Iterator[str]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with _building(self.folder / f".probe.{os.getpid()}"):
-                pass
-        except OSError as error:
-            where = f"INKLING_HOME {self.folder.parent} can not be written by uid {os.getuid()}"
-            raise HomeError(f"{where}: {error.strerror}") from error
-        if not self._active.exists():
+            active = self.manifest(self.active())
+        except UnknownVersion:
             name = self._copy_release(model)
             self.activate(name)
-            return f"{name} is the released {model}"
-        active = self.manifest(self.active())
-        manifests = [self.manifest(name) for name in self.names()]
+            yield f"{name} is the released {model}"
+            return
+        manifests = []
+        for name in self.names():
+            try:
+                manifests.append(self.manifest(name))
+            except BrokenVersion as error:
+                yield f"{name} is left alone: {error}"
         for network in sorted({manifest.network for manifest in manifests if manifest.state == "released"}):
             if read_manifest(RELEASED / network).sha256 in {manifest.sha256 for manifest in manifests}:
                 continue
             name = self._copy_release(network)
             if active.state != "released" or active.network != network:
-                return f"{name} is a newer release of {network}; {self.active()} stays active"
-            self.activate(name)
-            return f"{name} is a newer release of {network}, now active"
+                yield f"{name} is a newer release of {network}; {self.active()} stays active"
+            else:
+                self.activate(name)
+                yield f"{name} is a newer release of {network}, now active"
         if active.network != model and active.state == "released":
-            return f"INKLING_MODEL={model} only starts a new HOME; this one goes on with {active.network}"
-        return None
+            yield f"INKLING_MODEL={model} only starts a new HOME; this one goes on with {active.network}"
 
     def _copy_release(self, model: str) -> str:
         read(RELEASED / model)  # what does not fit is not copied
@@ -200,10 +238,13 @@ class Versions:
     def _add(self, fill: Callable[[Path], None]) -> str:
         self.folder.mkdir(parents=True, exist_ok=True)
         name = self._claim()
-        with _building(self.folder / f".{name}", claimed=True) as temporary:
+        temporary = self.folder / f".{name}"
+        try:
             fill(temporary)
             temporary.rename(self.folder / name)
             _flush(self.folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
         return name
 
     def _path(self, name: str) -> Path:
@@ -225,19 +266,8 @@ class Versions:
             (self.folder / f".v{number}").rmdir()
 
 
-@contextmanager
-def _building(temporary: Path, claimed: bool = False) -> Iterator[Path]:
-    """A folder that is gone afterwards unless it was renamed, also after Ctrl-C."""
-    if not claimed:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _write_files(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manifest) -> None:
+    folder.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()}, buffer)
     sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()

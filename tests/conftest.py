@@ -14,11 +14,11 @@ import httpx
 import numpy as np
 import pytest
 import torch
-import uvicorn
 from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
 from app.main import create_app
+from app.server import listen, server_of
 from app.settings import Settings
 from training import mnist
 
@@ -94,19 +94,20 @@ class Server:
 def running(settings: Settings) -> Iterator[Server]:
     """The app under uvicorn, in a thread of this process."""
     app = create_app(settings)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on"))
-    thread = threading.Thread(target=server.run)
+    server = server_of(app, settings)
+    listening = listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive())
         assert server.started
-        port = server.servers[0].sockets[0].getsockname()[1]
-        found = Server(f"http://127.0.0.1:{port}", app=app)
+        found = Server(f"http://127.0.0.1:{listening.getsockname()[1]}", app=app)
         with found.client:
             yield found
     finally:
         server.should_exit = True
         thread.join(30)
+        listening.close()
 
 
 @pytest.fixture(scope="session")

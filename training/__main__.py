@@ -28,7 +28,9 @@ def train(
     activate: Annotated[bool, typer.Option(help="Make the new version the one that is served.")] = True,
     network: Annotated[str | None, typer.Option(help="Train this network instead of the recipe's.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data; the recipe's if not given.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed on the same machine gives the same weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="The same seed on the same machine gives the same weights.")
+    ] = 0,
     home: Annotated[Path, typer.Option(envvar="INKLING_HOME", help="Where versions are kept.")] = Path("state"),
     data: Annotated[Path, typer.Option(envvar="INKLING_DATA", help="Holds MNIST/raw; fetched if not there.")] = Path(
         "data"

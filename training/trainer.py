@@ -37,13 +37,17 @@ class Run:
 def train(run: Run, report: Report) -> Path:
     """Trains, calibrates and scores on held-out digits, and saves: under HOME, or in `run.output`.
 
-    Returns the folder of the version. Raises DataError or DeviceError before any work, and leaves nothing behind
-    when it is interrupted.
+    Returns the folder of the version. Raises DataError, DeviceError or HomeError before any work, and leaves
+    nothing behind when it is interrupted.
     """
     recipe = RECIPES[run.recipe]
     recipe = dataclasses.replace(recipe, network=run.network or recipe.network, epochs=run.epochs or recipe.epochs)
     device = devices.resolve(run.device)
     digits, held_out = mnist.split(mnist.training_set(run.data, run.download))
+    if run.output:
+        versions.check_output(run.output)
+    else:
+        versions.check_writable(run.home / "models")
     report.line(
         f"{recipe.network} on {device}: recipe {run.recipe}, {recipe.epochs} epochs of {len(digits):,} digits, "
         f"{len(held_out):,} held out, seed {run.seed}"
@@ -55,11 +59,14 @@ def train(run: Run, report: Report) -> Path:
         tutorial.fit(recipe, network, digits, mnist.test_set(run.data, run.download), run.seed, report)
     else:
         fitting.fit(recipe, network, digits, held_out, run.seed, report)
-    return save(network, run, recipe, held_out, report)
+    return save(network, run, recipe, digits, held_out, report)
 
 
-def save(network: nn.Module, run: Run, recipe: Recipe, held_out: mnist.Digits, report: Report) -> Path:
+def save(
+    network: nn.Module, run: Run, recipe: Recipe, digits: mnist.Digits, held_out: mnist.Digits, report: Report
+) -> Path:
     """Calibrates and scores the network on the held-out digits and writes it as a version."""
+    device = next(network.parameters()).device
     weights = {key: tensor.detach().cpu().clone() for key, tensor in network.state_dict().items()}
     predictor = Predictor(network, Calibration(), "candidate", torch.device("cpu"))
     predictor.calibration = calibrating.calibrate(scoring.logits_of(predictor, held_out), held_out.labels.numpy())
@@ -73,14 +80,18 @@ def save(network: nn.Module, run: Run, recipe: Recipe, held_out: mnist.Digits, r
         state="released" if run.output else "trained",
         metrics={"held_out": metrics},
         calibration=predictor.calibration,
-        training={"recipe": run.recipe, **dataclasses.asdict(recipe), "seed": run.seed, "device": run.device},
+        training={"recipe": run.recipe, **dataclasses.asdict(recipe), "seed": run.seed, "device": str(device)},
         dataset={
             "name": "MNIST",
             "held_out": mnist.HELD_OUT,
             "held_out_list_sha256": mnist.held_out_sha256(),
             "held_out_sha256": held_out.fingerprint(),
+            "trained_on_sha256": digits.fingerprint(),
         },
-        libraries={"python": platform.python_version(), "torch": importlib.metadata.version("torch")},
+        libraries={
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy", "pillow")},
+        },
     )
     if run.output:
         versions.write_folder(run.output, weights, manifest)

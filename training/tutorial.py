@@ -48,5 +48,8 @@ def fit(recipe: Recipe, network: nn.Module, digits: Digits, test: Digits, seed: 
 
 
 def _accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    network.eval()
     with torch.inference_mode():
-        return float((network(images).argmax(1) == labels).double().mean())
+        right = network(images).argmax(1) == labels
+    network.train()
+    return float(right.double().mean())

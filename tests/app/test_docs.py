@@ -1,6 +1,11 @@
 import re
+import socket
+from pathlib import Path
 
-from tests.conftest import Server
+import pytest
+
+from app.settings import Settings
+from tests.conftest import Server, running
 
 
 def test_the_viewer_needs_no_other_host(server: Server) -> None:
@@ -21,6 +26,18 @@ def test_openapi_describes_the_calls(server: Server) -> None:
     assert set(content) == {"multipart/form-data", "image/*", "application/octet-stream"}
 
 
-def test_files_outside_the_folder_are_not_served(server: Server) -> None:
-    for path in ("/docs/../docs.py", "/docs/%2e%2e/docs.py", "/docs//etc/passwd"):
-        assert server.client.get(path).status_code == 404
+@pytest.mark.parametrize(
+    "path", ["/docs/%2e%2e/%2e%2e/main.py", "/docs/../../main.py", "/docs//etc/passwd", "/docs/LICENSE"]
+)
+def test_other_files_are_not_served(path: str, server: Server) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
+
+
+def test_behind_a_proxy_the_document_names_its_prefix(tmp_path: Path) -> None:
+    with running(Settings(home=tmp_path / "home", root_path="/digits")) as found:
+        assert found.client.get("/openapi.json").json()["servers"] == [{"url": "/digits"}]
+        assert found.client.get("/docs").status_code == 200
+        assert found.client.get("/docs/viewer.js").status_code == 200

@@ -1,5 +1,3 @@
-import pytest
-
 from app.service import Service
 from app.settings import Settings
 from models.errors import EngineFailed
@@ -56,7 +54,6 @@ def test_an_unexpected_error_shows_nothing_of_our_insides(tmp_path, monkeypatch,
         assert "secret" not in answer.text
 
 
-@pytest.mark.parametrize("device", ["cpu", "auto"])
-def test_the_device_is_named(device: str, tmp_path) -> None:
-    with running(Settings(home=tmp_path / "home", device=device)) as found:
-        assert found.client.get("/health").json()["device"] in ("cpu", "cuda", "mps")
+def test_the_device_is_named(tmp_path) -> None:
+    with running(Settings(home=tmp_path / "home", device="cpu")) as found:
+        assert found.client.get("/health").json()["device"] == "cpu"

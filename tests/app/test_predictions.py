@@ -142,6 +142,7 @@ def test_a_multipart_body_without_a_part(server: Server) -> None:
     "content_type, body",
     [
         ("multipart/form-data", b"--x\r\n"),
+        (f"multipart/form-data; boundary={'x' * 300}", b"--x\r\n"),
         ("multipart/form-data; boundary=x", b"no boundary in here"),
         ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nabc'),
         ("multipart/form-data; boundary=x", b"--x\r\nno colon here\r\n\r\nabc\r\n--x--\r\n"),
@@ -151,6 +152,28 @@ def test_a_multipart_body_without_a_part(server: Server) -> None:
 def test_malformed_multipart(content_type: str, body: bytes, server: Server) -> None:
     answer = server.client.post("/predict", content=body, headers={"content-type": content_type})
     check_problem(answer, 400, "malformed-multipart")
+
+
+def test_a_flood_of_parts_is_cut_short(server: Server) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+    body = part * 100_000 + b"--x--\r\n"
+    answer = server.client.post("/predict", content=body, headers={"content-type": "multipart/form-data; boundary=x"})
+    check_problem(answer, 400, "malformed-multipart", "more than 100 parts")
+    body = part * 90 + b"--x--\r\n"
+    answer = server.client.post("/predict", content=body, headers={"content-type": "multipart/form-data; boundary=x"})
+    check_problem(answer, 422, "wrong-field", "and 80 more")
+
+
+def test_a_part_without_a_name(server: Server) -> None:
+    body = b"--x\r\nContent-Type: image/png\r\n\r\nabc\r\n--x--\r\n"
+    answer = server.client.post("/predict", content=body, headers={"content-type": "multipart/form-data; boundary=x"})
+    check_problem(answer, 422, "wrong-field", "got a part without a name")
+
+
+def test_an_offer_to_upgrade_keeps_its_body(server: Server, seven: Image.Image, encode) -> None:
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAEAAAAIAAAAA"}
+    answer = server.client.post("/predict", content=encode(seven), headers=headers)
+    assert (answer.status_code, answer.json().get("digit")) == (200, 7), answer.text
 
 
 def test_a_urlencoded_form_is_answered_with_the_right_curl(server: Server) -> None:

@@ -56,6 +56,8 @@ def test_a_version_that_does_not_load_is_refused_and_the_old_one_stays(tmp_path:
         another(saved)
         saved.activate("v3")
         wait_until(lambda: server.client.get("/health").json()["model"] == "v3")
+        (saved.folder / "active").write_bytes(b"\xff\xfe")
+        wait_until(lambda: "v3 stays active: " in caplog.text)
         (saved.folder / "active").unlink()
         wait_until(lambda: "v3 stays active: no version is active" in caplog.text)
         assert server.predict(encode(seven))["model"] == "v3"

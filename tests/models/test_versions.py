@@ -157,28 +157,28 @@ def test_several_processes_never_share_a_number(saved: Versions) -> None:
     assert len(saved.names()) == 15
     for name in saved.names():
         saved.load(name)
-    assert not [path for path in saved.folder.iterdir() if path.name.startswith(".")]
+    assert sorted(path.name for path in saved.folder.iterdir()) == sorted(saved.names())
 
 
 @pytest.mark.parametrize("model", ["convnet", "net"])
 def test_a_new_home_is_seeded_with_the_release(model: str, saved: Versions) -> None:
-    assert saved.seed(model) == f"v1 is the released {model}"
+    assert saved.seed(model) == [f"v1 is the released {model}"]
     assert saved.active() == "v1"
     assert saved.manifest("v1").network == model
     assert saved.manifest("v1").state == "released"
-    assert saved.seed(model) is None
+    assert saved.seed(model) == []
     assert saved.names() == ["v1"]
 
 
 def test_a_home_with_nothing_active_is_seeded_too(saved: Versions) -> None:
     write(saved)
-    assert saved.seed("net") == "v2 is the released net"
+    assert saved.seed("net") == ["v2 is the released net"]
     assert saved.active() == "v2"
 
 
 def test_another_model_than_the_home_s_is_a_warning(saved: Versions) -> None:
     saved.seed("net")
-    assert "INKLING_MODEL=convnet only starts a new HOME" in (saved.seed("convnet") or "")
+    assert "INKLING_MODEL=convnet only starts a new HOME" in saved.seed("convnet")[0]
     assert saved.names() == ["v1"]
 
 
@@ -197,9 +197,9 @@ def newer_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_upgrade_replaces_an_untouched_release(saved: Versions, request: pytest.FixtureRequest) -> None:
     saved.seed("net")
     request.getfixturevalue("newer_release")
-    assert saved.seed("net") == "v2 is a newer release of net, now active"
+    assert saved.seed("net") == ["v2 is a newer release of net, now active"]
     assert saved.active() == "v2"
-    assert saved.seed("net") is None
+    assert saved.seed("net") == []
 
 
 def test_an_upgrade_adds_beside_what_somebody_trained(saved: Versions, request: pytest.FixtureRequest) -> None:
@@ -207,15 +207,74 @@ def test_an_upgrade_adds_beside_what_somebody_trained(saved: Versions, request: 
     write(saved)
     saved.activate("v2")
     request.getfixturevalue("newer_release")
-    assert saved.seed("net") == "v3 is a newer release of net; v2 stays active"
+    assert saved.seed("net") == ["v3 is a newer release of net; v2 stays active"]
     assert saved.active() == "v2"
-    assert saved.seed("net") is None
+    assert saved.seed("net") == []
 
 
 def test_a_home_that_can_not_be_written_names_path_and_uid(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(HomeError, match=rf"{tmp_path}/file/home can not be written by uid \d+: Not a directory"):
+    with pytest.raises(HomeError, match=rf"{tmp_path}/file/home/models can not be written by uid \d+: Not a directory"):
         Versions(tmp_path / "file" / "home").seed("net")
+
+
+@pytest.mark.parametrize("content", [b"v9\n", b"", b"\xff\xfe", b"../v1", b"V1"])
+def test_an_active_file_that_names_no_version_is_said(content: bytes, saved: Versions) -> None:
+    write(saved)
+    (saved.folder / "active").write_bytes(content)
+    with pytest.raises(BrokenVersion, match=r"active names .* which is no version; there are v1"):
+        saved.active()
+
+
+def test_what_lies_around_in_home_does_not_matter(saved: Versions) -> None:
+    saved.seed("net")
+    (saved.folder / "v7").mkdir()
+    (saved.folder / "v8").write_text("a file")
+    (saved.folder / "notes.txt").write_text("mine")
+    (lines,) = saved.seed("net")
+    assert lines.startswith("v7 is left alone: ")
+    assert saved.active() == "v1"
+
+
+def seed(home: Path) -> None:
+    Versions(home).seed("net")
+
+
+def test_services_that_start_together_seed_once(saved: Versions) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    starters = [spawn.Process(target=seed, args=(saved.folder.parent,)) for _ in range(4)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join(120)
+        assert starter.exitcode == 0
+    assert saved.names() == ["v1"]
+
+
+def test_find_prefers_home_and_falls_back_to_the_release_only_without_one(saved: Versions) -> None:
+    home = saved.folder.parent
+    assert versions.find(home, None, "net").manifest.state == "released"
+    assert not home.exists()
+    write(saved)
+    saved.activate("v1")
+    assert versions.find(home).name == "v1"
+    assert versions.find(home, "convnet").name == "convnet"
+    with pytest.raises(UnknownVersion):
+        versions.find(home, "v2")
+    (saved.folder / "active").write_text("v2")
+    with pytest.raises(BrokenVersion):
+        versions.find(home)
+
+
+@pytest.mark.parametrize("name", [".", "full", "full/thesis.txt", "/"])
+def test_write_folder_loses_nothing_of_anybody_s(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    monkeypatch.chdir(tmp_path / "full" if name == "." else tmp_path)
+    with pytest.raises(HomeError, match="a version is written to a new folder, or over a version"):
+        versions.write_folder(Path(name), networks.create("net").state_dict(), Manifest(network="net"))
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
 def test_write_folder_replaces_what_was_there(tmp_path: Path) -> None:

@@ -57,10 +57,25 @@ def test_an_interrupted_run_leaves_no_version(number: signal.Signals, data_folde
                 break
         process.send_signal(number)
         _, error = process.communicate(timeout=60)
-    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert Versions(tmp_path / "home").names() == []
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert error.strip() == "interrupted; nothing was saved"
+
+
+@pytest.mark.parametrize("place", ["home", "output"])
+def test_a_place_that_can_not_be_written_is_said_before_training(
+    place: str, run: Run, data_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    output = ["--output", str(tmp_path / "file" / "mine")] if place == "output" else []
+    home = tmp_path / ("file" if place == "home" else "home")
+    result = run("train", "--recipe", "tutorial", *output, INKLING_DATA=str(data_folder), INKLING_HOME=str(home))
+    assert result.returncode == 2
+    assert "batch" not in result.stdout
+    assert f"error: {tmp_path}/file" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
