@@ -113,6 +113,5 @@ def prepare(settings: Settings) -> tuple[torch.device, Versions]:
     """Checks the device and brings HOME up to date. Raises DeviceError, HomeError or BrokenVersion."""
     device = devices.resolve(settings.device)
     versions = Versions(settings.home)
-    for line in versions.seed(settings.model):
-        log.warning("%s", line)
+    versions.seed(settings.model)
     return device, versions

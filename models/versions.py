@@ -11,11 +11,12 @@ the disk and renamed.
 import fcntl
 import hashlib
 import io
+import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,8 @@ from models.errors import BrokenVersion, HomeError, UnknownVersion
 from models.prediction import Predictor
 
 RELEASED = Path(__file__).parent / "released"
+log = logging.getLogger(__name__)
+
 WEIGHTS, MANIFEST = "weights.pt", "manifest.json"
 
 _NAME = re.compile(r"v[1-9]\d*")
@@ -194,8 +197,8 @@ class Versions:
         Path(temporary).replace(self._active)
         _flush(self.folder)
 
-    def seed(self, model: str) -> list[str]:
-        """Brings a HOME up to date with the released models, and says what it did in lines for the log.
+    def seed(self, model: str) -> None:
+        """Brings a HOME up to date with the released models, and logs what it did.
 
         A new HOME gets the released model as v1. A release that has changed since is added as the next version, and
         activated where the active version is that release and nobody retrained it. Raises HomeError or BrokenVersion.
@@ -203,33 +206,33 @@ class Versions:
         check_writable(self.folder)
         with (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # several services may start on one HOME
-            return list(self._seed(model))
+            self._seed(model)
 
-    def _seed(self, model: str) -> Iterator[str]:
+    def _seed(self, model: str) -> None:
         try:
             active = self.manifest(self.active())
         except UnknownVersion:
             name = self._copy_release(model)
             self.activate(name)
-            yield f"{name} is the released {model}"
+            log.info("%s is the released %s", name, model)
             return
         manifests = []
         for name in self.names():
             try:
                 manifests.append(self.manifest(name))
             except BrokenVersion as error:
-                yield f"{name} is left alone: {error}"
+                log.warning("%s is left alone: %s", name, error)
         for network in sorted({manifest.network for manifest in manifests if manifest.state == "released"}):
             if read_manifest(RELEASED / network).sha256 in {manifest.sha256 for manifest in manifests}:
                 continue
             name = self._copy_release(network)
             if active.state != "released" or active.network != network:
-                yield f"{name} is a newer release of {network}; {self.active()} stays active"
+                log.info("%s is a newer release of %s; %s stays active", name, network, self.active())
             else:
                 self.activate(name)
-                yield f"{name} is a newer release of {network}, now active"
+                log.info("%s is a newer release of %s, now active", name, network)
         if active.network != model and active.state == "released":
-            yield f"INKLING_MODEL={model} only starts a new HOME; this one goes on with {active.network}"
+            log.warning("INKLING_MODEL=%s only starts a new HOME; this one goes on with %s", model, active.network)
 
     def _copy_release(self, model: str) -> str:
         read(RELEASED / model)  # what does not fit is not copied
