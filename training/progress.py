@@ -33,7 +33,8 @@ class Bar:
         self._task = progress.add_task(title, total=total)
 
     def advance(self, images: int) -> None:
-        self._progress.advance(self._task, images)
+        if not self._progress.disable:
+            self._progress.advance(self._task, images)
 
     def retitle(self, title: str) -> None:
         self._progress.update(self._task, description=title)
