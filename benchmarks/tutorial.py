@@ -22,6 +22,7 @@ from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
 from models import networks
+from models.errors import DataError
 from models.prediction import as_input
 from training import mnist, tutorial
 from training.progress import Report
@@ -35,8 +36,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("INKLING_DATA", "data")))
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is timed")
     options = parser.parse_args()
-    digits, _ = mnist.split(mnist.training_set(options.data))
-    test = mnist.test_set(options.data)
+    try:
+        digits, _ = mnist.split(mnist.training_set(options.data))
+        test = mnist.test_set(options.data)
+    except DataError as error:
+        parser.error(str(error))
 
     samples = _samples(options.data)
     ours, theirs = [], []
