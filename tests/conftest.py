@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -88,6 +89,20 @@ class Server:
         answer = self.client.post("/predict", files={"file": picture})
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+
+def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -> dict[str, Any]:
+    """A problem as RFC 9457 has it: nothing but JSON of that type, and no trace of our insides."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["type"] == f"/problems/{name}"
+    assert body["status"] == status
+    assert body["title"]
+    for word in words:
+        assert word in body["detail"]
+    assert "Traceback" not in answer.text
+    return body
 
 
 @contextlib.contextmanager

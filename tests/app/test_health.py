@@ -1,8 +1,7 @@
 from app.service import Service
 from app.settings import Settings
 from models.errors import EngineFailed
-from tests.app.test_predictions import check_problem
-from tests.conftest import Server, running
+from tests.conftest import Server, check_problem, running
 
 
 def test_health_says_what_predicts(server: Server) -> None:
