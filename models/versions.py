@@ -138,12 +138,15 @@ def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manif
     check_output(folder)
     folder = folder.resolve()
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    former = building / "former"
     try:
         _write_files(building / "new", state_dict, manifest)
         if folder.exists():
-            folder.rename(building / "former")
+            folder.rename(former)
         (building / "new").rename(folder)
     finally:
+        if former.exists() and not folder.exists():
+            former.rename(folder)
         shutil.rmtree(building, ignore_errors=True)
 
 

@@ -1,12 +1,11 @@
 """`python -m training`, and behind it `inkling train`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from models.errors import InklingError
+from training.commands import ending
 from training.progress import Report
 from training.recipes import RECIPES
 
@@ -46,14 +45,8 @@ def train(
 
     if network is not None and network not in NETWORKS:
         raise typer.BadParameter(f"{network!r} is none of {', '.join(NETWORKS)}", param_hint="--network")
-    try:
+    with ending("interrupted; nothing was saved"):
         run(Run(recipe, data, home, output, activate, download, device, seed, network, epochs), Report(quiet))
-    except InklingError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing was saved\n")
-        raise typer.Exit(130) from None
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m training") -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from models import devices, networks, versions
 from models.calibration import Calibration
-from models.errors import UnknownVersion
+from models.errors import VersionError
 from models.prediction import Predictor
 from models.versions import Manifest, Versions
 from training import calibrating, fitting, mnist, scoring, tutorial
@@ -109,5 +109,5 @@ def save(
 def _active_or_none(saved: Versions) -> str | None:
     try:
         return saved.active()
-    except UnknownVersion:
+    except VersionError:  # also an `active` file that makes no sense: no reason to lose what was trained
         return None

@@ -288,6 +288,25 @@ def test_write_folder_loses_nothing_of_anybody_s(name: str, tmp_path: Path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
+def test_a_version_is_still_there_when_it_could_not_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "release"
+    versions.write_folder(folder, networks.create("net").state_dict(), Manifest(network="net"))
+    rename = Path.rename
+
+    def fail_for_the_new_one(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError("the disk is gone")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
+    with pytest.raises(OSError, match="the disk is gone"):
+        versions.write_folder(folder, networks.create("convnet").state_dict(), Manifest(network="convnet"))
+    assert versions.read(folder).manifest.network == "net"
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
+
+
 def test_write_folder_replaces_what_was_there(tmp_path: Path) -> None:
     for network in ("net", "convnet"):
         versions.write_folder(tmp_path / "release", networks.create(network).state_dict(), Manifest(network=network))

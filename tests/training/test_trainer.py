@@ -36,6 +36,19 @@ def test_train_saves_and_activates_a_version_that_predicts(run: Run, data_folder
     assert saved.load("v1").network(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
 
 
+def test_an_active_file_that_makes_no_sense_does_not_cost_what_was_trained(
+    run: Run, data_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "home" / "models").mkdir(parents=True)
+    (tmp_path / "home" / "models" / "active").write_text("nonsense")
+    places = {"INKLING_DATA": str(data_folder), "INKLING_HOME": str(tmp_path / "home")}
+    result = run("train", "--recipe", "tutorial", "--quiet", **places)
+    assert result.returncode == 0, result.stderr
+    saved = Versions(tmp_path / "home")
+    assert saved.active() == "v1"
+    assert saved.manifest("v1").parent is None
+
+
 def test_output_writes_the_two_files_there(data_folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "--recipe", "tutorial", "--output", str(tmp_path / "mine"), "--quiet"]
     command += ["--data", str(data_folder), "--home", str(tmp_path / "home")]

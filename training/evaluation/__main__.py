@@ -1,12 +1,11 @@
 """`python -m training.evaluation`, and behind it `inkling evaluate`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from models.errors import InklingError
+from training.commands import ending
 from training.progress import Report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -40,7 +39,7 @@ def evaluate(
     from training.evaluation import evaluate as evaluation
     from training.evaluation import report as reports
 
-    try:
+    with ending("interrupted"):
         if report:
             reports.prepare(report)
         predictor = find(home, model).predictor(devices.resolve(device))
@@ -48,12 +47,6 @@ def evaluate(
         found = evaluation.evaluate(predictor, folder, sets, pictures, seed, download, Report(quiet))
         if report:
             Report(quiet).line(f"wrote {reports.write(found, report)}")
-    except InklingError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        raise typer.Exit(130) from None
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m training.evaluation") -> None:
