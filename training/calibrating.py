@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.calibration import Calibration
 
-ANSWERED = 0.995
+ANSWERED = 0.993
 """The share of held-out digits that keep the verdict `digit`."""
 
 
