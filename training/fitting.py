@@ -53,7 +53,7 @@ def fit(
         with report.bar(f"epoch {course.epoch}/{recipe.epochs}", batches * recipe.batch_size) as bar:
             for chosen in order.split(recipe.batch_size)[:batches]:
                 drawn = torch.cat([images[chosen], _some(strangers, len(chosen), course.generator)])
-                tiles = augment(as_input(drawn), course.generator, recipe.damaged)
+                tiles = augment(as_input(drawn), course.generator, recipe.distorted, recipe.damaged)
                 tiles = tiles.contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
                     loss = _loss(network(tiles), labels[chosen])

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """averaging: how much of the averaged weights a step keeps; damaged: the share of tiles that lose quality;
-    outliers: how many tiles that are no digits are drawn for the run.
+    """averaging: how much of the averaged weights a step keeps; distorted: how far tiles are, 1 as far as hands
+    differ; damaged: the share of tiles that lose quality; outliers: how many tiles of no digit are drawn for the run.
     """
 
     network: str
@@ -15,6 +15,7 @@ class Recipe:
     learning_rate: float
     weight_decay: float = 0.0
     averaging: float = 0.0
+    distorted: float = 1.0
     damaged: float = 0.0
     outliers: int = 0
 
