@@ -1,16 +1,18 @@
-"""Servers as processes: bound to cores, watched, halted while others are measured, and ended with all their children."""
+"""Servers as processes: bound to cores, watched, halted while others are measured, ended with all their children."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
 
-from benchmarks.machine import BenchmarkError
+from benchmarks.machine import ROOT, BenchmarkError
 from benchmarks.pictures import Body
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -111,10 +113,16 @@ class Server:
 
     def _signal(self, number: int) -> None:
         for pid in self.members():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                pass
+
+
+def inkling(name: str, folder: Path, cores: set[int], **variables: str) -> Server:
+    """`inkling serve` with a HOME under the folder and INKLING_* variables, else at its shipped defaults."""
+    port = free_port()
+    settings = {"HOME": str(folder / f"home-{name}"), "PORT": str(port), **variables}
+    environment = {f"INKLING_{setting}": value for setting, value in settings.items()}
+    return Server(name, [sys.executable, str(ROOT / "inkling.py"), "serve"], port, folder, cores, environment)
 
 
 def free_port() -> int:

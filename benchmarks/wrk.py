@@ -57,13 +57,17 @@ def script(folder: Path, name: str, body: Body) -> Path:
     return path
 
 
-def run(url: str, path: Path, connections: int, seconds: int, core: int) -> Load:
+def run(url: str, path: Path, connections: int, seconds: int, cores: set[int]) -> Load:
     """Raises LoadFailed when an answer is missing or is no success."""
-    command = ["taskset", "-c", str(core), find(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    found = subprocess.run([*command, "-s", str(path), url], capture_output=True, text=True)
+    found = subprocess.run(command(url, path, connections, seconds, cores), capture_output=True, text=True)
     if found.returncode != 0:
         raise LoadFailed(f"wrk ended with {found.returncode}: {found.stderr.strip() or found.stdout.strip()}")
     return parse(found.stdout)
+
+
+def command(url: str, path: Path, connections: int, seconds: int, cores: set[int]) -> list[str]:
+    bound = ["taskset", "-c", ",".join(map(str, sorted(cores)))]
+    return [*bound, find(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(path), url]
 
 
 def parse(output: str) -> Load:

@@ -3,9 +3,11 @@
     python -m benchmarks.serving [--seconds N] [--rounds N] [--only NAME ...] [--json FILE]
 
 Every side has the released `net`, the same PNG tile, one worker and one core for itself; wrk has another core. Sides
-take turns, A B C A B C, and all but one are halted. Each answers the tile once, rightly, before it is timed, and one
+take turns, A B C A B C, and all but one are halted. Each answers the tile once, rightly, before it is timed, and an
 answer during the run that is no success fails the command. Inkling runs at its shipped defaults, logs and metrics
-included. LitServe and BentoML run in an environment that is made under build/benchmarks/ once and sees this one's torch.
+included. LitServe and BentoML, each with and without its batching, run in an environment that is made once under
+build/benchmarks/ and sees this one's torch; Inkling is held against the faster of the two.
+
 The single steps of an answer are timed in every round too, on the servers' core: they make the limit that Inkling is
 held against. A ratio is that of one round, and the table has their median.
 """
@@ -26,6 +28,7 @@ from benchmarks.servers import Server, digit_of
 from benchmarks.serving import report
 from benchmarks.serving.sides import CONNECTIONS, Side, all_sides
 from benchmarks.serving.targets import ratios
+from benchmarks.tables import targets_table
 from benchmarks.wrk import Load, LoadFailed
 
 WARM_UP_SECONDS = 1
@@ -84,6 +87,7 @@ class Run:
                 plural = "s" if connections > 1 else ""
                 say(f"round {number} of {rounds}: {side.name}, {connections} connection{plural}: {load.rate:,.0f}/s")
             self.memory[side.contender.name] = sum(server.memory().values())
+            server.ask(side.path, side.body)  # wrk leaves requests behind: none is cut in two by the halt
             server.halt()
         self.steps.append(self._steps())
 
@@ -94,9 +98,9 @@ class Run:
     def _load(self, side: Side, connections: int, warm_up: bool) -> Load:
         server, script = self.servers[side.contender.name], self.scripts[side.name]
         if warm_up:
-            wrk.run(server.url + side.path, script, connections, WARM_UP_SECONDS, self.load_core)
+            wrk.run(server.url + side.path, script, connections, WARM_UP_SECONDS, {self.load_core})
         before = server.cpu_seconds()
-        load = wrk.run(server.url + side.path, script, connections, self.seconds, self.load_core)
+        load = wrk.run(server.url + side.path, script, connections, self.seconds, {self.load_core})
         if connections == max(CONNECTIONS):
             self.shares.append((server.cpu_seconds() - before) / self.seconds)
         return load
@@ -115,7 +119,7 @@ def main() -> None:
     sides = all_sides()
     names = [side.name for side in sides]
     parser = argparse.ArgumentParser(prog="benchmarks.serving", description="Inkling against other ways to serve.")
-    parser.add_argument("--seconds", type=int, default=3, help="how long each load lasts (%(default)s)")
+    parser.add_argument("--seconds", type=int, default=2, help="how long each load lasts (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is timed (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
@@ -155,7 +159,7 @@ def show(run: Run, seconds: int, rounds: int) -> None:
     print()
     print(report.steps_table(run.steps, run.rounds))
     print()
-    print(report.ratios_table(ratios(run.rounds, run.steps)))
+    print(targets_table(ratios(run.rounds, run.steps)))
     if run.shares and min(run.shares) < BUSY:
         print(
             f"\nServers had {min(run.shares):.0%} to {max(run.shares):.0%} of their core at {max(CONNECTIONS)} "

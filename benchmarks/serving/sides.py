@@ -9,9 +9,10 @@ from pathlib import Path
 from benchmarks import pictures
 from benchmarks.machine import ROOT
 from benchmarks.pictures import Body
-from benchmarks.servers import Server, free_port
+from benchmarks.servers import Server, free_port, inkling
 from benchmarks.serving import environment
 
+LIT, BENTO = environment.PINS["litserve"], environment.PINS["bentoml"]
 CONNECTIONS = (1, 16, 64)
 BATCH = 64
 # Of 64 images each: more at a time would not fit in a worker's QUEUE_LIMIT of 256.
@@ -47,8 +48,12 @@ def all_sides() -> list[Side]:
     default = Contender("Inkling, default network", "shipped defaults", _inkling("convnet"))
     plain = Contender(f"FastAPI {version('fastapi')}", "uvicorn's defaults", _uvicorn("plain"))
     bare = Contender(f"uvicorn {version('uvicorn')}", "no access log", _uvicorn("bare", "--no-access-log"))
-    lit = Contender(f"LitServe {environment.PINS['litserve']}", "batches of 64, fast_queue, log_level=warning", _lit)
-    bento = Contender(f"BentoML {environment.PINS['bentoml']}", "async API, no access log, no metrics", _bento)
+    others = {
+        "litserve": Contender(f"LitServe {LIT}", "fast_queue, log_level=warning", _lit(1)),
+        "litserve-batching": Contender(f"LitServe {LIT}, batching", "max_batch_size=16, batch_timeout=1 ms", _lit(16)),
+        "bentoml": Contender(f"BentoML {BENTO}", "coroutine, no access log, no metrics", _bento("Single")),
+        "bentoml-batching": Contender(f"BentoML {BENTO}, batching", "max_batch_size=64", _bento("Batching")),
+    }
     return [
         Side("inkling-multipart", "multipart", net, multipart),
         Side("inkling-raw", "raw body", net, pictures.raw(tile)),
@@ -63,8 +68,7 @@ def all_sides() -> list[Side]:
         ),
         Side("inkling-default", "multipart", default, multipart),
         Side("fastapi", "multipart", plain, multipart),
-        Side("litserve", "multipart", lit, multipart),
-        Side("bentoml", "multipart", bento, multipart),
+        *(Side(name, "multipart", contender, multipart) for name, contender in others.items()),
         Side("bare", "multipart", bare, multipart),
     ]
 
@@ -76,18 +80,7 @@ def _inkling_version() -> str:
 
 
 def _inkling(model: str) -> Callable[[Path, int], Server]:
-    def start(folder: Path, core: int) -> Server:
-        port = free_port()
-        variables = {
-            "INKLING_HOME": str(folder / f"home-{model}"),
-            "INKLING_MODEL": model,
-            "INKLING_PORT": str(port),
-            "INKLING_WORKERS": "1",
-        }
-        command = [sys.executable, str(ROOT / "inkling.py"), "serve"]
-        return Server(f"inkling {model}", command, port, folder, {core}, variables)
-
-    return start
+    return lambda folder, core: inkling(f"inkling-{model}", folder, {core}, MODEL=model, WORKERS="1")
 
 
 def _uvicorn(module: str, *options: str) -> Callable[[Path, int], Server]:
@@ -100,14 +93,27 @@ def _uvicorn(module: str, *options: str) -> Callable[[Path, int], Server]:
     return start
 
 
-def _lit(folder: Path, core: int) -> Server:
-    port = free_port()
-    command = [str(environment.prepare() / "python"), "-m", "benchmarks.serving.others.lit", str(port)]
-    return Server("litserve", command, port, folder, {core}, {"PYTHONPATH": str(ROOT)})
+def _lit(batch: int) -> Callable[[Path, int], Server]:
+    def start(folder: Path, core: int) -> Server:
+        port = free_port()
+        python = str(environment.prepare() / "python")
+        command = [python, "-m", "benchmarks.serving.others.lit", str(port), str(batch)]
+        return Server("litserve", command, port, folder, {core}, {"PYTHONPATH": str(ROOT)})
+
+    return start
 
 
-def _bento(folder: Path, core: int) -> Server:
-    port = free_port()
-    command = [str(environment.prepare() / "bentoml"), "serve", "benchmarks.serving.others.bento:Digits"]
-    variables = {"PYTHONPATH": str(ROOT), "BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
-    return Server("bentoml", [*command, "--host", "127.0.0.1", "--port", str(port)], port, folder, {core}, variables)
+def _bento(service: str) -> Callable[[Path, int], Server]:
+    def start(folder: Path, core: int) -> Server:
+        port = free_port()
+        bentoml = str(environment.prepare() / "bentoml")
+        command = [bentoml, "serve", f"benchmarks.serving.others.bento:{service}"]
+        variables = {
+            "PYTHONPATH": str(ROOT),
+            "BENTOML_HOME": str(folder / f"bentoml-{service}"),
+            "BENTOML_DO_NOT_TRACK": "True",
+        }
+        options = ["--host", "127.0.0.1", "--port", str(port)]
+        return Server("bentoml", [*command, *options], port, folder, {core}, variables)
+
+    return start
