@@ -27,11 +27,9 @@ def cores() -> tuple[int, int]:
 def describe() -> str:
     """Date, processor, cores, and the libraries that matter, on one line."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "uvicorn", "fastapi", "starlette"))
-    usable = len(os.sched_getaffinity(0))
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}; {_processor()}, {usable} cores; {platform.system()} {platform.release()}; "
-        f"Python {platform.python_version()}, {libraries}"
-    )
+    system = f"{platform.system()} {platform.release()}"
+    processor = f"{_processor()}, {os.cpu_count()} cores"
+    return f"{datetime.now(UTC):%Y-%m-%d}; {processor}; {system}; Python {platform.python_version()}, {libraries}"
 
 
 def say(line: str) -> None:

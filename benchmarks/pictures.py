@@ -3,14 +3,15 @@
 import io
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from benchmarks.machine import ROOT
 from models.normalisation import normalise
 from models.pictures import decode
 
 SEVEN = ROOT / "docs" / "pictures" / "seven.png"
-DIGIT = 7
+DIGIT = 0
+"""What the tile shows."""
 BOUNDARY = "inkling"
 
 
@@ -21,14 +22,17 @@ class Body:
 
 
 def tile() -> bytes:
-    """A seven as MNIST would hold it, 28 x 28, as a PNG: every side reads it as it is."""
-    buffer = io.BytesIO()
-    Image.fromarray(normalise(decode(SEVEN.read_bytes())).pixels).save(buffer, "PNG")
+    """A nought as MNIST would hold it, 28 x 28 with an empty border, as a PNG: every side reads it as it is."""
+    drawn = Image.new("L", (280, 280), 0)
+    ImageDraw.Draw(drawn).ellipse((75, 40, 205, 240), outline=255, width=26)
+    buffer, drawing = io.BytesIO(), io.BytesIO()
+    drawn.save(drawing, "PNG")
+    Image.fromarray(normalise(decode(drawing.getvalue())).pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def photograph(width: int = 4000, height: int = 3000) -> bytes:
-    """The seven on a card of 12 megapixels, as the JPEG that a telephone would send."""
+    """A seven on a card of 12 megapixels, as the JPEG that a telephone would send."""
     with Image.open(SEVEN) as seven:
         large = seven.convert("RGB").resize((height, height), Image.Resampling.BICUBIC)
     card = Image.new("RGB", (width, height), (255, 255, 255))
