@@ -26,7 +26,7 @@ from benchmarks.machine import ROOT, BenchmarkError, cores, describe, say
 from benchmarks.pictures import DIGIT
 from benchmarks.servers import Server, digit_of
 from benchmarks.serving import report
-from benchmarks.serving.sides import CONNECTIONS, Side, all_sides
+from benchmarks.serving.sides import Side, all_sides
 from benchmarks.serving.targets import ratios
 from benchmarks.tables import targets_table
 from benchmarks.wrk import Load, LoadFailed
@@ -48,8 +48,8 @@ class Run:
         self.rounds: dict[tuple[str, int], list[Load]] = defaultdict(list)
         self.steps: list[dict[str, float]] = []
         self.memory: dict[str, int] = {}
-        self.shares: list[float] = []
-        """Of its core, what a server got while 64 connections kept it busy."""
+        self.shares: dict[tuple[str, int], list[float]] = defaultdict(list)
+        """Of its core, what a server used in each round."""
         self.missing: dict[str, str] = {}
         """Why a side has no figures."""
         self.failed = False
@@ -101,8 +101,7 @@ class Run:
             wrk.run(server.url + side.path, script, connections, WARM_UP_SECONDS, {self.load_core})
         before = server.cpu_seconds()
         load = wrk.run(server.url + side.path, script, connections, self.seconds, {self.load_core})
-        if connections == max(CONNECTIONS):
-            self.shares.append((server.cpu_seconds() - before) / self.seconds)
+        self.shares[side.name, connections].append((server.cpu_seconds() - before) / self.seconds)
         return load
 
     def _steps(self) -> dict[str, float]:
@@ -152,7 +151,7 @@ def measured(sides: list[Side], seconds: int, rounds: int) -> Run:
 def show(run: Run, seconds: int, rounds: int) -> None:
     print(describe())
     print(f"medians of {rounds} rounds of {seconds} s each, in brackets the smallest and the largest\n")
-    print(report.sides_table(run.sides, run.rounds, run.memory, run.missing))
+    print(report.sides_table(run.sides, run.rounds, run.shares, run.memory, run.missing))
     print()
     for contender in dict.fromkeys(side.contender for side in run.sides):
         print(f"- {contender.name}: {contender.settings}")
@@ -160,17 +159,23 @@ def show(run: Run, seconds: int, rounds: int) -> None:
     print(report.steps_table(run.steps, run.rounds))
     print()
     print(targets_table(ratios(run.rounds, run.steps)))
-    if run.shares and min(run.shares) < BUSY:
+    busy = [share for (_, connections), shares in run.shares.items() if connections == 64 for share in shares]
+    if busy and min(busy) < BUSY:
         print(
-            f"\nServers had {min(run.shares):.0%} to {max(run.shares):.0%} of their core at {max(CONNECTIONS)} "
-            "connections: others use this machine, and the figures are only for shape."
+            f"\nServers had {min(busy):.0%} to {max(busy):.0%} of their core at 64 connections: others use this machine. "
+            "Compare requests a CPU second, and take the rest for its shape alone."
         )
 
 
 def figures(run: Run) -> dict[str, object]:
     """Everything that was measured, in seconds, bytes and requests a second."""
     sides = [
-        {"side": side, "connections": connections, "rounds": [dataclasses.asdict(load) for load in loads]}
+        {
+            "side": side,
+            "connections": connections,
+            "rounds": [dataclasses.asdict(load) for load in loads],
+            "shares": run.shares[side, connections],
+        }
         for (side, connections), loads in run.rounds.items()
     ]
     return {
