@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +23,11 @@ def cores() -> tuple[int, int]:
     if len(usable) < 2:
         raise BenchmarkError(f"the server and the load generator need a core each; usable: {usable}")
     return usable[-1], usable[0]
+
+
+def end_in_order() -> None:
+    """SIGTERM ends the benchmark as an interrupt does: with its servers, which have sessions of their own."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def describe() -> str:

@@ -74,9 +74,11 @@ def parse(output: str) -> Load:
     """The last line of wrk's output, as the script writes it. Raises LoadFailed."""
     fields = json.loads(output.rstrip().rpartition("\n")[2])
     failures = {name: fields[name] for name in ("connect", "read", "write", "status", "timeout") if fields[name]}
-    if failures or not fields["requests"]:
-        told = ", ".join(f"{name}: {count}" for name, count in failures.items()) or "no answer at all"
+    if failures:
+        told = ", ".join(f"{name}: {count}" for name, count in failures.items())
         raise LoadFailed(f"of {fields['requests']} requests some failed ({told})")
+    if not fields["requests"]:
+        raise LoadFailed("no answer at all")
     return Load(
         rate=fields["requests"] / fields["microseconds"] * 1e6,
         median=fields["median"] / 1e6,

@@ -17,8 +17,8 @@ from pathlib import Path
 from benchmarks import wrk
 from benchmarks.bounds import cost, load
 from benchmarks.bounds.setting import Setting
-from benchmarks.machine import BenchmarkError, cores, describe
-from benchmarks.tables import Target, targets_table
+from benchmarks.machine import BenchmarkError, cores, describe, end_in_order, say
+from benchmarks.tables import Target, spread, targets_table
 from benchmarks.wrk import LoadFailed
 
 LINES = {
@@ -43,6 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.seconds < 2 or options.rounds < 1 or options.requests < 1000:
         parser.error("--seconds starts at 2, --rounds at 1, --requests at 1000")
+    end_in_order()
     try:
         wrk.find()
         targets = measured(options)
@@ -64,7 +65,10 @@ def measured(options: argparse.Namespace) -> list[Target]:
     for name in options.only or LINES:
         with tempfile.TemporaryDirectory(prefix="inkling-bounds-") as folder:
             setting = Setting(Path(folder), server_core, load_core, options.seconds, options.rounds, options.requests)
-            targets += LINES[name](setting)
+            found = LINES[name](setting)
+        for target in found:
+            say(f"{target.name}: {spread(target.values, target.form) if target.values else ''} {target.note}")
+        targets += found
     return targets
 
 

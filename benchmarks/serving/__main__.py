@@ -22,7 +22,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks import wrk
-from benchmarks.machine import ROOT, BenchmarkError, cores, describe, say
+from benchmarks.machine import ROOT, BenchmarkError, cores, describe, end_in_order, say
 from benchmarks.pictures import DIGIT
 from benchmarks.servers import Server, digit_of
 from benchmarks.serving import report
@@ -125,6 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     if min(options.seconds, options.rounds) < 1:
         parser.error("--seconds and --rounds start at 1")
+    end_in_order()
     try:
         wrk.find()
         run = measured([s for s in sides if s.name in (options.only or names)], options.seconds, options.rounds)
@@ -162,8 +163,8 @@ def show(run: Run, seconds: int, rounds: int) -> None:
     busy = [share for (_, connections), shares in run.shares.items() if connections == 64 for share in shares]
     if busy and min(busy) < BUSY:
         print(
-            f"\nServers had {min(busy):.0%} to {max(busy):.0%} of their core at 64 connections: others use this machine. "
-            "Compare requests a CPU second, and take the rest for its shape alone."
+            f"\nServers had {min(busy):.0%} to {max(busy):.0%} of their core at 64 connections: others use this "
+            "machine. Compare requests a CPU second, and take the rest for its shape alone."
         )
 
 
