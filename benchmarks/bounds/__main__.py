@@ -46,8 +46,8 @@ def main() -> None:
     end_in_order()
     try:
         wrk.find()
-        targets = measured(options)
-    except (BenchmarkError, LoadFailed) as error:
+        targets, failed = measured(options)
+    except BenchmarkError as error:
         parser.exit(2, f"error: {error}\n")
     print(describe())
     print()
@@ -55,21 +55,28 @@ def main() -> None:
     if options.json:
         figures = [dataclasses.asdict(target) | {"met": target.met} for target in targets]
         options.json.write_text(json.dumps({"machine": describe(), "targets": figures}, indent=1))
-    sys.exit(1 if any(target.met == "no" for target in targets) else 0)
+    sys.exit(1 if failed or any(target.met == "no" for target in targets) else 0)
 
 
-def measured(options: argparse.Namespace) -> list[Target]:
+def measured(options: argparse.Namespace) -> tuple[list[Target], bool]:
+    """The targets, and whether a line could not be measured: the others go on."""
     server_core, load_core = cores()
     os.sched_setaffinity(0, {load_core})
     targets: list[Target] = []
+    failed = False
     for name in options.only or LINES:
         with tempfile.TemporaryDirectory(prefix="inkling-bounds-") as folder:
             setting = Setting(Path(folder), server_core, load_core, options.seconds, options.rounds, options.requests)
-            found = LINES[name](setting)
+            try:
+                found = LINES[name](setting)
+            except (BenchmarkError, LoadFailed) as error:
+                failed = True
+                say(f"error: {name}: {error}")
+                continue
         for target in found:
             say(f"{target.name}: {spread(target.values, target.form) if target.values else ''} {target.note}")
         targets += found
-    return targets
+    return targets, failed
 
 
 if __name__ == "__main__":
