@@ -19,12 +19,16 @@ app = typer.Typer(
 
 
 @app.command(epilog="Example: INKLING_PORT=9000 inkling serve")
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that answer; INKLING_WORKERS.", show_default=False)
+    ] = None,
+) -> None:
     """Serve the active model over HTTP; INKLING_* variables set it up."""
     settings = _settings()
-    from app.server import serve
+    from app.supervisor import serve
 
-    serve(settings)
+    serve(settings if workers is None else settings.model_copy(update={"workers": workers}))
 
 
 @app.command(
@@ -71,8 +75,7 @@ def predict(
             continue
         answer = predictor.predict(tile.pixels[None])[0]
         if as_json:
-            fields = {name: getattr(answer, name) for name in answer.__slots__}
-            print(json.dumps({"file": str(path), **fields, "steps": tile.steps}))
+            print(json.dumps({"file": str(path), **answer._asdict(), "steps": tile.steps}))
         else:
             bar = "█" * round(20 * answer.confidence)
             print(f"{path}  {answer.digit}  {bar:20s} {answer.confidence:7.2%}  {answer.verdict}")

@@ -1,16 +1,27 @@
 """Puts the service together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import docs, health, predictions, problems
 from app.service import Service
 from app.settings import Settings
 
 VERSION = "0.1.0"
+
+
+class Inkling(FastAPI):
+    """FastAPI, but for the calls that are answered without it: `lean`, by path."""
+
+    lean: Mapping[str, ASGIApp]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.lean.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        await (app or super().__call__)(scope, receive, send)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -24,10 +35,10 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             following.cancel()
-            service.close()
+            await service.close()
 
     service = Service(settings)
-    app = FastAPI(
+    app = Inkling(
         title="Inkling",
         description="Reads handwritten digits, and says so when it is not sure.",
         version=VERSION,
@@ -37,6 +48,10 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
+    app.lean = {
+        f"{settings.root_path}/predict": predictions.Lean(service, predictions.predict),
+        f"{settings.root_path}/predict/batch": predictions.Lean(service, predictions.predict_batch),
+    }
     app.include_router(predictions.router)
     app.include_router(health.router)
     docs.install(app)

@@ -27,6 +27,7 @@ KINDS = {
     "method-not-allowed": Kind(405, "This path does not answer that method"),
     "body-timeout": Kind(408, "The body took too long to arrive"),
     "body-too-large": Kind(413, "The body has too many bytes"),
+    "too-many-images": Kind(413, "The batch has too many pictures"),
     "too-many-pixels": Kind(413, "The picture has too many pixels"),
     "unknown-format": Kind(415, "The bytes are of no picture format that we read"),
     "urlencoded-form": Kind(415, "A urlencoded form can not carry a picture"),
@@ -47,6 +48,7 @@ NAMES: dict[type[errors.InklingError], str] = {
     errors.NothingDrawn: "nothing-drawn",
     errors.Overloaded: "overloaded",
     errors.EngineFailed: "not-ready",
+    errors.DeviceLost: "not-ready",
 }
 
 _STATUS_NAMES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
@@ -62,19 +64,26 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.members = members
 
-    def response(self) -> JSONResponse:
+    @staticmethod
+    def of(error: errors.InklingError) -> "Problem":
+        """What an error of `models` is called here."""
+        limit = getattr(error, "limit", None)
+        return Problem(NAMES[type(error)], str(error), **({} if limit is None else {"limit": limit}))
+
+    def content(self) -> dict[str, Any]:
         kind = KINDS[self.name]
-        headers = self.headers
-        if kind.status == 503:
-            headers = {"Retry-After": "1", **headers}
-        content = {
+        return {
             "type": f"/problems/{self.name}",
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,
             **self.members,
         }
-        return JSONResponse(content, kind.status, headers, media_type="application/problem+json")
+
+    def response(self) -> JSONResponse:
+        status = KINDS[self.name].status
+        headers = {"Retry-After": "1", **self.headers} if status == 503 else self.headers
+        return JSONResponse(self.content(), status, headers, media_type="application/problem+json")
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
@@ -82,8 +91,7 @@ def problem_of(request: Request, error: Exception) -> Problem:
         case Problem():
             return error
         case errors.InklingError():
-            limit = getattr(error, "limit", None)
-            return Problem(NAMES[type(error)], str(error), **({} if limit is None else {"limit": limit}))
+            return Problem.of(error)
         case HTTPException():
             name = _STATUS_NAMES.get(error.status_code, "bad-request")
             return Problem(name, f"{request.method} {request.url.path}: {error.detail}", error.headers)

@@ -1,5 +1,6 @@
 """Fixtures for all tests. Nothing here reads or leaves anything outside a temporary folder, but for the data sets."""
 
+import asyncio
 import contextlib
 import io
 import os
@@ -19,8 +20,9 @@ from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
 from app.main import create_app
-from app.server import listen, server_of
 from app.settings import Settings
+from app.supervisor import listen
+from app.worker import Server as HttpServer
 from training import mnist
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +84,7 @@ class Server:
     def __init__(self, url: str, process: subprocess.Popen[str] | None = None, app: FastAPI | None = None) -> None:
         self.url = url
         self.app = app
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.process = process
         self.client = httpx.Client(base_url=url, timeout=30)
 
@@ -109,7 +112,8 @@ def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -
 def running(settings: Settings) -> Iterator[Server]:
     """The app under uvicorn, in a thread of this process."""
     app = create_app(settings)
-    server = server_of(app, settings)
+    loops: list[asyncio.AbstractEventLoop] = []
+    server = HttpServer(app, settings, lambda: loops.append(asyncio.get_running_loop()))
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -117,6 +121,7 @@ def running(settings: Settings) -> Iterator[Server]:
         wait_until(lambda: server.started or not thread.is_alive())
         assert server.started
         found = Server(f"http://127.0.0.1:{listening.getsockname()[1]}", app=app)
+        found.loop = loops[0]
         with found.client:
             yield found
     finally:
