@@ -6,7 +6,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import docs, health, predictions, problems
+from app import docs, feedback, health, predictions, problems, retraining, versions
+from app.corrections import Corrections
+from app.database import Database
+from app.jobs import Jobs
+from app.keys import key_of
 from app.service import Service
 from app.settings import Settings
 
@@ -25,8 +29,10 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             following.cancel()
             service.close()
+            database.close()
 
     service = Service(settings)
+    database = Database(settings)
     app = FastAPI(
         title="Inkling",
         description="Reads handwritten digits, and says so when it is not sure.",
@@ -37,8 +43,14 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.key = key_of(settings)
+    app.state.jobs = Jobs(database)
+    app.state.corrections = Corrections(settings.home, database, settings.feedback_limit)
     app.include_router(predictions.router)
     app.include_router(health.router)
+    app.include_router(feedback.router)
+    app.include_router(retraining.router)
+    app.include_router(versions.router)
     docs.install(app)
     problems.install(app)
     return app

@@ -10,6 +10,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.database import DatabaseUnavailable, StorageFull
+from app.jobs import JobEnded, JobRunning, KeyReused, UnknownJob
 from models import errors
 
 
@@ -23,8 +25,13 @@ KINDS = {
     "empty-body": Kind(400, "The request has no picture in it"),
     "malformed-multipart": Kind(400, "The multipart body can not be parsed"),
     "bad-request": Kind(400, "The request can not be understood"),
+    "wrong-key": Kind(401, "This call needs the key"),
+    "no-key-configured": Kind(403, "This call needs a key, and the service has none"),
     "not-found": Kind(404, "There is nothing here"),
     "method-not-allowed": Kind(405, "This path does not answer that method"),
+    "job-running": Kind(409, "Another job is not done yet"),
+    "job-ended": Kind(409, "The job has ended"),
+    "broken-version": Kind(409, "The version does not load"),
     "body-timeout": Kind(408, "The body took too long to arrive"),
     "body-too-large": Kind(413, "The body has too many bytes"),
     "too-many-pixels": Kind(413, "The picture has too many pixels"),
@@ -34,9 +41,12 @@ KINDS = {
     "corrupt-picture": Kind(422, "The picture is truncated or corrupt"),
     "nothing-drawn": Kind(422, "The picture has nothing drawn on it"),
     "bad-parameter": Kind(422, "A parameter does not fit"),
+    "idempotency-key-reused": Kind(422, "The idempotency key came before, with another body"),
     "internal-error": Kind(500, "Something went wrong on our side"),
     "overloaded": Kind(503, "There is no room for another picture right now"),
     "not-ready": Kind(503, "The service can not predict right now"),
+    "database-unavailable": Kind(503, "The database does not answer right now"),
+    "storage-full": Kind(507, "There is no room to keep it"),
 }
 
 # The errors of `models` that a request can meet. The others are met before the service starts.
@@ -47,6 +57,14 @@ NAMES: dict[type[errors.InklingError], str] = {
     errors.NothingDrawn: "nothing-drawn",
     errors.Overloaded: "overloaded",
     errors.EngineFailed: "not-ready",
+    errors.UnknownVersion: "not-found",
+    errors.BrokenVersion: "broken-version",
+    DatabaseUnavailable: "database-unavailable",
+    StorageFull: "storage-full",
+    UnknownJob: "not-found",
+    JobRunning: "job-running",
+    JobEnded: "job-ended",
+    KeyReused: "idempotency-key-reused",
 }
 
 _STATUS_NAMES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
@@ -82,8 +100,8 @@ def problem_of(request: Request, error: Exception) -> Problem:
         case Problem():
             return error
         case errors.InklingError():
-            limit = getattr(error, "limit", None)
-            return Problem(NAMES[type(error)], str(error), **({} if limit is None else {"limit": limit}))
+            members = {name: value for name in ("limit", "job") if (value := getattr(error, name, None)) is not None}
+            return Problem(NAMES[type(error)], str(error), **members)
         case HTTPException():
             name = _STATUS_NAMES.get(error.status_code, "bad-request")
             return Problem(name, f"{request.method} {request.url.path}: {error.detail}", error.headers)

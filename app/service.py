@@ -96,9 +96,14 @@ class Service:
 
     async def predict(self, data: bytes) -> tuple[Prediction, tuple[Step, ...]]:
         """The bytes of one picture to its prediction and what normalisation did. Raises PictureError, EngineError."""
+        tile, prediction = await self.read(data)
+        return prediction, tile.steps
+
+    async def read(self, data: bytes) -> tuple[Tile, Prediction]:
+        """As `predict`, with the normalised picture itself."""
         with self.engine.admit():
             tile = await asyncio.get_running_loop().run_in_executor(self._decoders, self._tile, data)
-            return await self.engine.predict(tile.pixels), tile.steps
+            return tile, await self.engine.predict(tile.pixels)
 
     async def health(self) -> Health:
         predictor = self.engine.predictor

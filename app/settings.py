@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.pictures import MAX_PIXELS
@@ -14,14 +14,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="INKLING_", extra="ignore")
 
-    home: Path = Field(Path("state"), description="all state of a service: its versions")
+    home: Path = Field(Path("state"), description="all state of a service: versions, database, feedback")
     data: Path = Field(Path("data"), description="data sets; MNIST in torchvision's layout, `MNIST/raw/`")
     download: bool = Field(True, description="whether MNIST may be fetched where it is missing")
     model: Literal["convnet", "net"] = Field("convnet", description="the released model that starts a new HOME as v1")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; one that is not there is an error")
+    api_key: SecretStr | None = Field(None, description="the key for whatever changes or reveals what people sent")
+    api_key_file: Path | None = Field(None, description="a file that holds the key")
+    database_url: SecretStr | None = Field(None, description="SQLAlchemy URL, sqlite or postgresql; SQLite under HOME")
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on")
     root_path: str = Field("", description="the path under which a proxy serves Inkling")
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="the largest body")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="the largest picture, width times height")
     queue_limit: int = Field(256, ge=1, description="images being answered at a time")
+    feedback_limit: int = Field(100_000, ge=1, description="corrections that are kept")
+    keep_versions: int = Field(10, ge=1, description="versions that are kept; the active one and its parent always")
+    url: str = Field("http://127.0.0.1:8000", description="the service that client commands talk to")

@@ -44,6 +44,24 @@ async def picture(request: Request, max_bytes: int) -> bytes:
     return _only_picture(await asyncio.to_thread(parse_multipart, body, options.get(b"boundary")))
 
 
+async def picture_and_field(request: Request, max_bytes: int, name: str) -> tuple[bytes, str]:
+    """The picture of a multipart body and the text of its field of that name. Raises Problem."""
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"multipart/form-data":
+        raise Problem(
+            "wrong-field",
+            f"expected a multipart body with the fields 'file' and '{name}': curl -F file=@digit.png -F {name}=7 URL",
+            field=name,
+        )
+    body = await read_body(request, max_bytes)
+    parts = await asyncio.to_thread(parse_multipart, body, options.get(b"boundary"))
+    data = _only_picture([part for part in parts if part.name != name])
+    values = [bytes(part.data).decode("utf-8", "replace").strip() for part in parts if part.name == name]
+    if len(values) != 1:
+        raise Problem("wrong-field", f"expected one field named '{name}', got {len(values)}", field=name)
+    return data, values[0]
+
+
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body, counted as it arrives. Raises Problem when it is too large or too slow."""
     declared = request.headers.get("content-length", "")
