@@ -19,12 +19,16 @@ app = typer.Typer(
 
 
 @app.command(epilog="Example: INKLING_PORT=9000 inkling serve")
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that answer; INKLING_WORKERS.", show_default=False)
+    ] = None,
+) -> None:
     """Serve the active model over HTTP; INKLING_* variables set it up."""
     settings = _settings()
-    from app.server import serve
+    from app.supervisor import serve
 
-    serve(settings)
+    serve(settings if workers is None else settings.model_copy(update={"workers": workers}))
 
 
 @app.command(

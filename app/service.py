@@ -6,10 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import torch
-
 from app.settings import Settings
-from models import devices
+from models import cores, devices
 from models.engine import Engine
 from models.errors import InklingError
 from models.normalisation import Step, Tile, normalise
@@ -40,17 +38,20 @@ class Service:
         self._opened = time.monotonic()
         self._engine: Engine | None = None
         # As many as there are cores: more would only hold more large pictures in memory.
-        self._decoders = ThreadPoolExecutor(devices.usable_cores(), "decode")
+        self._decoders = ThreadPoolExecutor(cores.usable(), "decode")
         self._refused: str | None = None
         self._complaint = ""
 
     def open(self) -> None:
-        """Loads and warms the active version. Raises InklingError for whatever the operator can mend."""
-        device, versions = prepare(self.settings)
+        """Loads and warms the active version, once. Raises InklingError for whatever the operator can mend."""
+        if self._engine is not None:
+            return
+        device = devices.resolve(self.settings.device)
+        versions = Versions(self.settings.home)
+        versions.seed(self.settings.model)
         engine = Engine(versions.load(versions.active()).predictor(device), self.settings.queue_limit)
         engine.start()
         self._engine = engine
-        log.info("serving %s on %s", engine.predictor.model, device)
 
     def close(self) -> None:
         """Answers what was accepted, then lets the engine go."""
@@ -112,11 +113,3 @@ class Service:
 
     def _tile(self, data: bytes) -> Tile:
         return normalise(decode(data, self.settings.max_pixels))
-
-
-def prepare(settings: Settings) -> tuple[torch.device, Versions]:
-    """Checks the device and brings HOME up to date. Raises DeviceError, HomeError or BrokenVersion."""
-    device = devices.resolve(settings.device)
-    versions = Versions(settings.home)
-    versions.seed(settings.model)
-    return device, versions

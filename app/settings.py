@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="SQLAlchemy URL, sqlite or postgresql; SQLite under HOME")
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on")
+    workers: int | None = Field(None, ge=1, description="processes that answer; none: one a core up to 4, 1 on a GPU")
     root_path: str = Field("", description="the path under which a proxy serves Inkling")
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="the largest body")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="the largest picture, width times height")

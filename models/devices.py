@@ -1,7 +1,5 @@
 """Which device computes."""
 
-import os
-
 import torch
 
 from models.errors import DeviceError
@@ -28,8 +26,3 @@ def resolve(name: str) -> torch.device:
     if name != "auto":
         return torch.device(name)
     return torch.device(next((best for best in ("cuda", "mps") if best in names), "cpu"))
-
-
-def usable_cores() -> int:
-    """The cores that this process may use; at least 1."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,8 +19,9 @@ from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
 from app.main import create_app
-from app.server import listen, server_of
 from app.settings import Settings
+from app.supervisor import listen
+from app.worker import Server as HttpServer
 from training import mnist
 
 ROOT = Path(__file__).parent.parent
@@ -109,7 +110,7 @@ def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -
 def running(settings: Settings) -> Iterator[Server]:
     """The app under uvicorn, in a thread of this process."""
     app = create_app(settings)
-    server = server_of(app, settings)
+    server = HttpServer(app, settings)
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -12,7 +12,10 @@ README = Path(__file__).parents[2] / "README.md"
 
 def test_the_readme_s_table_holds_every_setting_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `INKLING_([A-Z_]+)` \|([^|]*)\|", README.read_text(), re.MULTILINE))
-    defaults = {name.upper(): str(field.default) for name, field in Settings.model_fields.items()}
+    defaults = {
+        name.upper(): "" if field.default is None else str(field.default)
+        for name, field in Settings.model_fields.items()
+    }
     documented = {name: default.strip().strip("`").removeprefix("./") for name, default in rows.items()}
     assert documented == {name: default or "" for name, default in defaults.items()}
 
@@ -26,7 +29,14 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     "name, value",
-    [("PORT", "http"), ("PORT", "70000"), ("MODEL", "resnet"), ("DOWNLOAD", "perhaps"), ("QUEUE_LIMIT", "0")],
+    [
+        ("PORT", "http"),
+        ("PORT", "70000"),
+        ("MODEL", "resnet"),
+        ("DOWNLOAD", "perhaps"),
+        ("QUEUE_LIMIT", "0"),
+        ("WORKERS", "0"),
+    ],
 )
 def test_a_setting_that_does_not_fit_is_one_line_and_status_2(
     name: str, value: str, run: Callable[..., subprocess.CompletedProcess[str]]

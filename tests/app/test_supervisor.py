@@ -1,15 +1,20 @@
+import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
+from app.settings import Settings
+from app.supervisor import Worker, listen
 from models.versions import WEIGHTS, Versions
-from tests.conftest import ROOT, Server, free_port, wait_until
+from tests.conftest import ROOT, Server, free_port, spawn, wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Serve = Callable[..., Server]
@@ -97,9 +102,63 @@ def test_ctrl_c_ends_with_status_0(serve: Serve) -> None:
     assert "Traceback" not in server.process.stderr.read()
 
 
+def children(pid: int) -> list[int]:
+    """The worker processes of a supervisor."""
+    listed = subprocess.run(["ps", "-Aww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split(None, 2) for line in listed.splitlines())
+    return [int(row[0]) for row in rows if int(row[1]) == pid and "spawn_main" in row[2]]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve: Serve, seven, encode) -> None:
+    server = serve(INKLING_WORKERS="2")
+    assert server.process is not None
+    supervisor = server.process.pid
+    wait_until(lambda: len(children(supervisor)) == 2)
+    first = children(supervisor)
+    os.kill(first[0], signal.SIGKILL)
+    wait_until(lambda: len(set(children(supervisor)) - set(first)) == 1)
+    assert first[1] in children(supervisor)
+    assert server.predict(encode(seven))["digit"] == 7
+    workers = children(supervisor)
+    server.process.kill()
+    wait_until(lambda: not any(alive(worker) for worker in workers))
+
+
+def test_a_worker_that_can_not_start_is_tried_again_after_a_pause(caplog: pytest.LogCaptureFixture) -> None:
+    with listen("127.0.0.1", 0) as listening:
+        worker = Worker(Settings(device="cuda:99"), listening)
+        worker.start()
+        wait_until(lambda: worker.hear() is not None)
+        worker.tend()
+        assert worker.due is None, "the first time it is started again at once"
+        wait_until(lambda: worker.hear() is not None)
+        worker.tend()
+        assert worker.due is not None
+        assert 0.5 < worker.due - time.monotonic() <= 1
+        assert worker.events() == []
+        assert [record.getMessage()[:30] for record in caplog.records] == ["device 'cuda:99' is not availa"] * 2
+        assert caplog.records[1].getMessage().endswith("another one starts in 1 s")
+
+
+def test_sigterm_while_the_model_is_loading_ends_with_status_0(tmp_path: Path) -> None:
+    process = spawn("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "home"))
+    wait_until(lambda: bool(children(process.pid)))
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+
+
 def test_serving_imports_nothing_that_only_training_needs() -> None:
     script = (
-        "import sys; from app.main import create_app; from app.settings import Settings; import app.server;"
+        "import sys; from app.main import create_app; from app.settings import Settings; import app.worker;"
         "create_app(Settings()); print([name for name in sys.modules if name.split('.')[0] in "
         "('torchvision', 'training', 'matplotlib', 'scipy', 'pytest')])"
     )

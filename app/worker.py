@@ -1,0 +1,82 @@
+"""One worker process: loads the model, then answers HTTP on the socket that all workers share."""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+
+import torch
+import uvicorn
+from fastapi import FastAPI
+
+from app.main import create_app
+from app.settings import Settings
+from app.supervisor import DRAIN_SECONDS, Failed, Ready
+from models.errors import InklingError
+
+
+def run(settings: Settings, listening: socket.socket, reports: Connection) -> None:
+    """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s  %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # One small forward pass gains nothing from more threads, and threads of several workers fight.
+    torch.set_num_threads(1)
+    app = create_app(settings)
+    try:
+        app.state.service.open()
+    except InklingError as error:
+        reports.send(Failed(str(error)))
+        sys.exit(2)
+
+    def ready() -> None:
+        predictor = app.state.service.engine.predictor
+        reports.send(Ready(predictor.model, str(predictor.device), predictor.device.type))
+        reports.close()
+
+    Server(app, settings, ready).run(sockets=[listening])
+
+
+class Server(uvicorn.Server):
+    """The HTTP server, set up as it is always used; calls `ready` once it answers."""
+
+    def __init__(self, app: FastAPI, settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+        self._ready = ready
+        super().__init__(
+            uvicorn.Config(
+                app,
+                # httptools drops the body of a request that offers an upgrade to HTTP/2, as Java's client does.
+                http="h11",
+                ws="none",
+                root_path=settings.root_path,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+                server_header=False,
+                log_config=None,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM asks the server to stop. Unlike uvicorn's, this does not raise the signal again afterwards."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handle_exit)
+        yield
+
+
+def _end_with_supervisor() -> None:
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
