@@ -11,13 +11,16 @@ import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from PIL import Image
 
 from app.database import Database, StorageFull, feedback, is_full, now
 from models.pictures import Pixels
-from models.prediction import Prediction
+
+if TYPE_CHECKING:
+    from models.prediction import Prediction  # it imports torch
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Corrections:
         self.limit = limit
         self._database = database
 
-    def add(self, tile: Pixels, label: int, prediction: Prediction) -> tuple[Correction, Correction | None]:
+    def add(self, tile: Pixels, label: int, prediction: "Prediction") -> tuple[Correction, Correction | None]:
         """Stores the tile uint8 [28, 28] under its label, and returns what is stored now and what was before.
 
         The same tile again keeps its one sample; a new label replaces the old one. Raises StorageFull and then loses
@@ -60,7 +63,7 @@ class Corrections:
                 continue
 
     def _record(
-        self, name: str, tile: Pixels, label: int, prediction: Prediction
+        self, name: str, tile: Pixels, label: int, prediction: "Prediction"
     ) -> tuple[Correction, Correction | None]:
         values = {
             "label": label,
@@ -138,11 +141,11 @@ class Corrections:
         return self.folder / name[:2] / f"{name}.png"  # a folder of 100,000 files is slow to list
 
 
-def _correction(row: sa.Row[tuple[object, ...]]) -> Correction:
+def _correction(row: sa.Row[Any]) -> Correction:
     return Correction(row.id, row.label, row.prediction, row.model, row.created_at)
 
 
-def _count_by(column: sa.ColumnElement[object]) -> sa.Select[tuple[object, int]]:
+def _count_by(column: sa.ColumnElement[Any]) -> sa.Select[Any]:
     return sa.select(column, sa.func.count()).group_by(column).order_by(column)
 
 

@@ -24,7 +24,19 @@ BUSY_SECONDS = 10
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says when a file can not grow."""
 
-NETWORK_FILE_SYSTEMS = ("afs", "beegfs", "ceph", "cifs", "glusterfs", "lustre", "ncpfs", "nfs", "smb3", "smbfs", "sshfs")
+NETWORK_FILE_SYSTEMS = (
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "glusterfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "smb3",
+    "smbfs",
+    "sshfs",
+)
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +148,7 @@ class Database:
         """Creates the tables or brings them up to date. Raises DatabaseError or HomeError for what can not be used."""
         if self._sqlite:
             _check_folder(Path(str(self._url.database)).absolute().parent)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         from alembic import command
         from alembic.config import Config
 
@@ -229,7 +242,10 @@ def _errors() -> Iterator[None]:
     except sa.exc.IntegrityError:
         raise
     except DBAPIError as error:
-        if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_FULL" or getattr(error.orig, "sqlstate", "") == "53100":
+        if (
+            getattr(error.orig, "sqlite_errorname", "") == "SQLITE_FULL"
+            or getattr(error.orig, "sqlstate", "") == "53100"
+        ):
             raise StorageFull("the disk that holds the database is full") from error
         log.error("the database does not answer: %s", _reason(error))
         raise DatabaseUnavailable(f"the database does not answer: {_reason(error)}") from error

@@ -6,40 +6,18 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from app.problems import Problem
-from app.settings import Settings
-from models.errors import InklingError
 
 HOW = "set INKLING_API_KEY, or INKLING_API_KEY_FILE to a file that holds it, and start the service again"
 
 
-class KeyFileError(InklingError):
-    pass
-
-
-def key_of(settings: Settings) -> bytes | None:
-    """The key that the settings name; None where they name none. Raises KeyFileError."""
-    given = settings.api_key.get_secret_value().strip() if settings.api_key else ""
-    if settings.api_key_file is None:
-        return given.encode() or None
-    if given:
-        raise KeyFileError("INKLING_API_KEY and INKLING_API_KEY_FILE are both set; one key is enough")
-    try:
-        key = settings.api_key_file.read_bytes().strip()
-    except OSError as error:
-        raise KeyFileError(f"INKLING_API_KEY_FILE={settings.api_key_file} can not be read: {error.strerror}") from error
-    if not key:
-        raise KeyFileError(f"INKLING_API_KEY_FILE={settings.api_key_file} is empty; expected the key")
-    return key
-
-
 def holds_key(request: Request) -> bool:
     """Whether the request carries the key, as X-API-Key or as a bearer token."""
-    expected: bytes | None = request.app.state.key
+    key: str | None = request.app.state.key
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     given = [request.headers.get("x-api-key", ""), token.strip() if scheme.lower() == "bearer" else ""]
-    # Headers arrive as latin-1; both are compared, so that the time taken tells nothing about either.
-    matches = [hmac.compare_digest(value.encode("latin-1"), expected or b"") for value in given]
-    return expected is not None and any(matches)
+    # Starlette reads headers as latin-1; a key may be any text.
+    matches = [hmac.compare_digest(value.encode("latin-1"), (key or "").encode()) for value in given]
+    return key is not None and any(matches)
 
 
 async def _check(request: Request) -> None:

@@ -10,7 +10,6 @@ from app import docs, feedback, health, predictions, problems, retraining, versi
 from app.corrections import Corrections
 from app.database import Database
 from app.jobs import Jobs
-from app.keys import key_of
 from app.service import Service
 from app.settings import Settings
 
@@ -43,7 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    app.state.key = key_of(settings)
+    app.state.key = settings.key()
     app.state.jobs = Jobs(database)
     app.state.corrections = Corrections(settings.home, database, settings.feedback_limit)
     app.include_router(predictions.router)

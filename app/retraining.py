@@ -105,7 +105,10 @@ def listed(store: Store) -> JobsBody:
 @router.get("/{id}", summary="One job", response_model_exclude_unset=True)
 def one(id: str, request: Request, store: Store) -> LoggedJobBody:  # noqa: A002 the path's own name
     job = store.get(id)
-    return LoggedJobBody(**_fields(job), **({"log": job.log} if holds_key(request) else {}))
+    body = LoggedJobBody(**_fields(job))
+    if holds_key(request):
+        body.log = job.log
+    return body
 
 
 @router.delete("/{id}", summary="Cancel a job", status_code=202, dependencies=NEEDS_KEY)

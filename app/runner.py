@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """`start` creates or migrates the database, too. `stop` ends the running job as failed."""
+    """`start` creates or migrates the database, too. Once asked to stop, it ends the running job as failed."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -56,8 +56,10 @@ class Runner:
         self.database.migrate()
         self._thread.start()
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
         self._stopping.set()
+
+    def join(self) -> None:
         if self._thread.ident is not None:
             self._thread.join()
         self.database.close()
@@ -67,11 +69,12 @@ class Runner:
             try:
                 self.jobs.reap()
                 job = self.jobs.claim(self.owner)
+                if job is not None:
+                    self._work(job)
             except (DatabaseUnavailable, StorageFull) as error:
                 log.warning("no look at the retraining jobs: %s", error)
-                continue
-            if job is not None:
-                self._work(job)
+            except Exception:  # whatever it was, the next job deserves another look
+                log.exception("retraining")
 
     def _work(self, job: Job) -> None:
         log.info("job %s begins", job.id)

@@ -6,7 +6,12 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.errors import InklingError
 from models.pictures import MAX_PIXELS
+
+
+class BadKeyFile(InklingError):
+    pass
 
 
 class Settings(BaseSettings):
@@ -32,3 +37,19 @@ class Settings(BaseSettings):
     feedback_limit: int = Field(100_000, ge=1, description="corrections that are kept")
     keep_versions: int = Field(10, ge=1, description="versions that are kept; the active one and its parent always")
     url: str = Field("http://127.0.0.1:8000", description="the service that client commands talk to")
+
+    def key(self) -> str | None:
+        """The key that the two settings name; None where they name none. Raises BadKeyFile."""
+        given = self.api_key.get_secret_value().strip() if self.api_key else ""
+        if self.api_key_file is None:
+            return given or None
+        if given:
+            raise BadKeyFile("INKLING_API_KEY and INKLING_API_KEY_FILE are both set; one key is enough")
+        try:
+            key = self.api_key_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise BadKeyFile(f"INKLING_API_KEY_FILE={self.api_key_file} can not be read: {reason}") from error
+        if not key:
+            raise BadKeyFile(f"INKLING_API_KEY_FILE={self.api_key_file} is empty; expected the key")
+        return key

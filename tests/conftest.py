@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
 from app.main import create_app
+from app.runner import Runner
 from app.settings import Settings
 from app.supervisor import listen
 from app.worker import Server as HttpServer
@@ -110,6 +111,8 @@ def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -
 def running(settings: Settings) -> Iterator[Server]:
     """The app under uvicorn, in a thread of this process."""
     app = create_app(settings)
+    runner = Runner(settings)
+    runner.start()
     server = HttpServer(app, settings)
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -122,7 +125,9 @@ def running(settings: Settings) -> Iterator[Server]:
             yield found
     finally:
         server.should_exit = True
+        runner.ask_to_stop()
         thread.join(30)
+        runner.join()
         listening.close()
 
 

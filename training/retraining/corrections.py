@@ -8,16 +8,20 @@ import torch
 from PIL import Image
 
 from models.errors import DataError
+from models.pictures import Pixels
 from training.mnist import Digits
 
 HELD_OUT_EVERY = 5
+NONE = Digits(torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
 
 
 def read(folder: Path) -> Digits:
     """The tiles in the order of their IDs, which is no order of theirs. Raises DataError."""
     paths = sorted(folder.glob("[0-9]/*.png"), key=lambda path: path.name)
-    images = np.stack([_tile(path) for path in paths]) if paths else np.zeros((0, 28, 28), np.uint8)
-    return Digits(torch.from_numpy(images), torch.tensor([int(path.parent.name) for path in paths], dtype=torch.int64))
+    if not paths:
+        return NONE
+    images = torch.from_numpy(np.stack([_tile(path) for path in paths]))
+    return Digits(images, torch.tensor([int(path.parent.name) for path in paths]))
 
 
 def split(corrections: Digits, held_out_digits: Digits) -> tuple[Digits, Digits]:
@@ -32,7 +36,7 @@ def split(corrections: Digits, held_out_digits: Digits) -> tuple[Digits, Digits]
     return corrections[~held_out & ~known], corrections[held_out]
 
 
-def _tile(path: Path) -> np.ndarray:
+def _tile(path: Path) -> Pixels:
     try:
         with Image.open(path) as image:
             tile = np.asarray(image)

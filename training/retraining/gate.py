@@ -5,6 +5,7 @@ split of those images is when neither is better (McNemar 1947; exact, as there a
 """
 
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from math import comb
 from typing import Any
 
@@ -53,7 +54,7 @@ def compare(active: NDArray[np.int64], candidate: NDArray[np.int64], labels: NDA
 
 def tail(successes: int, trials: int) -> float:
     """The chance of at least that many heads in that many throws of a fair coin, in whole numbers to the last."""
-    return sum(comb(trials, k) for k in range(successes, trials + 1)) / 2**trials
+    return float(Fraction(sum(comb(trials, k) for k in range(successes, trials + 1)), 2**trials))
 
 
 def refusal(mnist: Comparison, feedback: Comparison) -> str | None:

@@ -19,7 +19,7 @@ def log(line: str) -> None:
     sys.stdout.flush()
 
 
-class Progress:
+class JobProgress:
     """News of the running job, at most once a second."""
 
     def __init__(self, epochs: int) -> None:
@@ -39,7 +39,7 @@ class JobReport(Report):
 
     def __init__(self, epochs: int) -> None:
         super().__init__(quiet=True)
-        self._progress = Progress(epochs)
+        self._progress = JobProgress(epochs)
         self._epochs = epochs
         self._epoch = 0
 
@@ -54,13 +54,13 @@ class JobReport(Report):
 
 
 class _EpochBar(Bar):
-    def __init__(self, bar: Bar, epoch: int, epochs: int, total: int, progress: Progress) -> None:
-        self._bar, self._epoch, self._epochs, self._total, self._progress = bar, epoch, epochs, total, progress
+    def __init__(self, bar: Bar, epoch: int, epochs: int, total: int, news: JobProgress) -> None:
+        self._bar, self._epoch, self._epochs, self._total, self._news = bar, epoch, epochs, total, news
         self._done = 0
 
     def advance(self, images: int) -> None:
         self._done += images
-        self._progress.advance(self._epoch, (self._epoch - 1 + self._done / self._total) / self._epochs)
+        self._news.advance(self._epoch, (self._epoch - 1 + self._done / self._total) / self._epochs)
 
     def retitle(self, title: str) -> None:
         self._bar.retitle(title)

@@ -6,7 +6,6 @@ import platform
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from training.mnist import Digits
 from training.recipes import RECIPES, Recipe
 from training.retraining import corrections, finetuning, gate
 from training.retraining.finetuning import FineTuning
-from training.retraining.news import JobReport, Progress, log, tell
+from training.retraining.news import JobProgress, JobReport, log, tell
 
 Settings = TypeVar("Settings", FineTuning, Recipe)
 
@@ -68,8 +67,9 @@ def retrain(order: Order) -> None:
     base = saved.load(saved.active())
     data = _data(order)
     log(
-        f"{order.start_from} from {base.name} on {device}: {len(data.digits):,} MNIST digits and {len(data.feedback):,} "
-        f"corrections; held out {len(data.held_out):,} and {len(data.held_out_feedback):,}"
+        f"from {base.name if order.start_from == 'current' else 'scratch'} on {device}: {len(data.digits):,} MNIST "
+        f"digits and {len(data.feedback):,} corrections; held out {len(data.held_out):,} and "
+        f"{len(data.held_out_feedback):,}"
     )
     network, training = _train(order, base, data, device)
 
@@ -119,7 +119,7 @@ def _end(order: Order, saved: Versions, name: str, active: str, reason: str | No
 def _data(order: Order) -> Data:
     digits, held_out = mnist.split(mnist.training_set(order.data, order.download))
     feedback, held_out_feedback = corrections.split(corrections.read(order.feedback), held_out)
-    return Data(digits, held_out, feedback if order.use_feedback else feedback[:0], held_out_feedback)
+    return Data(digits, held_out, feedback if order.use_feedback else corrections.NONE, held_out_feedback)
 
 
 def _train(order: Order, base: Version, data: Data, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:
@@ -130,7 +130,7 @@ def _train(order: Order, base: Version, data: Data, device: torch.device) -> tup
             raise DataError(f"{base.name} is a {base.manifest.network}; a {name} can only start from scratch")
         settings = _given(FineTuning(), epochs=order.epochs, learning_rate=order.learning_rate)
         network = base.network.to(device)
-        advance = Progress(settings.epochs).advance
+        advance = JobProgress(settings.epochs).advance
         finetuning.fit(settings, network, data.digits, data.feedback, order.seed, advance)
         return network, {"recipe": "fine-tuning", "network": name, **dataclasses.asdict(settings)}
     recipe = _given(RECIPES["default"], network=name, epochs=order.epochs, learning_rate=order.learning_rate)
@@ -156,8 +156,8 @@ def _mixed(data: Data) -> Digits:
 def _compare(active: Predictor, candidate: Predictor, digits: Digits) -> gate.Comparison:
     if not len(digits):
         return gate.Comparison(0, 0, 0, 0, 0)
-    read = [scoring.logits_of(predictor, digits).argmax(axis=1).astype(np.int64) for predictor in (active, candidate)]
-    return gate.compare(*read, digits.labels.numpy())
+    before, after = (scoring.logits_of(predictor, digits).argmax(axis=1) for predictor in (active, candidate))
+    return gate.compare(before, after, digits.labels.numpy())
 
 
 def _dataset(data: Data) -> dict[str, Any]:
