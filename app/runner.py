@@ -182,9 +182,10 @@ class _Trainer:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
+            process_group=0,  # not a session: Linux weighs sessions against each other, whatever their priority
         )
-        threading.Thread(target=self._read, name="trainer's lines", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name="trainer's lines", daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> "_Trainer":
         return self
@@ -196,6 +197,10 @@ class _Trainer:
             self._process.wait(TERM_SECONDS)
         self._signal(signal.SIGKILL)
         self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def line(self, seconds: float) -> str | None:
         """The next line; empty when none came in that time, None when there will be no more."""

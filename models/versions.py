@@ -28,7 +28,7 @@ import torch
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
-from models import networks
+from models import canary, networks
 from models.calibration import Calibration
 from models.errors import BrokenVersion, HomeError, UnknownVersion
 from models.folders import check_writable
@@ -70,8 +70,14 @@ class Version:
     network: nn.Module
 
     def predictor(self, device: torch.device) -> Predictor:
-        """Takes the network over: it is fused for prediction and can not be trained afterwards."""
-        return Predictor(self.network, self.manifest.calibration, self.name, device)
+        """Takes the network over: it is fused for prediction and can not be trained afterwards.
+
+        Raises BrokenVersion where it does not answer as its weights say.
+        """
+        expected = canary.answers(self.network)
+        predictor = Predictor(self.network, self.manifest.calibration, self.name, device)
+        canary.check(predictor, expected)
+        return predictor
 
 
 def read(folder: Path, name: str | None = None) -> Version:
@@ -189,7 +195,7 @@ class Versions:
         return self._add(lambda folder: _write_files(folder, state_dict, manifest))
 
     def activate(self, name: str) -> None:
-        """Makes it the active version, provided that it loads; otherwise the active one stays.
+        """Makes it the active version, provided that it loads and predicts; otherwise the active one stays.
 
         Raises UnknownVersion or BrokenVersion.
         """
@@ -213,7 +219,7 @@ class Versions:
         return removed
 
     def _activate(self, name: str) -> None:
-        self.load(name)
+        self.load(name).predictor(torch.device("cpu"))
         descriptor, temporary = tempfile.mkstemp(prefix=".active-", dir=self.folder)
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{name}\n")
@@ -268,7 +274,7 @@ class Versions:
             yield
 
     def _sweep(self) -> None:
-        for path in self.folder.glob(".*[-v]*"):
+        for path in (path for kind in ("v", "removed-", "active-") for path in self.folder.glob(f".{kind}*")):
             with suppress(OSError):  # somebody else sweeps as well
                 if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -34,7 +34,7 @@ from training import mnist
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("INKLING_DATA", ROOT / "data")).resolve()
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
