@@ -25,7 +25,7 @@ EPOCH = 20_000
 SHARE = 0.25
 """Corrections among the digits of a batch, however few there are."""
 FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.5
-OUTLIERS, OUTLIERS_A_BATCH, OUTLIER_WEIGHT = 4_000, 1 / 6, 0.5
+OUTLIERS, OUTLIERS_A_BATCH, OUTLIER_WEIGHT = 2_000, 1 / 6, 0.5
 
 
 @dataclass(frozen=True)
