@@ -74,8 +74,7 @@ def predict(
             continue
         answer = predictor.predict(tile.pixels[None])[0]
         if as_json:
-            fields = {name: getattr(answer, name) for name in answer.__slots__}
-            print(json.dumps({"file": str(path), **fields, "steps": tile.steps}))
+            print(json.dumps({"file": str(path), **answer._asdict(), "steps": tile.steps}))
         else:
             bar = "█" * round(20 * answer.confidence)
             print(f"{path}  {answer.digit}  {bar:20s} {answer.confidence:7.2%}  {answer.verdict}")

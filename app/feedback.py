@@ -67,7 +67,9 @@ async def add(
     request: Request, response: Response, service: Annotated[Service, Depends(service_of)], store: Store
 ) -> CorrectionBody:
     """A picture as the multipart field `file` and its digit as the field `label`; 200 where it was known already."""
-    data, label = await uploads.picture_and_field(request, service.settings.max_upload_bytes, "label")
+    data, label = await uploads.picture_and_field(
+        request.scope, request.receive, service.settings.max_upload_bytes, "label"
+    )
     if not re.fullmatch("[0-9]", label):
         raise Problem("bad-parameter", f"label: expected a digit from 0 to 9, got {label[:20]!r}", field="label")
     tile, prediction = await service.read(data)

@@ -1,16 +1,32 @@
-"""POST /predict."""
+"""POST /predict and POST /predict/batch.
 
+They are answered before FastAPI's middleware and router, which take longer than a prediction does. FastAPI knows them
+too: for the OpenAPI document, and for what comes to it on other ways.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from app import uploads
-from app.service import Service
+from app.problems import Problem, problem_of
+from app.service import Answer, Service
 from models.calibration import Verdict
+from models.errors import InklingError
 from models.normalisation import Step
 
 router = APIRouter(tags=["predict"])
+log = logging.getLogger(__name__)
+
+_LEFT = "the client left"
 
 
 class PredictionBody(BaseModel):
@@ -24,24 +40,103 @@ class PredictionBody(BaseModel):
     steps: list[Step] = Field(description="What normalisation did to the picture, in order.")
 
 
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "One picture of one digit: PNG, JPEG, BMP, GIF, WebP or TIFF.",
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-            "image/*": _BINARY,
-            "application/octet-stream": _BINARY,
-        },
+class ProblemBody(BaseModel):
+    """RFC 9457; some have further members."""
+
+    type: str = Field(description="`/problems/NAME`")
+    title: str
+    status: int
+    detail: str
+
+
+class FailedBody(BaseModel):
+    """Why one picture of a batch has no prediction."""
+
+    error: ProblemBody
+
+
+class BatchBody(BaseModel):
+    results: list[PredictionBody | FailedBody] = Field(description="In the order of the pictures.")
+
+
+class Lean:
+    """The ASGI application of one call: `answer` takes a request to the JSON of its answer, or raises."""
+
+    def __init__(self, service: Service, answer: Callable[[Service, Scope, Receive], Awaitable[bytes]]) -> None:
+        self.service = service
+        self.answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (task := asyncio.current_task()) is not None:
+            scope.setdefault("state", {})["on_disconnect"] = functools.partial(task.cancel, _LEFT)
+        try:
+            body = await self.answer(self.service, scope, receive)
+        except asyncio.CancelledError as error:
+            if error.args != (_LEFT,):
+                raise
+        except (Problem, InklingError, ClientDisconnect) as error:
+            await problem_of(Request(scope), error).response()(scope, receive, send)
+        except Exception as error:
+            log.exception("the request failed")
+            await problem_of(Request(scope), error).response()(scope, receive, send)
+        else:
+            headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+
+async def predict(service: Service, scope: Scope, receive: Receive) -> bytes:
+    """One picture, as the multipart field `file` or as the raw body."""
+    return to_json(
+        _members(await service.predict(await uploads.picture(scope, receive, service.settings.max_upload_bytes)))
+    )
+
+
+async def predict_batch(service: Service, scope: Scope, receive: Receive) -> bytes:
+    """Many pictures, as multipart fields `files`; each is answered or refused on its own."""
+    settings = service.settings
+    limit = min(settings.batch_limit, settings.queue_limit)
+    pictures = await uploads.pictures(scope, receive, settings.max_upload_bytes, limit)
+    answers = iter(await service.predict_batch([data for data in pictures if data]))
+    return to_json({"results": [_result(next(answers)) if data else _EMPTY for data in pictures]})
+
+
+_EMPTY = {"error": Problem("empty-body", "this part of the batch is empty").content()}
+
+
+def _result(answer: Answer | InklingError) -> dict[str, Any]:
+    return {"error": Problem.of(answer).content()} if isinstance(answer, InklingError) else _members(answer)
+
+
+def _members(answer: Answer) -> dict[str, Any]:
+    """What PredictionBody has, in its order."""
+    (digit, confidence, probabilities, verdict, model), steps = answer
+    return {
+        "digit": digit,
+        "confidence": confidence,
+        "probabilities": probabilities,
+        "verdict": verdict,
+        "model": model,
+        "steps": steps,
     }
-}
+
+
+_BINARY = {"type": "string", "format": "binary"}
+
+
+def _body(description: str, properties: dict[str, Any], **others: Any) -> dict[str, Any]:
+    form = {"schema": {"type": "object", "required": list(properties), "properties": properties}}
+    content = {"multipart/form-data": form, **others}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+_FORMATS = "PNG, JPEG, BMP, GIF, WebP or TIFF"
+_ONE = _body(
+    f"One picture of one digit: {_FORMATS}.",
+    {"file": _BINARY},
+    **{"image/*": {"schema": _BINARY}, "application/octet-stream": {"schema": _BINARY}},
+)
+_MANY = _body(f"Pictures of one digit each: {_FORMATS}.", {"files": {"type": "array", "items": _BINARY}})
 
 
 def service_of(request: Request) -> Service:
@@ -49,16 +144,20 @@ def service_of(request: Request) -> Service:
     return service
 
 
-@router.post("/predict", summary="Read the digit in a picture", openapi_extra=_BODY)
-async def predict(request: Request, service: Annotated[Service, Depends(service_of)]) -> PredictionBody:
+ServiceOf = Annotated[Service, Depends(service_of)]
+
+
+@router.post(
+    "/predict", name="predict", summary="Read the digit in a picture", response_model=PredictionBody, openapi_extra=_ONE
+)
+async def _predict(request: Request, service: ServiceOf) -> Response:
     """One picture, as the multipart field `file` or as the raw body."""
-    data = await uploads.picture(request, service.settings.max_upload_bytes)
-    prediction, steps = await service.predict(data)
-    return PredictionBody(
-        digit=prediction.digit,
-        confidence=prediction.confidence,
-        probabilities=list(prediction.probabilities),
-        verdict=prediction.verdict,
-        model=prediction.model,
-        steps=list(steps),
-    )
+    return Response(await predict(service, request.scope, request.receive), media_type="application/json")
+
+
+@router.post(
+    "/predict/batch", summary="Read the digits in many pictures", response_model=BatchBody, openapi_extra=_MANY
+)
+async def _predict_batch(request: Request, service: ServiceOf) -> Response:
+    """Many pictures, as multipart fields `files`: each has its prediction or its error, in order."""
+    return Response(await predict_batch(service, request.scope, request.receive), media_type="application/json")

@@ -34,6 +34,7 @@ KINDS = {
     "broken-version": Kind(409, "The version does not load"),
     "body-timeout": Kind(408, "The body took too long to arrive"),
     "body-too-large": Kind(413, "The body has too many bytes"),
+    "too-many-images": Kind(413, "The batch has too many pictures"),
     "too-many-pixels": Kind(413, "The picture has too many pixels"),
     "unknown-format": Kind(415, "The bytes are of no picture format that we read"),
     "urlencoded-form": Kind(415, "A urlencoded form can not carry a picture"),
@@ -57,6 +58,7 @@ NAMES: dict[type[errors.InklingError], str] = {
     errors.NothingDrawn: "nothing-drawn",
     errors.Overloaded: "overloaded",
     errors.EngineFailed: "not-ready",
+    errors.DeviceLost: "not-ready",
     errors.UnknownVersion: "not-found",
     errors.BrokenVersion: "broken-version",
     DatabaseUnavailable: "database-unavailable",
@@ -80,19 +82,26 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.members = members
 
-    def response(self) -> JSONResponse:
+    @staticmethod
+    def of(error: errors.InklingError) -> "Problem":
+        """What an error is called here."""
+        members = {name: value for name in ("limit", "job") if (value := getattr(error, name, None)) is not None}
+        return Problem(NAMES[type(error)], str(error), **members)
+
+    def content(self) -> dict[str, Any]:
         kind = KINDS[self.name]
-        headers = self.headers
-        if kind.status == 503:
-            headers = {"Retry-After": "1", **headers}
-        content = {
+        return {
             "type": f"/problems/{self.name}",
             "title": kind.title,
             "status": kind.status,
             "detail": self.detail,
             **self.members,
         }
-        return JSONResponse(content, kind.status, headers, media_type="application/problem+json")
+
+    def response(self) -> JSONResponse:
+        status = KINDS[self.name].status
+        headers = {"Retry-After": "1", **self.headers} if status == 503 else self.headers
+        return JSONResponse(self.content(), status, headers, media_type="application/problem+json")
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
@@ -100,8 +109,7 @@ def problem_of(request: Request, error: Exception) -> Problem:
         case Problem():
             return error
         case errors.InklingError():
-            members = {name: value for name in ("limit", "job") if (value := getattr(error, name, None)) is not None}
-            return Problem(NAMES[type(error)], str(error), **members)
+            return Problem.of(error)
         case HTTPException():
             name = _STATUS_NAMES.get(error.status_code, "bad-request")
             return Problem(name, f"{request.method} {request.url.path}: {error.detail}", error.headers)

@@ -3,19 +3,24 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.settings import Settings
 from models import cores, devices
 from models.engine import Engine
-from models.errors import InklingError
+from models.errors import InklingError, Overloaded
 from models.normalisation import Step, Tile, normalise
-from models.pictures import decode
+from models.pictures import decode, is_small
 from models.prediction import Prediction
 from models.versions import Versions
 
 FOLLOW_SECONDS = 0.5
+PATIENCE_SECONDS = 1
+"""How long a large picture may wait for a decoder."""
+_AT_A_TIME = 16
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +35,13 @@ class Health:
     uptime_seconds: float
 
 
+class Answer(NamedTuple):
+    """steps: what normalisation did to the picture, in order."""
+
+    prediction: Prediction
+    steps: tuple[Step, ...]
+
+
 class Service:
     """One worker's engine. `open` before use, `close` afterwards; `follow` swaps to whatever version is activated."""
 
@@ -38,7 +50,9 @@ class Service:
         self._opened = time.monotonic()
         self._engine: Engine | None = None
         # As many as there are cores: more would only hold more large pictures in memory.
-        self._decoders = ThreadPoolExecutor(cores.usable(), "decode")
+        self._decoder_count = cores.usable()
+        self._decoders = ThreadPoolExecutor(self._decoder_count, "decode")
+        self._free_decoders = asyncio.Semaphore(self._decoder_count)
         self._refused: str | None = None
         self._complaint = ""
 
@@ -53,10 +67,10 @@ class Service:
         engine.start()
         self._engine = engine
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Answers what was accepted, then lets the engine go."""
         if self._engine is not None:
-            self._engine.close()
+            await self._engine.close()
         self._decoders.shutdown()
 
     async def follow(self) -> None:
@@ -95,21 +109,86 @@ class Service:
             raise RuntimeError("the service is not open")
         return self._engine
 
-    async def predict(self, data: bytes) -> tuple[Prediction, tuple[Step, ...]]:
-        """The bytes of one picture to its prediction and what normalisation did. Raises PictureError, EngineError."""
+    async def predict(self, data: bytes) -> Answer:
+        """The bytes of one picture to its prediction. Raises PictureError, EngineError."""
         tile, prediction = await self.read(data)
-        return prediction, tile.steps
+        return Answer(prediction, tile.steps)
 
     async def read(self, data: bytes) -> tuple[Tile, Prediction]:
         """As `predict`, with the normalised picture itself."""
-        with self.engine.admit():
-            tile = await asyncio.get_running_loop().run_in_executor(self._decoders, self._tile, data)
-            return tile, await self.engine.predict(tile.pixels)
+        engine = self.engine
+        engine.admit()
+        try:
+            tile = self._tile(data) if is_small(data) else await self._decode(data)
+            return tile, await engine.predict(tile.pixels)
+        finally:
+            engine.release()
+
+    async def predict_batch(self, pictures: Sequence[bytes]) -> list[Answer | InklingError]:
+        """Each picture's answer, or its own error, in order. Raises Overloaded when there is no room for all."""
+        engine = self.engine
+        engine.admit(len(pictures))
+        tasks: list[asyncio.Task[Tile]] = []
+        try:
+            tiles: list[Tile | asyncio.Task[Tile] | InklingError] = []
+            for i, data in enumerate(pictures):
+                if not is_small(data):
+                    tasks.append(asyncio.create_task(self._decode(data)))
+                    tiles.append(tasks[-1])
+                    continue
+                if i % _AT_A_TIME == 0:
+                    await asyncio.sleep(0)  # others have their turn
+                try:
+                    tiles.append(self._tile(data))
+                except InklingError as error:
+                    tiles.append(error)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            found = [_outcome(tile) for tile in tiles]
+            waiting = [engine.predict(tile.pixels) for tile in found if isinstance(tile, Tile)]
+            outcomes = iter(await asyncio.gather(*waiting, return_exceptions=True))
+            return [_answer(tile, next(outcomes)) if isinstance(tile, Tile) else tile for tile in found]
+        finally:
+            for task in tasks:
+                task.cancel()
+            engine.release(len(pictures))
 
     async def health(self) -> Health:
         predictor = self.engine.predictor
         reason = await self.engine.check()
         return Health(reason, predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
 
+    async def _decode(self, data: bytes) -> Tile:
+        """Off the event loop. Raises Overloaded when no decoder becomes free within a second."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._free_decoders.acquire()
+        except TimeoutError:
+            raise Overloaded(
+                f"the pictures before this one took longer than {PATIENCE_SECONDS} s to decode", self._decoder_count
+            ) from None
+        decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self._tile, data)
+        decoding.add_done_callback(lambda _: self._free_decoders.release())
+        return await asyncio.shield(decoding)
+
     def _tile(self, data: bytes) -> Tile:
         return normalise(decode(data, self.settings.max_pixels))
+
+
+def _outcome(tile: Tile | asyncio.Task[Tile] | InklingError) -> Tile | InklingError:
+    """What a task has come to; its errors are the picture's own."""
+    if not isinstance(tile, asyncio.Task):
+        return tile
+    error = tile.exception()
+    if error is None:
+        return tile.result()
+    if isinstance(error, InklingError):
+        return error
+    raise error
+
+
+def _answer(tile: Tile, outcome: Prediction | BaseException) -> Answer | InklingError:
+    if isinstance(outcome, Prediction):
+        return Answer(outcome, tile.steps)
+    if isinstance(outcome, InklingError):
+        return outcome
+    raise outcome

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     root_path: str = Field("", description="the path under which a proxy serves Inkling")
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="the largest body")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="the largest picture, width times height")
+    batch_limit: int = Field(256, ge=1, description="the most pictures in one batch")
     queue_limit: int = Field(256, ge=1, description="images being answered at a time")
     feedback_limit: int = Field(100_000, ge=1, description="corrections that are kept")
     keep_versions: int = Field(10, ge=1, description="versions that are kept; the active one and its parent always")

@@ -1,20 +1,33 @@
-"""From a request to the bytes of one picture: limits first, then multipart or the raw body."""
+"""From a request to the bytes of its pictures: limits first, then multipart or the raw body."""
 
 import asyncio
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 from app.problems import Problem
 
 BODY_SECONDS = 10
 FIELDS = ("file", "image")
+BATCH_FIELDS = ("files",)
 MAX_PARTS = 100
 _DISCARD_SECONDS = 5
+_LONG = 65_536
 
 _CURL = "curl -F file=@digit.png URL, or curl --data-binary @digit.png -H 'Content-Type: image/png' URL"
+_BATCH_CURL = "curl -F files=@one.png -F files=@two.png URL"
+
+# What nearly every client writes, letter for letter. Whatever else a body may be, the full parser reads.
+_COMMON_TYPE = re.compile(rb"multipart/form-data; ?boundary=([\w'()+,./:=?-]{1,70})")
+_COMMON_HEAD = re.compile(
+    rb'\r\nContent-Disposition: form-data; name="([\w.-]+)"(?:; filename="[^"\\\r\n]*")?\r\n'
+    rb"(?:Content-Type: [\w.+/;= -]+\r\n)?\r\n"
+)
 
 
 @dataclass
@@ -23,38 +36,38 @@ class Part:
 
     name: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    data: bytearray = field(default_factory=bytearray)
+    data: bytes | bytearray = field(default_factory=bytearray)
 
 
-async def picture(request: Request, max_bytes: int) -> bytes:
+class TooManyParts(Problem):
+    def __init__(self, limit: int) -> None:
+        super().__init__("malformed-multipart", f"the multipart body has more than {limit} parts")
+
+
+async def picture(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """The one picture of a request: the field `file` or `image` of a multipart body, or else the body itself.
 
     A raw body is taken for a picture whatever its content type says; what it is, its first bytes tell.
     Raises Problem.
     """
-    media_type, options = parse_options_header(request.headers.get("content-type"))
-    if media_type == b"application/x-www-form-urlencoded":
-        await _discard(request)
-        raise Problem("urlencoded-form", f"a urlencoded form (curl's -d) can not carry a picture; use {_CURL}")
-    body = await read_body(request, max_bytes)
-    if not body:
-        raise Problem("empty-body", f"the body is empty; send a picture: {_CURL}")
-    if media_type != b"multipart/form-data":
+    content_type = header(scope, b"content-type")
+    body = await read_body(scope, receive, max_bytes, content_type)
+    boundary = _boundary(content_type)
+    if boundary is None:
         return body
-    return _only_picture(await asyncio.to_thread(parse_multipart, body, options.get(b"boundary")))
+    return _only_picture(await _parts(body, boundary, MAX_PARTS))
 
 
-async def picture_and_field(request: Request, max_bytes: int, name: str) -> tuple[bytes, str]:
-    """The picture of a multipart body and the text of its field of that name. Raises Problem."""
-    media_type, options = parse_options_header(request.headers.get("content-type"))
-    if media_type != b"multipart/form-data":
-        raise Problem(
-            "wrong-field",
-            f"expected a multipart body with the fields 'file' and '{name}': curl -F file=@digit.png -F {name}=7 URL",
-            field=name,
-        )
-    body = await read_body(request, max_bytes)
-    parts = await asyncio.to_thread(parse_multipart, body, options.get(b"boundary"))
+async def picture_and_field(scope: Scope, receive: Receive, max_bytes: int, name: str) -> tuple[bytes, str]:
+    """The picture of a multipart body, and the text of its field of that name. Raises Problem."""
+    curl = f"curl -F file=@digit.png -F {name}=7 URL"
+    content_type = header(scope, b"content-type")
+    body = await read_body(scope, receive, max_bytes, content_type, curl)
+    boundary = _boundary(content_type)
+    if boundary is None:
+        detail = f"expected multipart/form-data with the fields 'file' and '{name}': {curl}"
+        raise Problem("wrong-field", detail, field=name)
+    parts = await _parts(body, boundary, MAX_PARTS)
     data = _only_picture([part for part in parts if part.name != name])
     values = [bytes(part.data).decode("utf-8", "replace").strip() for part in parts if part.name == name]
     if len(values) != 1:
@@ -62,39 +75,121 @@ async def picture_and_field(request: Request, max_bytes: int, name: str) -> tupl
     return data, values[0]
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
+async def pictures(scope: Scope, receive: Receive, max_bytes: int, max_images: int) -> list[bytes]:
+    """The pictures of a request, in order: the fields `files` of a multipart body; one may be empty. Raises Problem."""
+    content_type = header(scope, b"content-type")
+    body = await read_body(scope, receive, max_bytes, content_type, _BATCH_CURL)
+    boundary = _boundary(content_type)
+    if boundary is None:
+        raise Problem(
+            "wrong-field", f"expected multipart/form-data with fields named 'files': {_BATCH_CURL}", field="files"
+        )
+    try:
+        parts = await _parts(body, boundary, max_images + MAX_PARTS)
+    except TooManyParts:
+        raise _too_many(max_images, f"more than {max_images + MAX_PARTS} parts") from None
+    found = [bytes(part.data) for part in parts if part.name in BATCH_FIELDS]
+    if not found:
+        raise Problem("wrong-field", f"expected fields named 'files', got {_names(parts)}", field="files")
+    if len(found) > max_images:
+        raise _too_many(max_images, f"{len(found)} pictures")
+    return found
+
+
+async def read_body(
+    scope: Scope, receive: Receive, max_bytes: int, content_type: bytes = b"", curl: str = _CURL
+) -> bytes:
+    """The whole body. Raises Problem when it is too large, too slow or empty, or a form."""
+    if content_type.startswith(b"application/x-www-form-urlencoded"):
+        await _discard(receive)
+        raise Problem("urlencoded-form", f"a urlencoded form (curl's -d) can not carry a picture; use {curl}")
+    body = await receive_body(scope, receive, max_bytes)
+    if not body:
+        raise Problem("empty-body", f"the body is empty; send a picture: {curl}")
+    return body
+
+
+async def receive_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """The whole body, counted as it arrives. Raises Problem when it is too large or too slow."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
-        await _discard(request)
+    declared = header(scope, b"content-length")
+    if declared.isdigit() and int(declared) > max_bytes:
+        await _discard(receive)
         raise _too_large(int(declared), max_bytes)
-    body = bytearray()
+    chunks: list[bytes] = []
+    size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                chunks.append(chunk)
+                if size > max_bytes or not message.get("more_body"):
                     break
     except TimeoutError:
-        detail = f"{len(body):,} bytes had arrived after {BODY_SECONDS} s, and the body was not complete"
+        detail = f"{size:,} bytes had arrived after {BODY_SECONDS} s, and the body was not complete"
         raise Problem("body-timeout", detail, {"Connection": "close"}) from None
-    if len(body) > max_bytes:
-        await _discard(request)
-        raise _too_large(len(body), max_bytes)
-    return bytes(body)
+    if size > max_bytes:
+        if message.get("more_body"):
+            await _discard(receive)
+        raise _too_large(size, max_bytes)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def parse_multipart(body: bytes, boundary: bytes | None) -> list[Part]:
-    """The parts of a complete multipart body, in order. Raises Problem."""
-    if not boundary:
+def header(scope: Scope, name: bytes) -> bytes:
+    """The first header of that name, in lower case; empty where there is none."""
+    for found, value in scope["headers"]:
+        if found == name:
+            return bytes(value)
+    return b""
+
+
+def _boundary(content_type: bytes) -> bytes | None:
+    """The boundary of a multipart body; None for a body of another type. Raises Problem where it names none."""
+    if common := _COMMON_TYPE.fullmatch(content_type):
+        return common[1]
+    media_type, options = parse_options_header(content_type)
+    if media_type != b"multipart/form-data":
+        return None
+    if not (boundary := options.get(b"boundary")):
         raise Problem("malformed-multipart", "the Content-Type says multipart/form-data but names no boundary")
+    return boundary
+
+
+async def _parts(body: bytes, boundary: bytes, max_parts: int) -> list[Part]:
+    if (parts := split_multipart(body, boundary, max_parts)) is not None:
+        return parts
+    if len(body) <= _LONG:
+        return parse_multipart(body, boundary, max_parts)
+    return await asyncio.to_thread(parse_multipart, body, boundary, max_parts)
+
+
+def split_multipart(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part] | None:
+    """What `parse_multipart` gives, without the headers, for a body that is plainly as most are; None for any other."""
+    delimiter = b"--" + boundary
+    pieces = body.split(b"\r\n" + delimiter, max_parts + 1)
+    if not pieces[0].startswith(delimiter) or len(pieces) > max_parts + 1 or pieces.pop() not in (b"--\r\n", b"--"):
+        return None
+    parts = []
+    for i, piece in enumerate(pieces):
+        head = _COMMON_HEAD.match(piece, 0 if i else len(delimiter))
+        if head is None:
+            return None
+        parts.append(Part(head[1].decode(), data=piece[head.end() :]))
+    return parts
+
+
+def parse_multipart(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part]:
+    """The parts of a complete multipart body, in order. Raises Problem, TooManyParts among them."""
     parts: list[Part] = []
     header = [b"", b""]
     ended = False
 
     def begin() -> None:
-        if len(parts) == MAX_PARTS:
-            raise Problem("malformed-multipart", f"the multipart body has more than {MAX_PARTS} parts")
+        if len(parts) == max_parts:
+            raise TooManyParts(max_parts)
         parts.append(Part())
 
     def header_field(data: bytes, start: int, end: int) -> None:
@@ -140,16 +235,24 @@ def parse_multipart(body: bytes, boundary: bytes | None) -> list[Part]:
     return parts
 
 
-def _only_picture(parts: list[Part]) -> bytes:
-    pictures = [part for part in parts if part.name in FIELDS]
-    if len(pictures) != 1:
-        names = [repr(part.name[:50]) if part.name else "a part without a name" for part in parts[:10]]
-        found = ", ".join(names) + (f" and {len(parts) - 10} more" if len(parts) > 10 else "")
-        detail = f"expected one field named 'file' (or 'image'), got {found or 'no field at all'}"
+def _only_picture(parts: Sequence[Part]) -> bytes:
+    found = [part for part in parts if part.name in FIELDS]
+    if len(found) != 1:
+        detail = f"expected one field named 'file' (or 'image'), got {_names(parts)}"
         raise Problem("wrong-field", detail, field="file")
-    if not pictures[0].data:
-        raise Problem("empty-body", f"the field {pictures[0].name!r} is empty; send a picture: {_CURL}")
-    return bytes(pictures[0].data)
+    if not found[0].data:
+        raise Problem("empty-body", f"the field {found[0].name!r} is empty; send a picture: {_CURL}")
+    return bytes(found[0].data)
+
+
+def _names(parts: Sequence[Part]) -> str:
+    names = [repr(part.name[:50]) if part.name else "a part without a name" for part in parts[:10]]
+    return (", ".join(names) or "no field at all") + (f" and {len(parts) - 10} more" if len(parts) > 10 else "")
+
+
+def _too_many(limit: int, found: str) -> Problem:
+    detail = f"the batch has {found}; the limit is {limit}, the lesser of INKLING_BATCH_LIMIT and INKLING_QUEUE_LIMIT"
+    return Problem("too-many-images", detail, limit=limit)
 
 
 def _too_large(size: int, max_bytes: int) -> Problem:
@@ -157,11 +260,11 @@ def _too_large(size: int, max_bytes: int) -> Problem:
     return Problem("body-too-large", detail, {"Connection": "close"}, limit=max_bytes)
 
 
-async def _discard(request: Request) -> None:
+async def _discard(receive: Receive) -> None:
     """Lets the client finish sending, within bounds: one that is cut off while it writes never reads the answer."""
     try:
         async with asyncio.timeout(_DISCARD_SECONDS):
-            while (await request.receive()).get("more_body"):
+            while (await receive()).get("more_body"):
                 pass
     except TimeoutError:
         pass

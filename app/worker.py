@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
+from app.protocol import Protocol
 from app.settings import Settings
 from app.supervisor import DRAIN_SECONDS, Failed, Ready
 from models.errors import InklingError
@@ -52,8 +53,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                # httptools drops the body of a request that offers an upgrade to HTTP/2, as Java's client does.
-                http="h11",
+                http=Protocol,
+                access_log=False,
                 ws="none",
                 root_path=settings.root_path,
                 timeout_keep_alive=75,

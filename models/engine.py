@@ -1,128 +1,190 @@
 """The prediction engine: many callers, one device, batches that form while the previous one runs.
 
 There is no timer: a lone tile goes at once, and under load a batch is whatever arrived during the last forward pass.
-One thread owns the predictor, since each thread that calls torch brings a pool of its own.
+Everything but the forward pass happens on the event loop. On a CPU the forward pass does too: a batch takes
+milliseconds, and handing it to a thread and back costs more than a small one. On any other device it runs in a thread
+of its own, since a device can hang.
 """
 
 import asyncio
+import functools
 import logging
-import threading
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from models.errors import EngineFailed, Overloaded
+from models.errors import DeviceLost, EngineFailed, Overloaded
 from models.pictures import Pixels
-from models.prediction import Prediction, Predictor
+from models.prediction import Prediction, Predictor, Tiles
 
-MAX_BATCH = 64
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Batches are padded to one of these: libraries keep memory for every size that they have seen."""
+MAX_BATCH = SIZES[-1]
 
 log = logging.getLogger(__name__)
 
+Outcome = Prediction | EngineFailed
+Caller = tuple[Pixels, asyncio.Future[Prediction]]
+
 
 class Engine:
-    """Between tiles and predictions. `start` it before use and `close` it afterwards."""
+    """Between tiles and predictions, on one event loop. `start` it before use and `close` it afterwards.
 
-    def __init__(self, predictor: Predictor, queue_limit: int = 256) -> None:
+    queue_limit: images that may be in the house at a time; patience: seconds after which a device that does not
+    answer is taken to hang; inline: whether the forward pass runs on the event loop, None to decide by the device.
+
+    failure: what was wrong with the last batch, None when it went well; lost: the device will not come back in this
+    process; dropped: callers that left before their batch began.
+    """
+
+    def __init__(
+        self, predictor: Predictor, queue_limit: int = 256, *, patience: float = 1.0, inline: bool | None = None
+    ) -> None:
         self.predictor = predictor
         self.queue_limit = queue_limit
+        self.patience = patience
         self.failure: str | None = None
+        self.lost = False
         self.dropped = 0
-        self._admitted = 0
-        self._waiting: deque[tuple[Pixels, Future[Prediction]]] = deque()
-        self._changed = threading.Condition()
+        self.admitted = 0
+        self._waiting: deque[Caller] = deque()
+        self._running = False
+        self._hanging = False
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tiles = np.zeros((MAX_BATCH, 28, 28), np.uint8)
+        inline = predictor.device.type == "cpu" if inline is None else inline
+        self._thread = None if inline else ThreadPoolExecutor(1, "engine")
 
     def start(self) -> None:
-        """Warms the predictor and begins to answer. Raises EngineFailed."""
+        """Warms the predictor. Raises EngineFailed."""
         self.warm(self.predictor)
-        self._thread.start()
 
     @staticmethod
     def warm(predictor: Predictor) -> None:
         """Runs the batch sizes that a predictor will see, before it is used. Raises EngineFailed."""
-        predictor.warm((1, MAX_BATCH))
+        predictor.warm(SIZES)
 
-    def close(self) -> None:
-        """Answers what was accepted, then ends the thread."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
+    async def close(self) -> None:
+        """Answers what was accepted, then takes no more."""
+        self._closing = True
+        await self._idle.wait()
+        if self._thread is not None:
+            self._thread.shutdown(wait=not self._hanging)
 
-    @contextmanager
-    def admit(self, images: int = 1) -> Iterator[None]:
+    def admit(self, images: int = 1) -> None:
         """Takes a place for each image before any work is done on it. Raises Overloaded when there is no room."""
-        if self._admitted + images > self.queue_limit:
+        if self.admitted + images > self.queue_limit:
             raise Overloaded(
-                f"no room for {images} more: {self._admitted} images are being answered, "
+                f"no room for {images} more: {self.admitted} images are being answered, "
                 f"the limit is QUEUE_LIMIT={self.queue_limit}",
                 self.queue_limit,
             )
-        self._admitted += images
-        try:
-            yield
-        finally:
-            self._admitted -= images
+        self.admitted += images
 
-    async def predict(self, tile: Pixels) -> Prediction:
-        """One tile, uint8 [28, 28]. Raises EngineFailed. A caller that is cancelled leaves its batch untouched."""
-        return await asyncio.wrap_future(self._submit(tile))
+    def release(self, images: int = 1) -> None:
+        """Gives the places back that `admit` took."""
+        self.admitted -= images
+
+    def predict(self, tile: Pixels) -> asyncio.Future[Prediction]:
+        """One tile, uint8 [28, 28]; the future may raise EngineFailed. Cancelling it leaves its batch untouched."""
+        if self._closing:
+            raise EngineFailed("the engine is closed")
+        if self._hanging:
+            raise EngineFailed(str(self.failure))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Prediction] = loop.create_future()
+        self._waiting.append((tile, future))
+        if not self._running:
+            # The batch begins once the loop has run what is ready now: requests that came in together go together.
+            self._running = True
+            self._idle.clear()
+            loop.call_soon(self._run_batch)
+        return future
 
     async def check(self) -> str | None:
         """None when the device answers, else what is wrong; after a failure only a real forward pass can tell."""
         if self.failure is not None:
             try:
-                async with asyncio.timeout(5):
-                    await self.predict(np.zeros((28, 28), np.uint8))
-            except (EngineFailed, TimeoutError):
+                await self.predict(np.zeros((28, 28), np.uint8))
+            except EngineFailed:
                 return self.failure
         return None
 
-    def _submit(self, tile: Pixels) -> Future[Prediction]:
-        future: Future[Prediction] = Future()
-        with self._changed:
-            if self._closing:
-                raise EngineFailed("the engine is closed")
-            self._waiting.append((tile, future))
-            self._changed.notify()
-        return future
+    def _run_batch(self) -> None:
+        callers = self._next_callers()
+        if not callers:
+            self._running = False
+            self._idle.set()
+            return
+        size = next(size for size in SIZES if size >= len(callers))
+        for i, (tile, _) in enumerate(callers):
+            self._tiles[i] = tile
+        tiles = self._tiles[:size]
+        # A batch takes its predictor once, so that a swap does not touch what is in flight.
+        if self._thread is None:
+            self._answer(callers, outcomes(self.predictor, tiles, len(callers)))
+            return
+        loop = asyncio.get_running_loop()
+        watch = loop.call_later(self.patience, self._hang, callers)
+        running = loop.run_in_executor(self._thread, outcomes, self.predictor, tiles, len(callers))
+        running.add_done_callback(functools.partial(self._return, callers, watch))
 
-    def _run(self) -> None:
-        while batch := self._next_batch():
-            tiles = np.stack([tile for tile, _ in batch])
-            futures = [future for _, future in batch]
-            try:
-                predictions = self.predictor.predict(tiles)
-            except Exception as error:
-                self._fail(futures, error)
+    def _next_callers(self) -> list[Caller]:
+        callers: list[Caller] = []
+        while self._waiting and len(callers) < MAX_BATCH:
+            caller = self._waiting.popleft()
+            if caller[1].done():
+                self.dropped += 1
+            else:
+                callers.append(caller)
+        return callers
+
+    def _return(
+        self, callers: list[Caller], watch: asyncio.TimerHandle, running: asyncio.Future[Sequence[Outcome]]
+    ) -> None:
+        watch.cancel()
+        self._hanging = False
+        self._answer(callers, running.result())
+
+    def _answer(self, callers: list[Caller], results: Sequence[Outcome]) -> None:
+        self.failure = None
+        for (_, future), outcome in zip(callers, results, strict=True):
+            if isinstance(outcome, EngineFailed):
+                self.failure = str(outcome)
+                self.lost = self.lost or isinstance(outcome, DeviceLost)
+            if future.done():  # cancelled while its batch ran
                 continue
-            self.failure = None
-            for future, prediction in zip(futures, predictions, strict=True):
-                future.set_result(prediction)
+            if isinstance(outcome, EngineFailed):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+        asyncio.get_running_loop().call_soon(self._run_batch)
 
-    def _next_batch(self) -> list[tuple[Pixels, Future[Prediction]]]:
-        """Waits for work; empty once the engine is closing and everything is answered."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
-                    return []
-                found = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
-            batch = [(tile, future) for tile, future in found if future.set_running_or_notify_cancel()]
-            self.dropped += len(found) - len(batch)
-            if batch:
-                return batch
+    def _hang(self, callers: list[Caller]) -> None:
+        """Refuses everybody until the device answers after all."""
+        self._hanging = True
+        self.failure = f"the device has not answered for {self.patience:g} s"
+        log.error(self.failure)
+        for _, future in (*callers, *self._waiting):
+            if not future.done():
+                future.set_exception(EngineFailed(self.failure))
+        self._waiting.clear()
+        self._idle.set()
 
-    def _fail(self, futures: list[Future[Prediction]], error: Exception) -> None:
-        failure = error if isinstance(error, EngineFailed) else EngineFailed(f"prediction failed: {error}")
-        if not isinstance(error, EngineFailed):
-            log.exception("prediction failed")
-        self.failure = str(failure)
-        for future in futures:
-            future.set_exception(failure)
+
+def outcomes(predictor: Predictor, tiles: Tiles, count: int) -> list[Outcome]:
+    """What becomes of the first `count` tiles. Where the batch fails each is tried alone: one must not fail others."""
+    try:
+        return list(predictor.predict(tiles)[:count])
+    except EngineFailed as error:
+        if count == 1 or isinstance(error, DeviceLost):
+            return [error] * count
+    except Exception as error:
+        log.exception("prediction failed")
+        if count == 1:
+            return [EngineFailed(f"prediction failed: {error}")]
+    return [outcomes(predictor, tiles[i : i + 1], 1)[0] for i in range(count)]

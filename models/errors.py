@@ -11,7 +11,8 @@
     │   └── BrokenVersion      checksum, shapes or manifest do not fit
     ├── EngineError
     │   ├── Overloaded         no room in the queue
-    │   └── EngineFailed       the device does not answer
+    │   ├── EngineFailed       the forward pass failed
+    │   └── DeviceLost         it fails from now on, in this process
     ├── HomeError              the folder for all state can not be used
     ├── DeviceError            the device asked for is not there
     └── DataError              a data set is missing or broken
@@ -69,6 +70,10 @@ class Overloaded(EngineError):
 
 
 class EngineFailed(EngineError):
+    pass
+
+
+class DeviceLost(EngineFailed):
     pass
 
 

@@ -1,7 +1,7 @@
 """One saved version, ready to predict: tiles in, calibrated predictions out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from models import networks
 from models.calibration import Calibration, Verdict
-from models.errors import EngineFailed
+from models.errors import DeviceLost, EngineFailed
 
 Tiles = NDArray[np.uint8]
 """Normalised pictures [N, 28, 28]: ink 255 on background 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     digit: int
     confidence: float
     probabilities: tuple[float, ...]
@@ -42,13 +41,18 @@ class Predictor:
         self._network = networks.fused(network).to(device).to(memory_format=torch.channels_last)
 
     def logits(self, tiles: Tiles) -> NDArray[np.float32]:
-        """[N, 28, 28] to [N, 10]. Raises EngineFailed when the device fails or the result is not finite."""
+        """[N, 28, 28] to [N, 10]. Raises EngineFailed when the device fails or the result is not finite.
+
+        DeviceLost where the device fails in a way that leaves this process unable to use it: CUDA repeats the error
+        of one kernel for every call that follows.
+        """
         try:
             with torch.inference_mode():
                 inputs = as_input(tiles, self.device).contiguous(memory_format=torch.channels_last)
                 logits: NDArray[np.float32] = self._network(inputs).to("cpu", torch.float32).numpy()
         except RuntimeError as error:
-            raise EngineFailed(f"the forward pass failed on {self.device}: {_first_line(error)}") from error
+            kind = DeviceLost if isinstance(error, torch.AcceleratorError) else EngineFailed
+            raise kind(f"the forward pass failed on {self.device}: {_first_line(error)}") from error
         if not np.isfinite(logits).all():
             raise EngineFailed(f"model {self.model} gave logits that are not finite")
         return logits

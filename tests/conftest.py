@@ -1,5 +1,6 @@
 """Fixtures for all tests. Nothing here reads or leaves anything outside a temporary folder, but for the data sets."""
 
+import asyncio
 import contextlib
 import io
 import os
@@ -90,6 +91,7 @@ class Server:
     def __init__(self, url: str, process: subprocess.Popen[str] | None = None, app: FastAPI | None = None) -> None:
         self.url = url
         self.app = app
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.process = process
         self.client = httpx.Client(base_url=url, timeout=30)
 
@@ -133,7 +135,8 @@ def serving(settings: Settings) -> Iterator[Server]:
     database.migrate()
     database.close()
     app = create_app(settings)
-    server = HttpServer(app, settings)
+    loops: list[asyncio.AbstractEventLoop] = []
+    server = HttpServer(app, settings, lambda: loops.append(asyncio.get_running_loop()))
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -141,6 +144,7 @@ def serving(settings: Settings) -> Iterator[Server]:
         wait_until(lambda: server.started or not thread.is_alive())
         assert server.started
         found = Server(f"http://127.0.0.1:{listening.getsockname()[1]}", app=app)
+        found.loop = loops[0]
         with found.client:
             yield found
     finally:

@@ -75,7 +75,7 @@ def test_corrupted_weights(run: Run, tmp_path: Path) -> None:
 
 def test_sigterm_answers_what_was_accepted_and_ends_with_status_0(serve: Serve, seven, encode) -> None:
     server = serve()
-    picture = encode(seven.resize((2500, 2500)))
+    picture = encode(seven.resize((1000, 1000)))
     answers: list[httpx.Response] = []
     threads = [
         threading.Thread(

@@ -1,5 +1,7 @@
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,8 +9,8 @@ import torch
 
 from models import networks
 from models.calibration import Calibration
-from models.engine import MAX_BATCH, Engine
-from models.errors import EngineFailed, Overloaded
+from models.engine import MAX_BATCH, SIZES, Engine
+from models.errors import DeviceLost, EngineFailed, Overloaded
 from models.prediction import Prediction, Predictor, Tiles
 
 
@@ -23,6 +25,15 @@ class Gate(Predictor):
         self.entered = threading.Event()
         self.batches: list[int] = []
         self.broken = False
+        self.error: Exception | None = None
+        self.poison: np.ndarray | None = None
+        network = self._network
+        self._network = lambda inputs: self._forward(network, inputs)
+
+    def _forward(self, network: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        if self.error is not None:
+            raise self.error
+        return network(inputs)
 
     def predict(self, tiles: Tiles) -> list[Prediction]:
         self.batches.append(len(tiles))
@@ -30,6 +41,8 @@ class Gate(Predictor):
         self.open.wait(30)
         if self.broken:
             raise EngineFailed("the device is gone")
+        if self.poison is not None and (tiles == self.poison).all(axis=(1, 2)).any():
+            raise ValueError("poisoned")
         return super().predict(tiles)
 
 
@@ -38,61 +51,83 @@ def gate() -> Gate:
     return Gate()
 
 
-@pytest.fixture
-def engine(gate: Gate) -> Engine:
-    engine = Engine(gate)
-    engine.start()
-    yield engine
-    gate.open.set()
-    engine.close()
-
-
 TILES = np.random.default_rng(0).integers(0, 256, (2 * MAX_BATCH + 1, 28, 28), dtype=np.uint8)
+
+
+def scenario(gate: Gate, play: Callable[[Engine], Awaitable[Any]], **options: Any) -> Any:
+    """Plays with an engine that runs the predictor in a thread, as on a GPU, unless told otherwise."""
+
+    async def run() -> Any:
+        engine = Engine(gate, **{"inline": False, "patience": 30, **options})
+        engine.start()
+        gate.batches.clear()
+        try:
+            return await play(engine)
+        finally:
+            gate.open.set()
+            await engine.close()
+
+    return asyncio.run(run())
 
 
 async def held(engine: Engine, gate: Gate, tiles: np.ndarray) -> list[asyncio.Future[Prediction]]:
     """Occupies the engine with one tile and queues the others behind it."""
     gate.open.clear()
     gate.entered.clear()
-    first = asyncio.ensure_future(engine.predict(tiles[0]))
+    first = engine.predict(tiles[0])
     await asyncio.to_thread(gate.entered.wait, 30)
-    others = [asyncio.ensure_future(engine.predict(tile)) for tile in tiles[1:]]
-    await asyncio.sleep(0)
-    return [first, *others]
+    return [first, *(engine.predict(tile) for tile in tiles[1:])]
 
 
-@pytest.mark.parametrize("count", range(1, 2 * MAX_BATCH + 2))
-def test_every_batch_size_answers_each_caller_with_its_own(count: int, engine: Engine, gate: Gate) -> None:
-    single = [gate.predict(tile[None])[0] for tile in TILES[:count]]
+@pytest.fixture(scope="module")
+def alone() -> list[Prediction]:
+    gate = Gate()
+    return [gate.predict(tile[None])[0] for tile in TILES]
 
-    async def together() -> list[Prediction]:
-        futures = await held(engine, gate, TILES[:count])
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_every_batch_size_answers_each_caller_with_its_own(inline: bool, gate: Gate, alone: list[Prediction]) -> None:
+    async def play(engine: Engine) -> None:
+        for count in range(1, 2 * MAX_BATCH + 2):
+            gate.batches.clear()
+            batched = await asyncio.gather(*(engine.predict(tile) for tile in TILES[:count]))
+            for one, other in zip(alone, batched, strict=False):
+                assert one.digit == other.digit
+                assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+            assert gate.batches[0] == next(size for size in SIZES if size >= min(count, MAX_BATCH))
+            assert len(gate.batches) == -(-count // MAX_BATCH)
+
+    scenario(gate, play, inline=inline, queue_limit=1000)
+
+
+def test_what_arrives_during_a_forward_pass_is_the_next_batch(gate: Gate) -> None:
+    async def play(engine: Engine) -> None:
+        futures = await held(engine, gate, TILES[:10])
         gate.open.set()
-        return await asyncio.gather(*futures)
+        await asyncio.gather(*futures)
+        assert gate.batches == [1, 12]
 
-    for alone, batched in zip(single, asyncio.run(together()), strict=True):
-        assert batched.digit == alone.digit
-        assert batched.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
-    assert max(gate.batches) == max(1, min(count - 1, MAX_BATCH))
+    scenario(gate, play)
 
 
-def test_a_caller_that_left_is_dropped_and_the_others_are_answered(engine: Engine, gate: Gate) -> None:
-    async def scenario() -> list[Prediction | BaseException]:
+def test_a_caller_that_left_is_dropped_and_the_others_are_answered(gate: Gate) -> None:
+    async def play(engine: Engine) -> list[Prediction | BaseException]:
         futures = await held(engine, gate, TILES[:6])
+        futures[0].cancel()
         futures[3].cancel()
-        await asyncio.sleep(0)
         gate.open.set()
-        return await asyncio.gather(*futures, return_exceptions=True)
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        assert engine.dropped == 1, "the first one's batch was running already"
+        return results
 
-    results = asyncio.run(scenario())
-    assert isinstance(results[3], asyncio.CancelledError)
-    assert all(isinstance(result, Prediction) for i, result in enumerate(results) if i != 3)
-    assert engine.dropped == 1
+    results = scenario(gate, play)
+    assert [isinstance(result, Prediction) for result in results] == [False, True, True, False, True, True]
     assert gate.batches[-1] == 4
 
 
-def test_a_failed_batch_fails_its_callers_and_the_next_one_works(engine: Engine, gate: Gate) -> None:
-    async def scenario() -> None:
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_failed_batch_fails_its_callers_and_the_next_one_works(inline: bool, gate: Gate) -> None:
+    async def play(engine: Engine) -> None:
         gate.broken = True
         with pytest.raises(EngineFailed, match="the device is gone"):
             await engine.predict(TILES[0])
@@ -102,33 +137,68 @@ def test_a_failed_batch_fails_its_callers_and_the_next_one_works(engine: Engine,
         assert engine.failure is None
         assert (await engine.predict(TILES[0])).model == "v1"
 
-    asyncio.run(scenario())
+    scenario(gate, play, inline=inline)
+
+
+def test_a_tile_that_fails_does_not_fail_its_neighbours(gate: Gate) -> None:
+    gate.poison = TILES[2]
+
+    async def play(engine: Engine) -> list[Prediction | BaseException]:
+        return await asyncio.gather(*(engine.predict(tile) for tile in TILES[:5]), return_exceptions=True)
+
+    results = scenario(gate, play)
+    assert [isinstance(result, Prediction) for result in results] == [True, True, False, True, True]
+    assert isinstance(results[2], EngineFailed)
+
+
+def test_a_device_that_hangs_is_told_from_one_that_works_until_it_answers(gate: Gate) -> None:
+    async def play(engine: Engine) -> None:
+        futures = await held(engine, gate, TILES[:3])
+        for future in futures:
+            with pytest.raises(EngineFailed, match=r"has not answered for 0\.2 s"):
+                await future
+        assert await engine.check() == "the device has not answered for 0.2 s"
+        with pytest.raises(EngineFailed, match="has not answered"):
+            await engine.predict(TILES[0])
+        gate.open.set()
+        async with asyncio.timeout(30):
+            while await engine.check():
+                await asyncio.sleep(0.01)
+        assert (await engine.predict(TILES[0])).model == "v1"
+
+    scenario(gate, play, patience=0.2)
+
+
+def test_a_device_that_is_lost_is_said_to_be(gate: Gate) -> None:
+    async def play(engine: Engine) -> None:
+        gate.error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        results = await asyncio.gather(*(engine.predict(tile) for tile in TILES[:3]), return_exceptions=True)
+        assert all(isinstance(result, DeviceLost) for result in results)
+        assert engine.lost
+        assert gate.batches == [3], "nothing more is tried on it"
+
+    scenario(gate, play)
 
 
 def test_no_room_is_said_before_any_work() -> None:
     engine = Engine(Gate(), queue_limit=3)
-    with engine.admit(2):
-        with pytest.raises(Overloaded, match="QUEUE_LIMIT=3") as caught, engine.admit(2):
-            pytest.fail("was admitted")
-        assert caught.value.limit == 3
-        with engine.admit(1):
-            pass
-    with engine.admit(3):
-        pass
+    engine.admit(2)
+    with pytest.raises(Overloaded, match="QUEUE_LIMIT=3") as caught:
+        engine.admit(2)
+    assert caught.value.limit == 3
+    engine.admit(1)
+    engine.release(3)
+    engine.admit(3)
 
 
-def test_closing_answers_what_was_accepted(gate: Gate) -> None:
-    engine = Engine(gate)
-    engine.start()
+@pytest.mark.parametrize("inline", [True, False])
+def test_closing_answers_what_was_accepted(inline: bool, gate: Gate) -> None:
+    async def play(engine: Engine) -> list[Prediction]:
+        futures = [engine.predict(tile) for tile in TILES[:100]]
+        await engine.close()
+        with pytest.raises(EngineFailed, match="closed"):
+            await engine.predict(TILES[0])
+        assert all(future.done() for future in futures)
+        return await asyncio.gather(*futures)
 
-    async def scenario() -> list[Prediction]:
-        futures = await held(engine, gate, TILES[:20])
-        closing = asyncio.ensure_future(asyncio.to_thread(engine.close))
-        gate.open.set()
-        answers = await asyncio.gather(*futures)
-        await closing
-        return answers
-
-    assert len(asyncio.run(scenario())) == 20
-    with pytest.raises(EngineFailed, match="closed"):
-        asyncio.run(engine.predict(TILES[0]))
+    assert len(scenario(gate, play, inline=inline)) == 100

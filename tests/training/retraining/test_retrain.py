@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from models import networks
 from models.versions import Manifest, Versions
@@ -61,7 +62,6 @@ def test_old_versions_go(saved: Versions, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_from_scratch_corrections_are_repeated_but_not_for_ever() -> None:
-    import torch
 
     def digits(count: int) -> Digits:
         return Digits(torch.zeros(count, 28, 28, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64))
