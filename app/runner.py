@@ -173,6 +173,7 @@ class _Trainer:
         self._arriving: SimpleQueue[str | None] = SimpleQueue()
         # What the trainer need not know, it can not tell.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"  # a thread that waits for another one by spinning takes its core
         self._process = subprocess.Popen(  # noqa: S603 our own module
             [sys.executable, "-m", "training.retraining", str(order.absolute())],
             cwd=ROOT,
