@@ -1,6 +1,7 @@
 """One worker process: loads the model, then answers HTTP on the socket that all workers share."""
 
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
@@ -21,6 +22,8 @@ from app.settings import Settings
 from app.supervisor import DRAIN_SECONDS, Failed, Ready
 from models.errors import InklingError
 
+log = logging.getLogger(__name__)
+
 
 def run(settings: Settings, listening: socket.socket, reports: Connection) -> None:
     """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2."""
@@ -37,24 +40,33 @@ def run(settings: Settings, listening: socket.socket, reports: Connection) -> No
         reports.send(Failed(str(error)))
         sys.exit(2)
 
+    # What is loaded stays: without this the collector walks all of torch's objects every few thousand requests.
+    gc.collect()
+    gc.freeze()
+    engine = app.state.service.engine
+
     def ready() -> None:
-        predictor = app.state.service.engine.predictor
+        predictor = engine.predictor
         reports.send(Ready(predictor.model, str(predictor.device), predictor.device.type))
         reports.close()
 
     Server(app, settings, ready).run(sockets=[listening])
+    if engine.lost:
+        sys.exit(1)
 
 
 class Server(uvicorn.Server):
     """The HTTP server, set up as it is always used; calls `ready` once it answers."""
 
     def __init__(self, app: FastAPI, settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+        self._app = app
         self._ready = ready
         super().__init__(
             uvicorn.Config(
                 app,
                 http=Protocol,
                 access_log=False,
+                proxy_headers=False,
                 ws="none",
                 root_path=settings.root_path,
                 timeout_keep_alive=75,
@@ -67,6 +79,13 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Also ends the worker when its device is lost to it: another process may get it back."""
+        if self._app.state.service.engine.lost:
+            log.critical("the device is lost: %s", self._app.state.service.engine.failure)
+            return True
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
