@@ -36,6 +36,7 @@ lint: $(READY) ## ruff and mypy
 
 bench: $(READY) ## run the benchmarks, each of which prints a table
 	$(BIN)/python -m benchmarks.tutorial
+	$(BIN)/python -m benchmarks.learning
 
 clean: ## remove the virtual environment
 	rm -rf $(VENV)
