@@ -36,6 +36,7 @@ lint: $(READY) ## ruff and mypy
 
 bench: $(READY) ## run the benchmarks, each of which prints a table
 	$(BIN)/python -m benchmarks.tutorial
+	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python -m benchmarks.steps
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.bounds

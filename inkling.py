@@ -3,12 +3,11 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from app.settings import Settings
+from app import commands
 
 app = typer.Typer(
     add_completion=False,
@@ -25,7 +24,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the active model over HTTP; INKLING_* variables set it up."""
-    settings = _settings()
+    settings = commands.settings()
     from app.supervisor import serve
 
     serve(settings if workers is None else settings.model_copy(update={"workers": workers}))
@@ -57,7 +56,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as the service answers.")] = False,
 ) -> None:
     """Read the digits in picture files, without a server."""
-    settings = _settings()
+    settings = commands.settings()
     from models import devices, versions
     from models.errors import PictureError
     from models.normalisation import normalise
@@ -83,6 +82,11 @@ def predict(
         raise typer.Exit(2)
 
 
+app.add_typer(commands.models, name="models")
+app.command(epilog="Example: inkling retrain --follow")(commands.retrain)
+app.add_typer(commands.feedback, name="feedback")
+
+
 def main() -> None:
     """Runs the command line: 2 for what the caller can mend, and one line that says what it is."""
     from models.errors import InklingError
@@ -94,20 +98,6 @@ def main() -> None:
     except InklingError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def _settings() -> "Settings":
-    from pydantic import ValidationError
-
-    from app.settings import Settings
-
-    try:
-        return Settings()
-    except ValidationError as error:
-        for found in error.errors():
-            name = "INKLING_" + ".".join(map(str, found["loc"])).upper()
-            print(f"error: {name}={found['input']!r}: {found['msg']}", file=sys.stderr)
-        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import docs, health, predictions, problems
+from app import docs, feedback, health, predictions, problems, retraining, versions
+from app.corrections import Corrections
+from app.database import Database
+from app.jobs import Jobs
 from app.service import Service
 from app.settings import Settings
 
@@ -36,8 +39,10 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             following.cancel()
             await service.close()
+            database.close()
 
     service = Service(settings)
+    database = Database(settings)
     app = Inkling(
         title="Inkling",
         description="Reads handwritten digits, and says so when it is not sure.",
@@ -48,12 +53,18 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.key = settings.key()
+    app.state.jobs = Jobs(database)
+    app.state.corrections = Corrections(settings.home, database, settings.feedback_limit)
     app.lean = {
         f"{settings.root_path}/predict": predictions.Lean(service, predictions.predict),
         f"{settings.root_path}/predict/batch": predictions.Lean(service, predictions.predict_batch),
     }
     app.include_router(predictions.router)
     app.include_router(health.router)
+    app.include_router(feedback.router)
+    app.include_router(retraining.router)
+    app.include_router(versions.router)
     docs.install(app)
     problems.install(app)
     return app

@@ -10,6 +10,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.database import DatabaseUnavailable, StorageFull
+from app.jobs import JobEnded, JobRunning, KeyReused, UnknownJob
 from models import errors
 
 
@@ -23,8 +25,13 @@ KINDS = {
     "empty-body": Kind(400, "The request has no picture in it"),
     "malformed-multipart": Kind(400, "The multipart body can not be parsed"),
     "bad-request": Kind(400, "The request can not be understood"),
+    "wrong-key": Kind(401, "This call needs the key"),
+    "no-key-configured": Kind(403, "This call needs a key, and the service has none"),
     "not-found": Kind(404, "There is nothing here"),
     "method-not-allowed": Kind(405, "This path does not answer that method"),
+    "job-running": Kind(409, "Another job is not done yet"),
+    "job-ended": Kind(409, "The job has ended"),
+    "broken-version": Kind(409, "The version does not load"),
     "body-timeout": Kind(408, "The body took too long to arrive"),
     "body-too-large": Kind(413, "The body has too many bytes"),
     "too-many-images": Kind(413, "The batch has too many pictures"),
@@ -35,9 +42,12 @@ KINDS = {
     "corrupt-picture": Kind(422, "The picture is truncated or corrupt"),
     "nothing-drawn": Kind(422, "The picture has nothing drawn on it"),
     "bad-parameter": Kind(422, "A parameter does not fit"),
+    "idempotency-key-reused": Kind(422, "The idempotency key came before, with another body"),
     "internal-error": Kind(500, "Something went wrong on our side"),
     "overloaded": Kind(503, "There is no room for another picture right now"),
     "not-ready": Kind(503, "The service can not predict right now"),
+    "database-unavailable": Kind(503, "The database does not answer right now"),
+    "storage-full": Kind(507, "There is no room to keep it"),
 }
 
 # The errors of `models` that a request can meet. The others are met before the service starts.
@@ -49,6 +59,14 @@ NAMES: dict[type[errors.InklingError], str] = {
     errors.Overloaded: "overloaded",
     errors.EngineFailed: "not-ready",
     errors.DeviceLost: "not-ready",
+    errors.UnknownVersion: "not-found",
+    errors.BrokenVersion: "broken-version",
+    DatabaseUnavailable: "database-unavailable",
+    StorageFull: "storage-full",
+    UnknownJob: "not-found",
+    JobRunning: "job-running",
+    JobEnded: "job-ended",
+    KeyReused: "idempotency-key-reused",
 }
 
 _STATUS_NAMES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
@@ -66,9 +84,9 @@ class Problem(Exception):
 
     @staticmethod
     def of(error: errors.InklingError) -> "Problem":
-        """What an error of `models` is called here."""
-        limit = getattr(error, "limit", None)
-        return Problem(NAMES[type(error)], str(error), **({} if limit is None else {"limit": limit}))
+        """What an error is called here."""
+        members = {name: value for name in ("limit", "job") if (value := getattr(error, name, None)) is not None}
+        return Problem(NAMES[type(error)], str(error), **members)
 
     def content(self) -> dict[str, Any]:
         kind = KINDS[self.name]

@@ -111,11 +111,16 @@ class Service:
 
     async def predict(self, data: bytes) -> Answer:
         """The bytes of one picture to its prediction. Raises PictureError, EngineError."""
+        tile, prediction = await self.read(data)
+        return Answer(prediction, tile.steps)
+
+    async def read(self, data: bytes) -> tuple[Tile, Prediction]:
+        """As `predict`, with the normalised picture itself."""
         engine = self.engine
         engine.admit()
         try:
             tile = self._tile(data) if is_small(data) else await self._decode(data)
-            return Answer(await engine.predict(tile.pixels), tile.steps)
+            return tile, await engine.predict(tile.pixels)
         finally:
             engine.release()
 

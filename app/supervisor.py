@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from app.runner import Runner
 from app.settings import Settings
 from models import cores
 from models.errors import InklingError
@@ -58,6 +59,7 @@ class Failed:
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises InklingError for what the operator can mend, before anything is served."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s  %(message)s")
+    settings.key()  # before anything is served, and not once a worker
     with listen(settings.host, settings.port) as listening:
         Supervisor(settings, listening).run()
 
@@ -69,12 +71,14 @@ class Supervisor:
         self.settings = settings
         self.listening = listening
         self.workers: list[Worker] = []
+        self._runner = Runner(settings)
         self._stopping = False
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises StartFailed when the first worker can not begin to serve."""
         with self._signals() as signals:
             try:
+                self._runner.start()
                 self._start(signals)
                 while not self._stopping:
                     for worker in self.workers:
@@ -108,11 +112,13 @@ class Supervisor:
     def _stop(self) -> None:
         """Lets the workers answer what they have accepted, within a bound."""
         self.listening.close()
+        self._runner.ask_to_stop()
         for worker in self.workers:
             worker.ask_to_stop()
         deadline = time.monotonic() + _KILL_SECONDS
         for worker in self.workers:
             worker.join(deadline)
+        self._runner.join()
 
     def _wait(self, signals: socket.socket) -> None:
         """Until a signal comes, a worker reports or ends, or one is due to be started."""

@@ -58,6 +58,23 @@ async def picture(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     return _only_picture(await _parts(body, boundary, MAX_PARTS))
 
 
+async def picture_and_field(scope: Scope, receive: Receive, max_bytes: int, name: str) -> tuple[bytes, str]:
+    """The picture of a multipart body, and the text of its field of that name. Raises Problem."""
+    curl = f"curl -F file=@digit.png -F {name}=7 URL"
+    content_type = header(scope, b"content-type")
+    body = await read_body(scope, receive, max_bytes, content_type, curl)
+    boundary = _boundary(content_type)
+    if boundary is None:
+        detail = f"expected multipart/form-data with the fields 'file' and '{name}': {curl}"
+        raise Problem("wrong-field", detail, field=name)
+    parts = await _parts(body, boundary, MAX_PARTS)
+    data = _only_picture([part for part in parts if part.name != name])
+    values = [bytes(part.data).decode("utf-8", "replace").strip() for part in parts if part.name == name]
+    if len(values) != 1:
+        raise Problem("wrong-field", f"expected one field named '{name}', got {len(values)}", field=name)
+    return data, values[0]
+
+
 async def pictures(scope: Scope, receive: Receive, max_bytes: int, max_images: int) -> list[bytes]:
     """The pictures of a request, in order: the fields `files` of a multipart body; one may be empty. Raises Problem."""
     content_type = header(scope, b"content-type")
@@ -82,10 +99,18 @@ async def pictures(scope: Scope, receive: Receive, max_bytes: int, max_images: i
 async def read_body(
     scope: Scope, receive: Receive, max_bytes: int, content_type: bytes = b"", curl: str = _CURL
 ) -> bytes:
-    """The whole body, counted as it arrives. Raises Problem when it is too large, too slow or empty, or a form."""
+    """The whole body. Raises Problem when it is too large, too slow or empty, or a form."""
     if content_type.startswith(b"application/x-www-form-urlencoded"):
         await _discard(receive)
         raise Problem("urlencoded-form", f"a urlencoded form (curl's -d) can not carry a picture; use {curl}")
+    body = await receive_body(scope, receive, max_bytes)
+    if not body:
+        raise Problem("empty-body", f"the body is empty; send a picture: {curl}")
+    return body
+
+
+async def receive_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    """The whole body, counted as it arrives. Raises Problem when it is too large or too slow."""
     declared = header(scope, b"content-length")
     if declared.isdigit() and int(declared) > max_bytes:
         await _discard(receive)
@@ -110,8 +135,6 @@ async def read_body(
         if message.get("more_body"):
             await _discard(receive)
         raise _too_large(size, max_bytes)
-    if not size:
-        raise Problem("empty-body", f"the body is empty; send a picture: {curl}")
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

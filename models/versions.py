@@ -16,7 +16,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +28,10 @@ import torch
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
-from models import networks
+from models import canary, networks
 from models.calibration import Calibration
 from models.errors import BrokenVersion, HomeError, UnknownVersion
+from models.folders import check_writable
 from models.prediction import Predictor
 
 RELEASED = Path(__file__).parent / "released"
@@ -39,9 +42,15 @@ WEIGHTS, MANIFEST = "weights.pt", "manifest.json"
 _NAME = re.compile(r"v[1-9]\d*")
 
 
+State = Literal["released", "trained", "accepted", "rejected"]
+"""Where a version comes from; of retrained ones, whether the gate let them pass."""
+
+_LEFTOVER_SECONDS = 3600
+
+
 class Manifest(BaseModel):
     network: str
-    state: Literal["released", "trained"] = "trained"
+    state: State = "trained"
     created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     parent: str | None = None
     metrics: dict[str, Any] = {}
@@ -61,8 +70,14 @@ class Version:
     network: nn.Module
 
     def predictor(self, device: torch.device) -> Predictor:
-        """Takes the network over: it is fused for prediction and can not be trained afterwards."""
-        return Predictor(self.network, self.manifest.calibration, self.name, device)
+        """Takes the network over: it is fused for prediction and can not be trained afterwards.
+
+        Raises BrokenVersion where it does not answer as its weights say.
+        """
+        expected = canary.answers(self.network)
+        predictor = Predictor(self.network, self.manifest.calibration, self.name, device)
+        canary.check(predictor, expected)
+        return predictor
 
 
 def read(folder: Path, name: str | None = None) -> Version:
@@ -112,15 +127,6 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise BrokenVersion(f"{path} is not a manifest: {where}: {first['msg']}") from error
-
-
-def check_writable(folder: Path) -> None:
-    """Makes the folder where it is missing. Raises HomeError naming it and the uid that can not write there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        Path(tempfile.mkdtemp(prefix=".probe-", dir=folder)).rmdir()
-    except OSError as error:
-        raise HomeError(f"{folder} can not be written by uid {os.getuid()}: {error.strerror}") from error
 
 
 def check_output(folder: Path) -> None:
@@ -189,8 +195,31 @@ class Versions:
         return self._add(lambda folder: _write_files(folder, state_dict, manifest))
 
     def activate(self, name: str) -> None:
-        """Makes it the active version, provided that it loads; otherwise the active one stays."""
-        self.load(name)
+        """Makes it the active version, provided that it loads and predicts; otherwise the active one stays.
+
+        Raises UnknownVersion or BrokenVersion.
+        """
+        with self._alone():
+            self._activate(name)
+
+    def prune(self, keep: int) -> list[str]:
+        """Removes all but the newest `keep` versions, the active one and its parent; returns what it removed.
+
+        What a killed process left behind goes as well.
+        """
+        with self._alone():
+            names, active = self.names(), self.active()
+            spared = {active, self.manifest(active).parent, *names[-keep:]}
+            removed = [name for name in names if name not in spared]
+            for name in removed:
+                hidden = Path(tempfile.mkdtemp(prefix=".removed-", dir=self.folder))
+                (self.folder / name).rename(hidden / name)  # in one step: nobody sees half a version
+                shutil.rmtree(hidden, ignore_errors=True)
+        self._sweep()
+        return removed
+
+    def _activate(self, name: str) -> None:
+        self.load(name).predictor(torch.device("cpu"))
         descriptor, temporary = tempfile.mkstemp(prefix=".active-", dir=self.folder)
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{name}\n")
@@ -207,8 +236,7 @@ class Versions:
         activated where the active version is that release and nobody retrained it. Raises HomeError or BrokenVersion.
         """
         check_writable(self.folder)
-        with (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # several services may start on one HOME
+        with self._alone():  # several services may start on one HOME
             self._seed(model)
 
     def _seed(self, model: str) -> None:
@@ -216,7 +244,7 @@ class Versions:
             active = self.manifest(self.active())
         except UnknownVersion:
             name = self._copy_release(model)
-            self.activate(name)
+            self._activate(name)
             log.info("%s is the released %s", name, model)
             return
         manifests = []
@@ -232,10 +260,24 @@ class Versions:
             if active.state != "released" or active.network != network:
                 log.info("%s is a newer release of %s; %s stays active", name, network, self.active())
             else:
-                self.activate(name)
+                self._activate(name)
                 log.info("%s is a newer release of %s, now active", name, network)
         if active.network != model and active.state == "released":
             log.warning("INKLING_MODEL=%s only starts a new HOME; this one goes on with %s", model, active.network)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time seeds, activates or prunes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _sweep(self) -> None:
+        for path in (path for kind in ("v", "removed-", "active-") for path in self.folder.glob(f".{kind}*")):
+            with suppress(OSError):  # somebody else sweeps as well
+                if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _copy_release(self, model: str) -> str:
         read(RELEASED / model)  # what does not fit is not copied

@@ -4,8 +4,12 @@ import asyncio
 import contextlib
 import io
 import os
+import pwd
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +19,14 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import sqlalchemy as sa
 import torch
 from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
+from app.database import Database
 from app.main import create_app
+from app.runner import Runner
 from app.settings import Settings
 from app.supervisor import listen
 from app.worker import Server as HttpServer
@@ -110,7 +117,23 @@ def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -
 
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[Server]:
+    """As `serving`, with what runs the retraining jobs."""
+    runner = Runner(settings)
+    runner.start()
+    try:
+        with serving(settings) as found:
+            yield found
+    finally:
+        runner.ask_to_stop()
+        runner.join()
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[Server]:
     """The app under uvicorn, in a thread of this process."""
+    database = Database(settings)
+    database.migrate()
+    database.close()
     app = create_app(settings)
     loops: list[asyncio.AbstractEventLoop] = []
     server = HttpServer(app, settings, lambda: loops.append(asyncio.get_running_loop()))
@@ -128,6 +151,67 @@ def running(settings: Settings) -> Iterator[Server]:
         server.should_exit = True
         thread.join(30)
         listening.close()
+
+
+KEY = "correct horse"
+WITH_KEY = {"X-API-Key": KEY}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own, on a Unix socket."""
+    found = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
+    programs = [Path(path).resolve().parent for path in found if path]
+    if not programs:
+        pytest.skip("PostgreSQL is not installed: there is no initdb")
+    # initdb refuses root
+    user = next((name for name in ("postgres", "nobody") if os.geteuid() == 0 and _is_user(name)), None)
+    folder = Path(tempfile.mkdtemp(prefix="inkling-postgres-"))
+    try:
+        if user:
+            shutil.chown(folder, user)
+        command = [programs[0] / "initdb", "-D", folder / "data", "-U", "inkling", "-A", "trust", "-E", "UTF8", "-N"]
+        subprocess.run(command, user=user, cwd=folder, check=True, capture_output=True)
+        options = ["-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        command = [programs[0] / "postgres", "-D", folder / "data", *options]
+        with subprocess.Popen(command, user=user, cwd=folder, stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_until(lambda: (folder / ".s.PGSQL.5432").exists() or process.poll() is not None)
+                yield f"postgresql://inkling@/postgres?host={folder}"
+            finally:
+                process.send_signal(signal.SIGINT)  # a fast shutdown
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_user(name: str) -> bool:
+    try:
+        return bool(pwd.getpwnam(name))
+    except KeyError:
+        return False
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind that we know."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/inkling.db"
+    url: str = request.getfixturevalue("postgres")
+    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """With its tables."""
+    found = Database(Settings(database_url=database_url))
+    found.migrate()
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="session")
@@ -194,12 +278,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60, every: float = 0.02) -> None:
     """Polls for a condition; the deadline is generous, since the machine may be busy."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def _answers(server: Server) -> bool:

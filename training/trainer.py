@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models import devices, networks, versions
+from models import devices, folders, networks, versions
 from models.calibration import Calibration
 from models.errors import VersionError
 from models.prediction import Predictor
@@ -49,7 +49,7 @@ def train(run: Run, report: Report) -> Path:
     if run.output:
         versions.check_output(run.output)
     else:
-        versions.check_writable(run.home / "models")
+        folders.check_writable(run.home / "models")
     report.line(
         f"{recipe.network} on {device}: recipe {run.recipe}, {recipe.epochs} epochs of {len(digits):,} digits, "
         f"{len(held_out):,} held out, seed {run.seed}"

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -320,3 +321,36 @@ def test_the_released_models_are_whole_and_small(name: str) -> None:
     assert version.manifest.network == name
     assert version.manifest.metrics["held_out"]["accuracy"] > 0.99
     assert (versions.RELEASED / name / WEIGHTS).stat().st_size <= 4_000_000
+
+
+def test_pruning_keeps_the_newest_the_active_one_and_its_parent(saved: Versions) -> None:
+    for parent in (None, None, None, "v2", "v4", "v4"):
+        saved.write(networks.create("net").state_dict(), Manifest(network="net", parent=parent))
+    saved.activate("v4")
+    assert saved.prune(10) == []
+    assert saved.prune(1) == ["v1", "v3", "v5"]
+    assert saved.names() == ["v2", "v4", "v6"]
+    assert saved.active() == "v4"
+    assert sorted(path.name for path in saved.folder.iterdir()) == [".lock", "active", "v2", "v4", "v6"]
+    assert write(saved) == "v7"
+
+
+def test_pruning_sweeps_what_a_killed_process_left_an_hour_ago(saved: Versions) -> None:
+    write(saved)
+    saved.activate("v1")
+    for name in (".v2", ".v3", ".removed-x", ".active-x"):
+        (saved.folder / name).mkdir()
+    for name in (".v2", ".removed-x", ".active-x"):
+        os.utime(saved.folder / name, (0, 0))
+    saved.prune(10)
+    assert sorted(path.name for path in saved.folder.iterdir()) == [".lock", ".v3", "active", "v1"]
+
+
+def test_a_version_that_loads_but_does_not_predict_is_not_activated(saved: Versions) -> None:
+    write(saved)
+    saved.activate("v1")
+    weights = {key: torch.full_like(tensor, 1e30) for key, tensor in networks.create("net").state_dict().items()}
+    saved.write(weights, Manifest(network="net"))
+    with pytest.raises(BrokenVersion, match="v2 does not predict"):
+        saved.activate("v2")
+    assert saved.active() == "v1"

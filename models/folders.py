@@ -1,0 +1,16 @@
+"""Folders that something is to be written to."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from models.errors import HomeError
+
+
+def check_writable(folder: Path) -> None:
+    """Makes the folder where it is missing. Raises HomeError naming it and the uid that can not write there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(prefix=".probe-", dir=folder)).rmdir()
+    except OSError as error:
+        raise HomeError(f"{folder} can not be written by uid {os.getuid()}: {error.strerror}") from error

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+from models import canary, networks
+from models.calibration import Calibration
+from models.errors import BrokenVersion
+from models.prediction import Predictor
+from models.versions import Manifest, Version
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", list(networks.NETWORKS))
+def test_a_predictor_answers_as_its_network_does(name: str) -> None:
+    torch.manual_seed(0)
+    network = networks.create(name)
+    expected = canary.answers(network)
+    predictor = Predictor(network, Calibration(), "v1", CPU)
+    canary.check(predictor, expected)
+    assert np.allclose(predictor.logits(canary.tiles()), expected, atol=1e-4)
+
+
+def test_the_tiles_differ_and_never_change() -> None:
+    assert canary.tiles().shape == (8, 28, 28)
+    assert len({tile.tobytes() for tile in canary.tiles()}) == 8
+    assert np.array_equal(canary.tiles(), canary.tiles())
+
+
+def test_a_predictor_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    version = Version("v7", Manifest(network="convnet"), networks.create("convnet"))
+    fused = networks.fused
+
+    def spoilt(network: torch.nn.Module) -> torch.nn.Module:
+        network = fused(network)
+        network.head.bias.data[3] += 1
+        return network
+
+    monkeypatch.setattr(networks, "fused", spoilt)
+    with pytest.raises(BrokenVersion, match="v7 answers differently on cpu"):
+        version.predictor(CPU)
+
+
+def test_logits_that_are_not_finite_are_refused() -> None:
+    network = networks.create("net")
+    for parameter in network.parameters():
+        parameter.data.fill_(1e30)
+    with pytest.raises(BrokenVersion, match=r"v7 does not predict: .*not finite"):
+        Version("v7", Manifest(network="net"), network).predictor(CPU)

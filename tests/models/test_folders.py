@@ -1,0 +1,18 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from models.errors import HomeError
+from models.folders import check_writable
+
+
+def test_a_folder_is_made_and_nothing_stays_in_it(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_one_that_can_not_be_written_is_named_with_the_uid(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HomeError, match=rf"{tmp_path}/file/home can not be written by uid {os.getuid()}: "):
+        check_writable(tmp_path / "file" / "home")

@@ -1,0 +1,109 @@
+"""Fine-tunes a trained network on corrections, without forgetting what it knew.
+
+Four things keep the old: MNIST digits and outliers are replayed in every batch (Rolnick et al. 2019, arXiv 1811.11682);
+on the digits the network also keeps to its former answers (Li and Hoiem 2016, arXiv 1606.09282); the statistics of
+batch normalisation stay; and what is left is the mean of the old weights and the new (Wortsman et al. 2022, arXiv
+2109.01903), which keeps nearly all that was learned and forgets next to nothing.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import networks
+from models.prediction import as_input
+from training.augmentation import augment
+from training.mnist import Digits
+from training.outliers import bank
+
+EPOCH = 20_000
+"""MNIST digits that an epoch replays."""
+SHARE = 0.25
+"""Corrections among the digits of a batch, however few there are."""
+FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.5
+OUTLIERS, OUTLIERS_A_BATCH, OUTLIER_WEIGHT = 2_000, 1 / 6, 0.5
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    epochs: int = 2
+    batch_size: int = 128
+    learning_rate: float = 0.001
+    weight_decay: float = 0.02
+
+
+def fit(
+    settings: FineTuning,
+    network: nn.Module,
+    digits: Digits,
+    feedback: Digits,
+    seed: int,
+    advance: Callable[[int, float, float], None],
+) -> None:
+    """Trains the network in place, on the device that it is on; no feedback at all is fine.
+
+    Calls `advance` with the epoch, the share of the work that is done, and the loss, every few batches.
+    """
+    device = next(network.parameters()).device
+    former = networks.fused(copy.deepcopy(network)).to(memory_format=torch.channels_last)
+    old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    strangers = bank(digits, OUTLIERS, seed).to(device)
+    corrections, corrected = feedback.images.to(device), feedback.labels.to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    shuffler = torch.Generator().manual_seed(seed)
+
+    drawn = round(SHARE * settings.batch_size) if len(feedback) else 0
+    replayed = settings.batch_size - drawn
+    batches = min(EPOCH, len(digits)) // replayed
+    total = settings.epochs * batches
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total, pct_start=0.1)
+    network.to(memory_format=torch.channels_last).train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    for step in range(total):
+        if step % batches == 0:
+            order = torch.randperm(len(digits), generator=shuffler)
+        chosen = order[step % batches * replayed :][:replayed]
+        some = _draw(corrections, drawn, generator)
+        others = _draw(strangers, round(OUTLIERS_A_BATCH * settings.batch_size), generator)
+        labels = torch.cat([digits.labels[chosen].to(device), corrected[some]])
+        images = torch.cat([digits.images[chosen].to(device), corrections[some], strangers[others]])
+        tiles = augment(as_input(images), generator).contiguous(memory_format=torch.channels_last)
+        loss = _loss(network(tiles), labels, _answers(former, tiles[:replayed]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 10 == 9 or step == total - 1:
+            advance(step // batches + 1, (step + 1) / total, loss.item())
+    network.load_state_dict({name: _between(old[name], new) for name, new in network.state_dict().items()})
+
+
+def _loss(logits: Tensor, labels: Tensor, former: Tensor) -> Tensor:
+    """Cross entropy of the digits, the distance from the former answers, and of the outliers behind, `no idea`."""
+    loss = F.cross_entropy(logits[: len(labels)], labels)
+    kept = F.kl_div(F.log_softmax(logits[: len(former)], dim=1), former, reduction="batchmean")
+    unknown = -F.log_softmax(logits[len(labels) :], dim=1).mean()
+    return loss + FORMER_WEIGHT * kept + OUTLIER_WEIGHT * unknown
+
+
+def _answers(former: nn.Module, tiles: Tensor) -> Tensor:
+    with torch.no_grad():
+        return F.softmax(former(tiles), dim=1)
+
+
+def _draw(tiles: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` random indices, with replacement."""
+    return torch.randint(max(len(tiles), 1), (count,), generator=generator, device=tiles.device)
+
+
+def _between(old: Tensor, new: Tensor) -> Tensor:
+    return torch.lerp(new, old, FORMER_SHARE) if new.is_floating_point() else new

@@ -1,0 +1,66 @@
+"""What the owner of this process is told: one JSON object a line; plain lines are the job's log."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+from training.progress import Bar, Report
+
+
+def tell(**news: Any) -> None:
+    print(json.dumps(news), flush=True)  # noqa: T201 standard output is the pipe to the owner
+
+
+def log(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+class JobProgress:
+    """News of the running job, at most once a second."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._told = 0.0
+
+    def advance(self, epoch: int, share: float, loss: float | None = None) -> None:
+        if monotonic() - self._told < 1 and share < 1:
+            return
+        self._told = monotonic()
+        metrics = {} if loss is None else {"metrics": {"loss": round(loss, 4)}}
+        tell(epoch=epoch, epochs=self._epochs, progress=round(share, 4), **metrics)
+
+
+class JobReport(Report):
+    """A report of the ordinary training loop that tells the owner: a bar is an epoch."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(quiet=True)
+        self._progress = JobProgress(epochs)
+        self._epochs = epochs
+        self._epoch = 0
+
+    def line(self, text: str) -> None:
+        log(text)
+
+    @contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Bar]:
+        self._epoch += 1
+        with super().bar(title, total) as bar:
+            yield _EpochBar(bar, self._epoch, self._epochs, total, self._progress)
+
+
+class _EpochBar(Bar):
+    def __init__(self, bar: Bar, epoch: int, epochs: int, total: int, news: JobProgress) -> None:
+        self._bar, self._epoch, self._epochs, self._total, self._news = bar, epoch, epochs, total, news
+        self._done = 0
+
+    def advance(self, images: int) -> None:
+        self._done += images
+        self._news.advance(self._epoch, (self._epoch - 1 + self._done / self._total) / self._epochs)
+
+    def retitle(self, title: str) -> None:
+        self._bar.retitle(title)

@@ -1,0 +1,178 @@
+"""One retraining job, from the active version and the corrections to a candidate that may take over, or may not."""
+
+import dataclasses
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from models import devices, networks
+from models.calibration import Calibration
+from models.errors import DataError
+from models.prediction import Predictor
+from models.versions import Manifest, Version, Versions
+from training import calibrating, fitting, mnist, scoring
+from training.mnist import Digits
+from training.recipes import RECIPES, Recipe
+from training.retraining import corrections, finetuning, gate
+from training.retraining.finetuning import FineTuning
+from training.retraining.news import JobProgress, JobReport, log, tell
+
+Settings = TypeVar("Settings", FineTuning, Recipe)
+
+FEEDBACK_SHARE, MOST_REPEATED = 0.1, 50
+"""From scratch, corrections are repeated up to this share of the digits, but none more often than that."""
+
+
+class Order(BaseModel, extra="forbid"):
+    """What the owner of the process asks for; None leaves it to the recipe, or to the active version."""
+
+    job: str
+    home: Path
+    data: Path
+    download: bool
+    device: str
+    keep_versions: int
+    feedback: Path
+    network: str | None = None
+    epochs: int | None = None
+    start_from: Literal["current", "scratch"] = "current"
+    use_feedback: bool = True
+    seed: int = 0
+    learning_rate: float | None = None
+    activate: Literal["auto", "manual"] = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Each part in two: trained on, and held out."""
+
+    digits: Digits
+    held_out: Digits
+    feedback: Digits
+    held_out_feedback: Digits
+
+
+def retrain(order: Order) -> None:
+    """Trains, compares, saves the candidate whole and activates it where it may. Tells all of it; raises InklingError.
+
+    A rejected candidate is saved as well: a person may still activate it.
+    """
+    torch.manual_seed(order.seed)
+    saved, device = Versions(order.home), devices.resolve(order.device)
+    base = saved.load(saved.active())
+    data = _data(order)
+    log(
+        f"from {base.name if order.start_from == 'current' else 'scratch'} on {device}: {len(data.digits):,} MNIST "
+        f"digits and {len(data.feedback):,} corrections; held out {len(data.held_out):,} and "
+        f"{len(data.held_out_feedback):,}"
+    )
+    network, training = _train(order, base, data, device)
+
+    tell(state="evaluating", progress=1.0)
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+    candidate = Predictor(network, Calibration(), "candidate", torch.device("cpu"))
+    logits = scoring.logits_of(candidate, data.held_out)
+    candidate.calibration = calibrating.calibrate(logits, data.held_out.labels.numpy())
+    active = saved.load(saved.active())  # somebody may have activated another one meanwhile
+    against = active.predictor(torch.device("cpu"))
+    on_mnist = _compare(against, candidate, data.held_out)
+    on_feedback = _compare(against, candidate, data.held_out_feedback)
+    reason = gate.refusal(on_mnist, on_feedback)
+    figures = {"mnist": on_mnist.figures(), "feedback": on_feedback.figures()}
+
+    name = saved.write(
+        weights,
+        Manifest(
+            network=training["network"],
+            state="rejected" if reason else "accepted",
+            parent=active.name,
+            calibration=candidate.calibration,
+            metrics={"held_out": scoring.score(candidate, data.held_out), "gate": {"active": active.name, **figures}},
+            training={**training, "job": order.job, "seed": order.seed, "device": str(device)},
+            dataset=_dataset(data),
+            libraries=_libraries(),
+        ),
+    )
+    tell(version=name, metrics={"gate": {"active": active.name, **figures}})
+    _end(order, saved, name, active.name, reason)
+
+
+def _end(order: Order, saved: Versions, name: str, active: str, reason: str | None) -> None:
+    if reason:
+        tell(state="rejected", reason=f"{name} is {reason}")
+    elif order.activate == "manual":
+        tell(state="succeeded", reason=f"{name} passed and waits for POST /models/{name}/activate")
+    elif saved.active() != active:
+        tell(state="succeeded", reason=f"{name} passed against {active}, but {saved.active()} was activated meanwhile")
+    else:
+        saved.activate(name)
+        tell(state="succeeded", reason=f"{name} passed and is active")
+    for removed in saved.prune(order.keep_versions):
+        log(f"{removed} was removed: INKLING_KEEP_VERSIONS={order.keep_versions}")
+
+
+def _data(order: Order) -> Data:
+    digits, held_out = mnist.split(mnist.training_set(order.data, order.download))
+    feedback, held_out_feedback = corrections.split(corrections.read(order.feedback), held_out)
+    return Data(digits, held_out, feedback if order.use_feedback else corrections.NONE, held_out_feedback)
+
+
+def _train(order: Order, base: Version, data: Data, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:
+    """The trained network, and the settings that it was trained with."""
+    name = order.network or base.manifest.network
+    if order.start_from == "current":
+        if name != base.manifest.network:
+            raise DataError(f"{base.name} is a {base.manifest.network}; a {name} can only start from scratch")
+        settings = _given(FineTuning(), epochs=order.epochs, learning_rate=order.learning_rate)
+        network = base.network.to(device)
+        advance = JobProgress(settings.epochs).advance
+        finetuning.fit(settings, network, data.digits, data.feedback, order.seed, advance)
+        return network, {"recipe": "fine-tuning", "network": name, **dataclasses.asdict(settings)}
+    recipe = _given(RECIPES["default"], network=name, epochs=order.epochs, learning_rate=order.learning_rate)
+    network = networks.create(name).to(device)
+    fitting.fit(recipe, network, _mixed(data), data.held_out, order.seed, JobReport(recipe.epochs))
+    return network, {"recipe": "default", **dataclasses.asdict(recipe)}
+
+
+def _given(settings: Settings, **values: Any) -> Settings:
+    """The settings, but for the values that are not None."""
+    return dataclasses.replace(settings, **{name: value for name, value in values.items() if value is not None})
+
+
+def _mixed(data: Data) -> Digits:
+    if not len(data.feedback):
+        return data.digits
+    times = min(MOST_REPEATED, max(1, round(FEEDBACK_SHARE * len(data.digits) / len(data.feedback))))
+    images: list[Tensor] = [data.digits.images, *[data.feedback.images] * times]
+    labels: list[Tensor] = [data.digits.labels, *[data.feedback.labels] * times]
+    return Digits(torch.cat(images), torch.cat(labels))
+
+
+def _compare(active: Predictor, candidate: Predictor, digits: Digits) -> gate.Comparison:
+    if not len(digits):
+        return gate.Comparison(0, 0, 0, 0, 0)
+    before, after = (scoring.logits_of(predictor, digits).argmax(axis=1) for predictor in (active, candidate))
+    return gate.compare(before, after, digits.labels.numpy())
+
+
+def _dataset(data: Data) -> dict[str, Any]:
+    return {
+        "name": "MNIST and feedback",
+        "held_out": mnist.HELD_OUT,
+        "held_out_list_sha256": mnist.held_out_sha256(),
+        "held_out_sha256": data.held_out.fingerprint(),
+        "trained_on_sha256": data.digits.fingerprint(),
+        "feedback": len(data.feedback),
+        "feedback_sha256": data.feedback.fingerprint(),
+        "held_out_feedback": len(data.held_out_feedback),
+    }
+
+
+def _libraries() -> dict[str, str]:
+    names = ("torch", "torchvision", "numpy", "pillow")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
