@@ -43,13 +43,12 @@ def measure(seconds: float = 0.1, repeats: int = 7) -> dict[str, float]:
         "model": "v1",
         "steps": tile.steps,
     }
-    parse = getattr(uploads, "split_multipart", uploads.parse_multipart)
 
     def time(work: Callable[[], object]) -> float:
         return _time(work, seconds, repeats)
 
     return {
-        "multipart parse": time(lambda: parse(body, boundary)),
+        "multipart parse": time(lambda: uploads.split_multipart(body, boundary)),
         "decode": time(lambda: decode(data)),
         "normalise": time(lambda: normalise(picture)),
         "batched forward": time(lambda: predictor.logits(tiles)) / BATCH,
