@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
@@ -150,3 +151,5 @@ def _end_with_supervisor() -> None:
     if supervisor is not None:
         supervisor.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(DRAIN_SECONDS + 5)
+        os._exit(1)  # nobody is left to end a worker that can not end itself
