@@ -194,7 +194,7 @@ class _Trainer:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
+            process_group=0,  # in our session: Linux may weigh sessions alike, whatever priority is in them
         )
         self._reader = threading.Thread(target=self._read, name="trainer's lines", daemon=True)
         self._reader.start()

@@ -21,7 +21,11 @@ def test_the_viewer_needs_no_other_host(server: Server) -> None:
 
 def test_openapi_describes_the_calls(server: Server) -> None:
     document = server.client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/predict", "/predict/batch", "/health", "/health/ready", "/health/live"}
+    assert set(document["paths"]) == {
+        *("/predict", "/predict/batch", "/health", "/health/ready", "/health/live"),
+        *("/feedback", "/feedback/{id}", "/retrain", "/retrain/{id}", "/retrain/{id}/events"),
+        *("/models", "/models/{version}", "/models/{version}/activate"),
+    }
     content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "image/*", "application/octet-stream"}
 

@@ -34,9 +34,6 @@ def _yield_to_others() -> None:
     """Idle priority, before any thread starts: the service takes the cores whenever it has something to do."""
     with suppress(OSError):
         os.nice(19)
-    with suppress(OSError):
-        # Desktops and bare machines weigh sessions against each other, and a priority counts within its session alone.
-        Path("/proc/self/autogroup").write_text("19")
     if hasattr(os, "SCHED_IDLE"):
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
