@@ -129,13 +129,16 @@ def _flat_ground(planes: Plane) -> NDArray[np.float32] | None:
     """The ground's one colour in a small picture whose border is mostly ink, or None where no colour is common."""
     if max(planes.shape) > TILE_LIKE:
         return None
+    pixels = planes.reshape(-1, planes.shape[2])
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    if counts.max() < 0.2 * counts.sum():
+        return None
     # Thick strokes that fill a tight crop leave the ground its corners, whatever covers more of the picture.
     corner, agreeing = _commonest(planes[[0, 0, -1, -1], [0, -1, 0, -1]])
-    pixels = planes.reshape(-1, planes.shape[2])
     if agreeing >= 0.75 and _share(pixels, corner) >= 0.1:
         return corner
-    colours, counts = np.unique(pixels, axis=0, return_counts=True)
-    return colours[counts.argmax()].astype(np.float32) if counts.max() >= 0.2 * counts.sum() else None
+    commonest: NDArray[np.float32] = colours[counts.argmax()].astype(np.float32)
+    return commonest
 
 
 def _from_flat_ground(
