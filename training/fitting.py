@@ -67,6 +67,7 @@ def fit(recipe: Recipe, network: nn.Module, digits: Digits, held_out: Digits, se
         if best is None or (errors, held_out_loss) < best:
             best = (errors, held_out_loss)
             best_weights = copy.deepcopy(average.module.state_dict())
+        report.scores(total_loss.item() / batches, 1 - errors / len(held_out))
         report.line(
             f"epoch {epoch}/{recipe.epochs}  loss {total_loss.item() / batches:.4f}  "
             f"held out {1 - errors / len(held_out):.2%} ({errors} wrong, loss {held_out_loss:.4f})  "
