@@ -19,6 +19,7 @@ export class Bars {
       const share = prediction?.probabilities[digit] ?? 0;
       item.style.setProperty("--share", share);
       item.classList.toggle("best", prediction?.digit === digit);
+      item.classList.toggle("unsure", prediction?.verdict === "unsure");
       item.classList.toggle("slight", share < 0.005);
       item.querySelector(".value").textContent = `${Math.round(100 * share)}%`;
     });

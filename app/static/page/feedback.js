@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { Declined, withKey } from "./key.js";
 import { show } from "./problems.js";
 
-const INVITATION = "Wrong? Choose below its bar what it was.";
+const INVITATION = "Wrong? Choose what it was.";
 
 export class Feedback {
   #said = document.getElementById("feedback-said");

@@ -49,13 +49,8 @@ export class Reading {
   /** Shows what is known already. */
   put(picture, prediction) {
     const signal = this.#stop();
-    this.#settle(picture, prediction, true);
+    this.#settle(picture, prediction, true, "");
     this.#look(picture, prediction, signal);
-  }
-
-  fail(problem) {
-    this.clear();
-    show(this.#problem, problem);
   }
 
   /** Ends whatever is under way; what begins now ends by the signal. */
@@ -75,7 +70,7 @@ export class Reading {
       const started = performance.now();
       const prediction = await api.predict(picture, signal);
       this.#trip = performance.now() - started;
-      this.#settle(picture, prediction, settled);
+      this.#settle(picture, prediction, settled, ` in ${Math.max(1, Math.round(this.#trip))} ms`);
       await this.#look(picture, prediction, signal);
     } catch (error) {
       if (signal.aborted) return;
@@ -87,9 +82,9 @@ export class Reading {
     }
   }
 
-  #settle(picture, prediction, settled) {
+  #settle(picture, prediction, settled, time) {
     show(this.#problem, null);
-    this.#display(prediction);
+    this.#display(prediction, time);
     if (settled) this.#spoken.textContent = `${sentence(prediction)}.`;
     this.#answered(picture, prediction);
   }
@@ -103,25 +98,25 @@ export class Reading {
     }
   }
 
-  #display(prediction) {
+  #display(prediction, time) {
     const [digit, words, by] = this.#verdict.querySelectorAll(".digit, .words, .by");
     this.#verdict.className = `verdict ${prediction?.verdict ?? "none"}`;
     digit.textContent = prediction?.digit ?? "";
     words.textContent = prediction ? certainty(prediction) : "Nothing to read yet";
-    by.textContent = prediction ? `read by ${prediction.model} in ${Math.max(1, Math.round(this.#trip))} ms` : "";
+    by.textContent = prediction ? `read by ${prediction.model}${time}` : "";
     if (!prediction) this.#spoken.textContent = "";
     this.#bars.show(prediction);
   }
 }
 
 export function percent(share) {
-  if (share >= 0.9995) return "over 99.9 %";
-  if (share < 0.0005) return "under 0.1 %";
-  return `${(100 * share).toFixed(1)} %`;
+  if (share >= 0.9995) return "over 99.9\u00a0%";
+  if (share < 0.0005) return "under 0.1\u00a0%";
+  return `${(100 * share).toFixed(1)}\u00a0%`;
 }
 
 const certainty = ({ verdict, confidence }) =>
-  verdict === "digit" ? `${percent(confidence)} sure` : `Not sure: ${percent(confidence)}`;
+  verdict === "digit" ? `${percent(confidence)} sure` : `not sure: ${percent(confidence)}`;
 
 const sentence = ({ digit, verdict, confidence }) =>
   verdict === "digit" ? `A ${WORDS[digit]}, ${percent(confidence)} sure` : `Not sure. Perhaps a ${WORDS[digit]}`;

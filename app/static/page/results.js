@@ -74,17 +74,20 @@ class Item {
     canvas.width = canvas.height = THUMBNAIL;
     this.element.append(canvas);
     this.element.title = picture.name;
-    thumbnail(picture).then((bitmap) => bitmap && paintInside(canvas.getContext("2d"), bitmap, THUMBNAIL));
+    this.canvas = canvas;
+    this.bitmap = createImageBitmap(picture).catch(() => null);
+    this.bitmap.then((bitmap) => this.#paint(bitmap));
   }
 
   show(answer) {
     const words = document.createElement("span");
     if (answer instanceof api.Problem) {
       words.className = "problem";
-      words.textContent = inWords(answer);
+      words.textContent = `${this.picture.name}: ${inWords(answer)}`;
       this.element.append(words);
       return;
     }
+    this.bitmap.then((bitmap) => bitmap ?? this.#asItWasSeen());
     this.prediction = answer;
     const button = document.createElement("button");
     const digit = document.createElement("strong");
@@ -93,17 +96,20 @@ class Item {
     words.textContent = answer.verdict === "digit" ? percent(answer.confidence) : "not sure";
     button.classList.add(answer.verdict);
     button.setAttribute("aria-label", `${this.picture.name}: ${answer.digit}, ${words.textContent}`);
-    button.append(this.element.firstChild, digit, words);
+    button.append(this.canvas, digit, words);
     button.addEventListener("click", () => this.chosen(this));
     this.element.append(button);
   }
-}
 
-/** What the browser can not show, TIFF for one, is shown as the network saw it. */
-const thumbnail = (picture) =>
-  createImageBitmap(picture)
-    .catch(() => api.tile(picture))
-    .catch(() => null);
+  /** For what the browser can not show, TIFF for one. */
+  async #asItWasSeen() {
+    this.#paint(await api.tile(this.picture).catch(() => null));
+  }
+
+  #paint(bitmap) {
+    if (bitmap) paintInside(this.canvas.getContext("2d"), bitmap, THUMBNAIL);
+  }
+}
 
 /** Halves what is too much for one request: what the service takes is its operator's choice. */
 async function readAll(pictures) {

@@ -96,7 +96,7 @@ export class Versions {
 
 function accuracy({ metrics }) {
   const share = metrics.held_out?.accuracy;
-  return share === undefined ? "" : `${(100 * share).toFixed(2)} %`;
+  return share === undefined ? "" : `${(100 * share).toFixed(2)}\u00a0%`;
 }
 
 function measured(version) {
