@@ -12,7 +12,7 @@ export class Chart {
   constructor(title, format) {
     this.#title = title;
     this.#format = format;
-    this.element.innerHTML = '<figcaption><span></span><strong></strong></figcaption><div class="least note"></div><div class="most note"></div>';
+    this.element.innerHTML = '<figcaption><span></span><strong></strong></figcaption><p class="note"></p>';
     this.element.querySelector("span").textContent = title;
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
@@ -46,9 +46,8 @@ export class Chart {
     this.element.querySelector("path").setAttribute("d", places.length ? line : "");
     const now = values.length ? this.#format(values.at(-1)) : "";
     this.element.querySelector("strong").textContent = now;
-    this.element.querySelector(".least").textContent = most > least ? this.#format(least) : "";
-    this.element.querySelector(".most").textContent = most > least ? this.#format(most) : "";
-    const range = most > least ? `, between ${this.#format(least)} and ${this.#format(most)}` : "";
-    this.element.querySelector("svg").setAttribute("aria-label", `${this.#title}: ${now || "nothing yet"}${range}`);
+    const range = most > least ? `between ${this.#format(least)} and ${this.#format(most)}` : "";
+    this.element.querySelector(".note").textContent = range;
+    this.element.querySelector("svg").setAttribute("aria-label", `${this.#title}: ${now || "nothing yet"} ${range}`);
   }
 }
