@@ -12,9 +12,10 @@ function compared({ images, active_right, candidate_right, won, lost, p_worse },
   const [all, before, after] = [images, active_right, candidate_right].map((count) => NUMBER.format(count));
   return (
     `Of ${all} ${what} it reads ${after} right, ${active} ${before}: ` +
-    `${NUMBER.format(won)} won, ${NUMBER.format(lost)} lost (p of being worse ${chance(p_worse)}).`
+    `${NUMBER.format(won)} won, ${NUMBER.format(lost)} lost. ${verdict(p_worse)}`
   );
 }
 
-// p_worse is how likely so many losses are if neither is better: small means that it is worse
-const chance = (p) => (p < 0.001 ? "under 0.001" : p.toFixed(3));
+/** p_worse: how likely so many losses, or more, are if neither is better. */
+const verdict = (p_worse) =>
+  p_worse < 0.05 ? `Worse, and not by chance (p = ${p_worse.toFixed(4)}).` : `No sign that it is worse (p = ${p_worse.toFixed(2)}).`;

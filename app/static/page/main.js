@@ -20,7 +20,10 @@ const reading = new Reading((picture, prediction) => {
   if (prediction) versions.saw(prediction.model);
 });
 
+let onPaper = 0; // counts what was put on the paper, so that a picture which is slow to decode comes too late
+
 const pad = new Pad(find("pad"), (settled) => {
+  onPaper++;
   results.clear();
   showTools();
   if (pad.empty) reading.clear();
@@ -28,26 +31,29 @@ const pad = new Pad(find("pad"), (settled) => {
   else reading.soon(() => pad.picture());
 });
 
-const results = new Results(find("results"), async (picture, prediction) => {
-  await put(picture);
+const results = new Results(find("results"), (picture, prediction) => {
   reading.put(picture, prediction);
+  put(picture);
 });
 
 takePictures({
   button: find("pick"),
   input: find("files"),
-  async given(pictures) {
+  given(pictures) {
     results.clear();
     reading.clear();
     if (pictures.length > 1) return results.read(pictures);
     const [picture] = pictures;
     reading.now(() => picture);
-    await put(picture);
+    put(picture);
   },
 });
 
 async function put(picture) {
-  pad.put(await createImageBitmap(picture).catch(() => null));
+  const mine = ++onPaper;
+  const bitmap = await createImageBitmap(picture).catch(() => null);
+  if (mine !== onPaper) return;
+  pad.put(bitmap);
   showTools();
 }
 

@@ -82,6 +82,7 @@ class Item {
   show(answer) {
     const words = document.createElement("span");
     if (answer instanceof api.Problem) {
+      this.element.className = "failed";
       words.className = "problem";
       words.textContent = `${this.picture.name}: ${inWords(answer)}`;
       this.element.append(words);
