@@ -10,7 +10,7 @@ WORKDIR /opt/inkling
 RUN /opt/venv/bin/pip install ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} 'torch>=2.14' torchvision
 # The dependencies change less often than the code: they are installed for empty packages, which the code then fills.
 COPY pyproject.toml ./
-RUN mkdir -p app models training/evaluation training/retraining && touch inkling.py && /opt/venv/bin/pip install --editable '.[train]'
+RUN mkdir -p app models training/evaluation training/retraining && touch inkling.py && /opt/venv/bin/pip install --editable '.[train,postgresql]'
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="Inkling" \

@@ -36,6 +36,8 @@ lint: $(READY) ## ruff and mypy
 
 bench: $(READY) ## run the benchmarks, each of which prints a table
 	$(BIN)/python -m benchmarks.tutorial
+	$(BIN)/python -m benchmarks.learning
+	$(BIN)/python -m benchmarks.steps
 
 clean: ## remove the virtual environment
 	rm -rf $(VENV)

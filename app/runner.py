@@ -111,22 +111,33 @@ class Runner:
             )
         )
         with _Trainer(order) as trainer:
-            while (line := trainer.line(LOOK_SECONDS)) is not None:
-                if lost.is_set():
-                    return "failed", "interrupted: the job's lock went to another process"
-                if self._stopping.is_set():
-                    return "failed", "interrupted: the service ended while the job ran"
-                if self._cancelled(job):
-                    return "cancelled", "cancelled while it ran"
-                if line:
-                    self._hear(job, trainer, line)
-            return trainer.ending()
+            interruption = self._follow(job, trainer, lost)
+        while line := trainer.line(0):  # what it still had to say
+            self._hear(job, trainer, line)
+        self._record(job, trainer)
+        return trainer.outcome or interruption or trainer.death()
+
+    def _follow(self, job: Job, trainer: "_Trainer", lost: threading.Event) -> tuple[State, str | None] | None:
+        """Until the trainer has no more to say; or why it is to be ended before."""
+        while (line := trainer.line(LOOK_SECONDS)) is not None:
+            if line:
+                self._hear(job, trainer, line)
+            if lost.is_set():
+                return "failed", "interrupted: the job's lock went to another process"
+            if self._stopping.is_set():
+                return "failed", "interrupted: the service ended while the job ran"
+            if self._cancelled(job):
+                return "cancelled", "cancelled while it ran"
+        return None
 
     def _hear(self, job: Job, trainer: "_Trainer", line: str) -> None:
         news = trainer.take(line)
         if values := {name: news[name] for name in _RECORDED & news.keys()}:
-            with contextlib.suppress(DatabaseUnavailable, StorageFull):  # the next one will do
-                self.jobs.record(job.id, **values, log="\n".join(trainer.lines))
+            self._record(job, trainer, **values)
+
+    def _record(self, job: Job, trainer: "_Trainer", **values: Any) -> None:
+        with contextlib.suppress(DatabaseUnavailable, StorageFull):  # the next one will do
+            self.jobs.record(job.id, **values, log="\n".join(trainer.lines))
 
     def _cancelled(self, job: Job) -> bool:
         with contextlib.suppress(DatabaseUnavailable):
@@ -165,14 +176,15 @@ class Runner:
 
 
 class _Trainer:
-    """The process, and the lines that it wrote."""
+    """The process, and the lines that it wrote. outcome: how the job ended, and why, once it has said so."""
 
     def __init__(self, order: Path) -> None:
         self.lines: deque[str] = deque(maxlen=LOG_LINES)
-        self._outcome: tuple[State, str | None] | None = None
+        self.outcome: tuple[State, str | None] | None = None
         self._arriving: SimpleQueue[str | None] = SimpleQueue()
         # What the trainer need not know, it can not tell.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"  # a thread that waits for another one by spinning takes its core
         self._process = subprocess.Popen(  # noqa: S603 our own module
             [sys.executable, "-m", "training.retraining", str(order.absolute())],
             cwd=ROOT,
@@ -182,7 +194,7 @@ class _Trainer:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            process_group=0,  # not a session: Linux weighs sessions against each other, whatever their priority
+            process_group=0,  # in our session: Linux may weigh sessions alike, whatever priority is in them
         )
         self._reader = threading.Thread(target=self._read, name="trainer's lines", daemon=True)
         self._reader.start()
@@ -217,16 +229,14 @@ class _Trainer:
             news = None
         if not isinstance(news, dict):
             self.lines.append(f"{time.strftime('%H:%M:%S')}  {line.rstrip()}")
-            return {"log": True}
+            return {}
         if news.get("state") in ENDED:
-            self._outcome = (news.pop("state"), news.get("reason"))
+            self.outcome = (news.pop("state"), news.get("reason"))
         return news
 
-    def ending(self) -> tuple[State, str | None]:
-        """After the last line: what the trainer said of its end, or what can be told from outside."""
+    def death(self) -> tuple[State, str | None]:
+        """What can be told from outside, of one that ended without a word."""
         code = self._process.wait()
-        if self._outcome is not None:
-            return self._outcome
         if code < 0:
             return "failed", f"interrupted: the trainer was ended by {signal.Signals(-code).name}"
         return "failed", f"the trainer ended with status {code}; its log says more"

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,6 +22,8 @@ from models.prediction import Prediction, Predictor, Tiles
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Batches are padded to one of these: libraries keep memory for every size that they have seen."""
 MAX_BATCH = SIZES[-1]
+MAX_INLINE = 32
+"""The largest batch on the event loop, so that others have their turn after milliseconds; little is lost by it."""
 
 log = logging.getLogger(__name__)
 
@@ -95,14 +97,12 @@ class Engine:
             raise EngineFailed("the engine is closed")
         if self._hanging:
             raise EngineFailed(str(self.failure))
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Prediction] = loop.create_future()
+        future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
         self._waiting.append((tile, future))
         if not self._running:
-            # The batch begins once the loop has run what is ready now: requests that came in together go together.
             self._running = True
             self._idle.clear()
-            loop.call_soon(self._run_batch)
+            self._soon(self._run_batch)
         return future
 
     async def check(self) -> str | None:
@@ -113,6 +113,12 @@ class Engine:
             except EngineFailed:
                 return self.failure
         return None
+
+    @staticmethod
+    def _soon(callback: Callable[[], None]) -> None:
+        """Once the loop has gone round: requests that came in together, or since, go together."""
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, callback)
 
     def _run_batch(self) -> None:
         callers = self._next_callers()
@@ -135,7 +141,8 @@ class Engine:
 
     def _next_callers(self) -> list[Caller]:
         callers: list[Caller] = []
-        while self._waiting and len(callers) < MAX_BATCH:
+        most = MAX_INLINE if self._thread is None else MAX_BATCH
+        while self._waiting and len(callers) < most:
             caller = self._waiting.popleft()
             if caller[1].done():
                 self.dropped += 1
@@ -162,7 +169,7 @@ class Engine:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
-        asyncio.get_running_loop().call_soon(self._run_batch)
+        self._soon(self._run_batch)
 
     def _hang(self, callers: list[Caller]) -> None:
         """Refuses everybody until the device answers after all."""

@@ -3,7 +3,6 @@
 Ink comes out as float32 [h, w], 255 where it is full and exactly 0 on the ground.
 """
 
-import functools
 from typing import Literal
 
 import numpy as np
@@ -43,7 +42,7 @@ def main_parts(ink: Plane) -> Plane:
     padded = np.zeros((rows * block, columns * block), np.float32)
     padded[: ink.shape[0], : ink.shape[1]] = ink
     blocks = padded.reshape(rows, block, columns, block)
-    labels = _components(blocks.max(axis=(1, 3)) > 96)
+    labels = _components(padded.reshape(rows, block, -1).max(axis=1).reshape(rows, columns, block).max(axis=2) > 96)
     mass = np.bincount(labels.ravel(), weights=blocks.sum(axis=(1, 3)).ravel())
     mass[0] = 0
     if max(ink.shape) > TILE_LIKE:
@@ -64,11 +63,15 @@ def _sides(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
 
 def dilate(plane: Plane, radius: int = 1) -> Plane:
     """The largest value within a square of 2 * radius + 1 pixels around each pixel."""
+    side = 2 * radius + 1
     for axis in (0, 1):
-        padded = np.pad(plane, [(radius, radius) if axis == i else (0, 0) for i in (0, 1)], mode="edge")
-        length = plane.shape[axis]
-        shifts = (np.take(padded, range(i, i + length), axis) for i in range(2 * radius + 1))
-        plane = functools.reduce(np.maximum, shifts)
+        wide = np.pad(plane, [(radius, radius) if axis == i else (0, 0) for i in (0, 1)], mode="edge")
+        reach = 1
+        while reach < side:  # what reaches as far twice, side by side, reaches twice as far
+            step = min(reach, side - reach)
+            wide = np.maximum(wide[:-step], wide[step:]) if axis == 0 else np.maximum(wide[:, :-step], wide[:, step:])
+            reach += step
+        plane = wide
     return plane
 
 
@@ -95,6 +98,8 @@ def _unframed(planes: Plane) -> Plane:
 
 def _commonest(pixels: Plane) -> tuple[NDArray[np.float32], float]:
     """The median colour of pixels [P, channels], and the share that has about that colour."""
+    if (pixels == pixels[0]).all():
+        return pixels[0], 1.0
     colour = np.median(pixels, axis=0)
     return colour, _share(pixels, colour)
 

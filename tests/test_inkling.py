@@ -37,13 +37,13 @@ def test_a_bad_file_does_not_keep_the_others_from_their_answer(run: Run, seven: 
 def test_help_names_the_commands_and_imports_nothing_heavy() -> None:
     script = "import sys, inkling\ntry: inkling.app(['--help'])\nfinally: print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    for word in ("serve", "train", "predict"):
+    for word in ("serve", "train", "predict", "models", "retrain", "feedback"):
         assert word in result.stdout
     assert result.stdout.endswith("False\n")
 
 
 def test_each_command_has_help_with_an_example(run: Run) -> None:
-    for command in ("serve", "train", "predict"):
+    for command in ("serve", "train", "predict", "models", "retrain", "feedback"):
         result = run(command, "--help")
         assert result.returncode == 0
         assert "Example: " in result.stdout

@@ -60,7 +60,7 @@ def _latency(options: argparse.Namespace) -> None:
     """The same, at a steady 50 requests a second."""
     found = _measure(options, CORRECTIONS, 0, loaded=True)
     table = Table("at 50 requests a second", "requests", "failed", "median", "99 %", "longest")
-    for name, outcome in (("idle", found.idle), ("during the job", found.busy)):
+    for name, outcome in (("the trainer stopped", found.idle), ("the trainer at work", found.busy)):
         times = [f"{1000 * outcome.percentile(share):.1f} ms" for share in (0.5, 0.99, 1.0)]
         table.add_row(name, f"{len(outcome.seconds):,}", str(len(outcome.failures)), *times)
     console.print(table)

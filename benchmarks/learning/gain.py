@@ -1,6 +1,8 @@
 """What corrections are worth: a service, some of a new hand's digits as feedback, one POST /retrain."""
 
 import asyncio
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,15 +14,18 @@ import torch
 
 from benchmarks.learning.hand import Hand
 from benchmarks.learning.load import Outcome, steady
-from benchmarks.learning.service import Service, new_home
+from benchmarks.learning.service import Service, new_home, trainers
 from models.versions import Versions
 
-RATE, IDLE_SECONDS = 50, 30
+RATE, TURN_SECONDS = 50, 10
 
 
 @dataclass(frozen=True)
 class Gain:
-    """before, after: share right of the digits that were not sent. idle, busy: the load before and during the job."""
+    """before, after: share right of the digits that were not sent.
+
+    idle, busy: the load while the trainer was stopped, and while it ran.
+    """
 
     job: dict[str, Any]
     seconds: float
@@ -51,10 +56,10 @@ def measure(
                 list(pool.map(lambda i: _correct(service, hand.pictures[i], int(labels[i])), sent))
             started = time.monotonic()
             if loaded:
-                job, seconds, idle, busy = asyncio.run(_retrain_under_load(service, hand, seed))
+                job, idle, busy = asyncio.run(_retrain_under_load(service, hand, seed))
             else:
                 job, idle, busy = service.retrain(seed=seed), None, None
-                seconds = time.monotonic() - started
+            seconds = time.monotonic() - started
         finally:
             service.stop()
         if job["version"] is None:
@@ -67,21 +72,16 @@ def _correct(service: Service, picture: bytes, label: int) -> None:
     service.client.post("/feedback", files={"file": picture}, data={"label": str(label)}).raise_for_status()
 
 
-async def _retrain_under_load(
-    service: Service, hand: Hand, seed: int
-) -> tuple[dict[str, Any], float, Outcome, Outcome]:
-    stop = asyncio.Event()
-    idle = asyncio.create_task(steady(service.url, hand.pictures, RATE, stop))
-    await asyncio.sleep(IDLE_SECONDS)
-    stop.set()
-    found = await idle
-    stop = asyncio.Event()
-    busy = asyncio.create_task(steady(service.url, hand.pictures, RATE, stop))
-    started = time.monotonic()
-    job = await asyncio.to_thread(lambda: service.retrain(seed=seed))
-    seconds = time.monotonic() - started
-    stop.set()
-    return job, seconds, found, await busy
+async def _retrain_under_load(service: Service, hand: Hand, seed: int) -> tuple[dict[str, Any], Outcome, Outcome]:
+    """In turns, so that both see the same machine: the trainer is stopped for a while, then it goes on."""
+    idle, busy = Outcome(), Outcome()
+    running = asyncio.create_task(asyncio.to_thread(lambda: service.retrain(seed=seed)))
+    while not running.done():
+        for outcome, number in ((idle, signal.SIGSTOP), (busy, signal.SIGCONT)):
+            for pid in await asyncio.to_thread(lambda: list(trainers(service.home))):
+                os.kill(pid, number)
+            await steady(service.url, hand.pictures, RATE, TURN_SECONDS, outcome)
+    return await running, idle, busy
 
 
 def _right(home: Path, name: str, hand: Hand, chosen: np.ndarray) -> float:

@@ -4,15 +4,13 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
-from benchmarks.learning.service import ENDED, Service, new_home, wait
+from benchmarks.learning.service import ENDED, Service, new_home, trainers, wait
 from models.versions import RELEASED, Versions, read
 
 LONGEST_SECONDS = 25.0
@@ -81,11 +79,3 @@ def _check(service: Service, home: Path) -> str:
     wait(lambda: service.client.get("/health").json()["model"] == saved.active(), STALE_SECONDS)
     assert served in saved.names()
     return str(service.job()["state"])
-
-
-def trainers(home: Path) -> Iterator[int]:
-    listing = subprocess.run(["ps", "-axwwo", "pid,command"], capture_output=True, text=True, check=True).stdout
-    for line in listing.splitlines()[1:]:
-        pid, command = line.split(None, 1)
-        if "training.retraining" in command and f"{home}/" in command:
-            yield int(pid)

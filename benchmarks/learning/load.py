@@ -21,21 +21,18 @@ class Outcome:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def steady(url: str, pictures: Sequence[bytes], rate: float, stop: asyncio.Event) -> Outcome:
+async def steady(url: str, pictures: Sequence[bytes], rate: float, seconds: float, outcome: Outcome) -> None:
     """Sends when a request is due, whether or not those before it were answered, so that a stall counts in full."""
-    outcome, tasks, begun = Outcome(), set(), time.monotonic()
+    tasks, begun = set(), time.monotonic()
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
     async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client:
-        number = 0
-        while not stop.is_set():
+        for number in range(round(rate * seconds)):
             due = begun + number / rate
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             task = asyncio.create_task(_predict(client, pictures[number % len(pictures)], due, outcome))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-            number += 1
         await asyncio.gather(*tasks)
-    return outcome
 
 
 async def full(url: str, pictures: Sequence[bytes], callers: int, stop: asyncio.Event) -> Outcome:

@@ -89,3 +89,12 @@ def wait(condition: Callable[[], bool], seconds: float) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:g} s")
         time.sleep(0.05)
+
+
+def trainers(home: Path) -> Iterator[int]:
+    """The processes that train for this HOME."""
+    listing = subprocess.run(["ps", "-axwwo", "pid,command"], capture_output=True, text=True, check=True).stdout
+    for line in listing.splitlines()[1:]:
+        pid, command = line.split(None, 1)
+        if "training.retraining" in command and f"{home}/" in command:
+            yield int(pid)

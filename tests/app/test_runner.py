@@ -157,10 +157,15 @@ def test_a_job_whose_lock_went_to_somebody_else_is_given_up(server: Server, tmp_
     database.close()
 
 
-def test_without_mnist_the_job_fails_with_the_reason_and_the_way_out(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", data=tmp_path / "nowhere", download=False, api_key=KEY)
-    with running(settings) as server:
-        server.client.post("/retrain", headers=WITH_KEY)
+def test_without_mnist_the_job_fails_with_the_reason_and_the_way_out(
+    tmp_path: Path, database_url: str, seven, encode
+) -> None:
+    places = {"home": tmp_path / "home", "data": tmp_path / "nowhere", "database_url": database_url}
+    with running(Settings(**places, download=False, api_key=KEY)) as server:
+        server.client.headers.update(WITH_KEY)
+        server.client.post("/feedback", files={"file": encode(seven)}, data={"label": "7"})
+        assert server.client.get("/feedback").json()["by_label"] == {"7": 1}
+        server.client.post("/retrain")
         job = wait_for(server, lambda job: job["state"] in ENDED)
         assert job["state"] == "failed"
         for words in (f"{tmp_path}/nowhere/MNIST/raw", "INKLING_DOWNLOAD=false", "INKLING_DATA"):

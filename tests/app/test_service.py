@@ -5,10 +5,12 @@ from pathlib import Path
 import httpx
 import torch
 
+from app import service
+from app.service import Service
 from app.settings import Settings
-from models import networks
+from models import cores, networks
 from models.versions import WEIGHTS, Manifest, Versions
-from tests.conftest import running, wait_until
+from tests.conftest import check_problem, running, wait_until
 
 
 def another(saved: Versions) -> str:
@@ -61,3 +63,35 @@ def test_a_version_that_does_not_load_is_refused_and_the_old_one_stays(tmp_path:
         (saved.folder / "active").unlink()
         wait_until(lambda: "v3 stays active: no version is active" in caplog.text)
         assert server.predict(encode(seven))["model"] == "v3"
+
+
+def test_a_large_picture_that_finds_no_decoder_is_refused_and_holds_nothing_up(
+    tmp_path, monkeypatch, seven, encode
+) -> None:
+    monkeypatch.setattr(service, "PATIENCE_SECONDS", 0.1)
+    with running(Settings(home=tmp_path / "home", workers=1)) as server:
+        found: Service = server.app.state.service
+        gate, read = threading.Event(), found._tile
+        monkeypatch.setattr(found, "_tile", lambda data: (len(data) < 100 or gate.wait(60)) and read(data))
+        large, tile = encode(seven.resize((600, 600))), encode(seven.resize((28, 28)))
+        answers: list[httpx.Response] = []
+        occupying = [
+            threading.Thread(
+                target=lambda: answers.append(httpx.post(f"{server.url}/predict", content=large, timeout=60))
+            )
+            for _ in range(cores.usable())
+        ]
+        for thread in occupying:
+            thread.start()
+        wait_until(lambda: found.engine.admitted == len(occupying))
+        refused = server.client.post("/predict", content=large)
+        assert check_problem(refused, 503, "overloaded", "took longer than 0.1 s")["limit"] == len(occupying)
+        batch = server.client.post("/predict/batch", files=[("files", large), ("files", b"no picture")])
+        assert [result["error"]["status"] for result in batch.json()["results"]] == [503, 415]
+        assert found.engine.admitted == len(occupying)
+        gate.set()
+        for thread in occupying:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200] * len(occupying)
+        assert server.predict(tile)["digit"] == 7
+        assert found.engine.admitted == 0

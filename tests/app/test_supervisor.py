@@ -73,25 +73,37 @@ def test_corrupted_weights(run: Run, tmp_path: Path) -> None:
     check_refused(result, str(weights), "sha256")
 
 
-def test_sigterm_answers_what_was_accepted_and_ends_with_status_0(serve: Serve, seven, encode) -> None:
-    server = serve()
-    picture = encode(seven.resize((1000, 1000)))
-    answers: list[httpx.Response] = []
-    threads = [
-        threading.Thread(
-            target=lambda: answers.append(httpx.post(f"{server.url}/predict", content=picture, timeout=60))
-        )
-        for _ in range(8)
-    ]
+def test_sigterm_under_load_answers_what_was_accepted_and_ends_with_status_0(serve: Serve, seven, encode) -> None:
+    server = serve(INKLING_WORKERS="2")
+    assert server.process is not None
+    supervisor = server.process.pid
+    wait_until(lambda: len(children(supervisor)) == 2)
+    pictures = [encode(seven.resize((size, size))) for size in (28, 28, 28, 280, 280, 900)]
+    statuses: list[int] = []
+    dropped: list[Exception] = []
+
+    def post(picture: bytes) -> None:
+        with httpx.Client(timeout=60) as client:
+            while True:
+                try:
+                    statuses.append(client.post(f"{server.url}/predict", content=picture).status_code)
+                except httpx.ConnectError:
+                    return  # nobody listens any more
+                except httpx.TransportError as error:
+                    dropped.append(error)
+                    return
+
+    threads = [threading.Thread(target=post, args=(picture,)) for picture in pictures]
     for thread in threads:
         thread.start()
-    wait_until(lambda: len(answers) > 0)
-    assert server.process is not None
+    wait_until(lambda: len(statuses) > 30)
     server.process.send_signal(signal.SIGTERM)
     for thread in threads:
         thread.join()
-    assert [answer.status_code for answer in answers] == [200] * 8
     assert server.process.wait(30) == 0
+    assert dropped == []
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) > len(statuses) // 2
 
 
 def test_ctrl_c_ends_with_status_0(serve: Serve) -> None:

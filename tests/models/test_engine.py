@@ -9,7 +9,7 @@ import torch
 
 from models import networks
 from models.calibration import Calibration
-from models.engine import MAX_BATCH, SIZES, Engine
+from models.engine import MAX_BATCH, MAX_INLINE, SIZES, Engine
 from models.errors import DeviceLost, EngineFailed, Overloaded
 from models.prediction import Prediction, Predictor, Tiles
 
@@ -94,8 +94,9 @@ def test_every_batch_size_answers_each_caller_with_its_own(inline: bool, gate: G
             for one, other in zip(alone, batched, strict=False):
                 assert one.digit == other.digit
                 assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
-            assert gate.batches[0] == next(size for size in SIZES if size >= min(count, MAX_BATCH))
-            assert len(gate.batches) == -(-count // MAX_BATCH)
+            most = MAX_INLINE if inline else MAX_BATCH
+            assert gate.batches[0] == next(size for size in SIZES if size >= min(count, most))
+            assert len(gate.batches) == -(-count // most)
 
     scenario(gate, play, inline=inline, queue_limit=1000)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models import normalisation
 from models.errors import NothingDrawn
 from models.normalisation import Tile, normalise
 from models.pictures import Picture, decode
@@ -129,3 +130,26 @@ def test_any_shape_is_answered(shape: tuple[int, int]) -> None:
     picture[shape[0] // 2 :, shape[1] // 3 :] = 255
     with contextlib.suppress(NothingDrawn):
         assert normalise(Picture(picture)).pixels.shape == (28, 28)
+
+
+def test_a_tile_that_is_plainly_ready_is_what_the_general_way_would_give_back(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    tiles = []
+    for _ in range(400):
+        tile = np.zeros((28, 28), np.uint8)
+        height, width = rng.integers(17, 23), rng.integers(2, 23)
+        top, left = (int(np.clip(14 - side // 2 + rng.integers(-3, 4), 0, 28 - side)) for side in (height, width))
+        tile[top : top + height, left : left + width] = rng.integers(0, 256, (height, width)) * (rng.random() < 0.9)
+        tiles.append(np.rint(tile * rng.choice([1, 1, 0.7])).astype(np.uint8))
+    found = [tile_or_error(tile) for tile in tiles]
+    assert sum(normalisation._is_ready(Picture(tile)) for tile in tiles) > 20
+    monkeypatch.setattr(normalisation, "_is_ready", lambda _: False)
+    assert found == [tile_or_error(tile) for tile in tiles]
+
+
+def tile_or_error(pixels: np.ndarray) -> object:
+    try:
+        tile = normalise(Picture(pixels))
+    except NothingDrawn:
+        return NothingDrawn
+    return tile.pixels.tolist(), tile.steps

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from models import pictures
 from models.errors import CorruptPicture, PictureError, TooManyPixels, UnknownFormat
 from models.pictures import FORMATS, WORKING, decode
 
@@ -191,3 +192,40 @@ def test_a_broken_exif_tag_does_not_matter(encode: Callable[..., bytes]) -> None
     data = bytearray(encode(np.dstack([GREY] * 3), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"))
     assert decode(bytes(data)).oriented is False
     assert Image.open(io.BytesIO(data)).size == (20, 28)
+
+
+def outcome(data: bytes) -> object:
+    """The pixels, or the error."""
+    try:
+        return decode(data).pixels.tolist()
+    except PictureError as error:
+        return type(error)
+
+
+def test_the_short_way_for_plain_files_gives_what_the_general_one_does(encode, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(28, 28), (1, 1), (3, 200), (200, 1), (64, 64)]
+    plain = [encode(rng.integers(0, 256, shape, dtype=np.uint8)) for shape in shapes]
+    plain.append(encode(np.zeros((28, 28), np.uint8), compress_level=0))
+    files = [*plain]
+    for data in plain:
+        for _ in range(150):
+            broken = bytearray(data)
+            broken[rng.integers(len(data))] = rng.integers(256)
+            files += [bytes(broken), rechecked(bytes(broken)), data[: rng.integers(len(data))], data + b"more"]
+    short = [outcome(data) for data in files]
+    assert sum(isinstance(found, list) for found in short) > len(plain)
+    monkeypatch.setattr(pictures, "_plain_png", lambda *_: None)
+    assert short == [outcome(data) for data in files]
+
+
+def rechecked(data: bytes) -> bytes:
+    """The chunks of a PNG with the checksums that belong to what they now hold."""
+    fixed, start = data[:8], 8
+    while start + 12 <= len(data):
+        end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+        if end + 4 > len(data):
+            break
+        fixed += data[start:end] + zlib.crc32(data[start + 4 : end]).to_bytes(4, "big")
+        start = end + 4
+    return fixed + data[start:]

@@ -1,0 +1,50 @@
+import threading
+
+import httpx
+import torch
+
+from app.settings import Settings
+from models.engine import Engine
+from tests.conftest import check_problem, running, wait_until
+
+
+def test_a_device_that_is_lost_ends_the_worker_so_that_another_takes_its_place(
+    tmp_path, monkeypatch, seven, encode
+) -> None:
+    with running(Settings(home=tmp_path / "home")) as found:
+        engine = found.app.state.service.engine
+
+        def fail(_: torch.Tensor) -> torch.Tensor:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+        monkeypatch.setattr(engine.predictor, "_network", fail)
+        answer = found.client.post("/predict", content=encode(seven))
+        check_problem(answer, 503, "not-ready", "an illegal memory access")
+
+        def ended() -> bool:
+            try:
+                httpx.get(f"{found.url}/health/live")
+            except httpx.TransportError:
+                return True
+            return False
+
+        wait_until(ended)
+
+
+def test_a_device_that_hangs_turns_the_worker_unready_but_not_dead(tmp_path, seven, encode) -> None:
+    with running(Settings(home=tmp_path / "home")) as found:
+        service = found.app.state.service
+        gate = threading.Event()
+        hanging = Engine(service.engine.predictor, patience=0.2, inline=False)
+        network = hanging.predictor._network
+        hanging.predictor._network = lambda inputs: gate.wait(60) and network(inputs)
+        service._engine = hanging
+        try:
+            answer = found.client.post("/predict", content=encode(seven))
+            check_problem(answer, 503, "not-ready", "has not answered for 0.2 s")
+            check_problem(found.client.get("/health/ready"), 503, "not-ready", "has not answered for 0.2 s")
+            assert found.client.get("/health/live").status_code == 200
+        finally:
+            gate.set()
+        wait_until(lambda: found.client.get("/health/ready").status_code == 200)
+        assert found.predict(encode(seven))["digit"] == 7
