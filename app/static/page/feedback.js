@@ -69,7 +69,8 @@ export class Feedback {
     back.className = "quiet";
     back.textContent = "Take it back";
     back.addEventListener("click", () => this.#takeBack(id));
-    const words = replaced ? `Changed to a ${label}. ` : known ? `Known as a ${label} already. ` : `Thank you: kept as a ${label}. `;
+    let words = `Thank you: kept as a ${label}. `;
+    if (known) words = replaced ? `Changed to a ${label}. ` : `Known as a ${label} already. `;
     this.#said.replaceChildren(words, back);
   }
 

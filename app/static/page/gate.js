@@ -18,4 +18,6 @@ function compared({ images, active_right, candidate_right, won, lost, p_worse },
 
 /** p_worse: how likely so many losses, or more, are if neither is better. */
 const verdict = (p_worse) =>
-  p_worse < 0.05 ? `Worse, and not by chance (p = ${p_worse.toFixed(4)}).` : `No sign that it is worse (p = ${p_worse.toFixed(2)}).`;
+  p_worse < 0.05
+    ? `Worse, and not by chance (p = ${p_worse.toFixed(4)}).`
+    : `No sign that it is worse (p = ${p_worse.toFixed(2)}).`;

@@ -102,7 +102,7 @@ export class Retraining {
     if (job.state === "running" && "loss" in job.metrics) this.#loss.add(job.progress, job.metrics.loss);
     if (job.state === "running" && "accuracy" in job.metrics) this.#accuracy.add(job.progress, job.metrics.accuracy);
     const gate = job.metrics.gate ? gateInWords(job.metrics.gate) : [];
-    this.#find(".gate").replaceChildren(...gate.map((words) => Object.assign(document.createElement("p"), { textContent: words })));
+    this.#find(".gate").textContent = gate.join("\n");
   }
 
   #find(selector) {

@@ -19,7 +19,8 @@ export class Seen {
 
   show(bitmap, steps) {
     this.#context.drawImage(bitmap, 0, 0);
-    this.#say(steps.length ? `Your picture, ${list(steps.map((step) => DONE[step] ?? step))}.` : "Your picture as it is.");
+    const done = steps.map((step) => DONE[step] ?? step);
+    this.#say(done.length ? `Your picture, ${list(done)}.` : "Your picture as it is.");
     this.#element.classList.remove("none");
   }
 

@@ -57,7 +57,8 @@ export class Versions {
     const [name, facts] = [document.createElement("strong"), document.createElement("div")];
     name.textContent = version.version;
     facts.append(paragraph(STATES[version.state]));
-    const made = paragraph([version.network, accuracy(version), DATE.format(new Date(version.created_at))].filter(Boolean).join(" · "));
+    const date = DATE.format(new Date(version.created_at));
+    const made = paragraph([version.network, accuracy(version), date].filter(Boolean).join(" · "));
     made.className = "note";
     facts.append(made);
     if (version.metrics.gate) facts.append(this.#gate(version.metrics.gate));
