@@ -390,7 +390,7 @@ def test_the_viewer_of_the_interface_works_under_the_same_policy(
 
 
 def test_a_retraining_followed_to_its_end_and_rolled_back(page: Page, server: Server, data_folder: Path) -> None:
-    expect(page.locator("#versions .active")).to_have_text(re.compile(r"^v1 answers\. .* 99\.52"))
+    expect(page.locator("#versions .active")).to_have_text(re.compile(r"^v1 answers\. .* 99\.\d\d"))
     page.get_by_role("button", name="Use v2").click()
     give_key(page, KEY)
     expect(page.locator("#versions .active")).to_have_text(re.compile("^v2 answers"))
