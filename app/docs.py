@@ -2,19 +2,12 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
+
+from app import files
 
 FOLDER = Path(__file__).parent / "static" / "docs"
-TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 
 def install(app: FastAPI) -> None:
-    for path in FOLDER.iterdir():
-        if path.suffix in TYPES:
-            _install(app, "/docs" if path.name == "index.html" else f"/docs/{path.name}", path)
-
-
-def _install(app: FastAPI, url: str, path: Path) -> None:
-    @app.get(url, include_in_schema=False)
-    async def file() -> Response:
-        return Response(path.read_bytes(), media_type=TYPES[path.suffix])
+    files.install(app, FOLDER, "/docs")

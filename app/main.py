@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import docs, feedback, health, predictions, problems, retraining, versions
+from app import docs, feedback, health, page, predictions, problems, retraining, versions
 from app.corrections import Corrections
 from app.database import Database
 from app.jobs import Jobs
@@ -65,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(feedback.router)
     app.include_router(retraining.router)
     app.include_router(versions.router)
+    page.install(app)
     docs.install(app)
     problems.install(app)
     return app

@@ -125,6 +125,14 @@ class Service:
         finally:
             engine.release()
 
+    async def normalise(self, data: bytes) -> Tile:
+        """The bytes of one picture to what the network would see. Raises PictureError, EngineError."""
+        self.engine.admit()
+        try:
+            return self._tile(data) if is_small(data) else await self._decode(data)
+        finally:
+            self.engine.release()
+
     async def predict_batch(self, pictures: Sequence[bytes]) -> list[Answer | InklingError]:
         """Each picture's answer, or its own error, in order. Raises Overloaded when there is no room for all."""
         engine = self.engine

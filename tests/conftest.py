@@ -100,6 +100,18 @@ class Server:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    @contextlib.contextmanager
+    def full(self) -> Iterator[None]:
+        """Every place in the queue is taken: whatever needs one is answered with 503."""
+        assert self.app is not None
+        engine = self.app.state.service.engine
+        wait_until(lambda: engine.admitted == 0)
+        engine.admit(engine.queue_limit)
+        try:
+            yield
+        finally:
+            engine.release(engine.queue_limit)
+
 
 def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -> dict[str, Any]:
     """A problem as RFC 9457 has it: nothing but JSON of that type, and no trace of our insides."""

@@ -63,6 +63,7 @@ def fit(
 
         errors, held_out_loss = _errors_and_loss(course.average.module, held_out_images, held_out_labels)
         course.keep_best(errors, held_out_loss)
+        report.scores(total_loss.item() / batches, 1 - errors / len(held_out))
         report.line(
             f"epoch {course.epoch}/{recipe.epochs}  loss {total_loss.item() / batches:.4f}  "
             f"held out {1 - errors / len(held_out):.2%} ({errors} wrong, loss {held_out_loss:.4f})  "

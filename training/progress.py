@@ -18,6 +18,9 @@ class Report:
         self._console.print(text, markup=False)
         self._console.file.flush()
 
+    def scores(self, loss: float, accuracy: float) -> None:
+        """What an epoch has come to, for whoever draws a chart of it: a person reads its line."""
+
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator["Bar"]:
         """A bar that counts images up to total, with rate and time left."""

@@ -44,11 +44,12 @@ def fit(
     digits: Digits,
     feedback: Digits,
     seed: int,
-    advance: Callable[[int, float, float], None],
+    advance: Callable[[int, float, float, float], None],
 ) -> None:
     """Trains the network in place, on the device that it is on; no feedback at all is fine.
 
-    Calls `advance` with the epoch, the share of the work that is done, and the loss, every few batches.
+    Calls `advance` every few batches, with the epoch, the share of the work that is done, and the loss and the accuracy
+    of one batch as it was trained on, augmented.
     """
     device = next(network.parameters()).device
     former = networks.fused(copy.deepcopy(network)).to(memory_format=torch.channels_last)
@@ -79,13 +80,15 @@ def fit(
         labels = torch.cat([digits.labels[chosen].to(device), corrected[some]])
         images = torch.cat([digits.images[chosen].to(device), corrections[some], strangers[others]])
         tiles = augment(as_input(images), generator, DISTORTED, DAMAGED).contiguous(memory_format=torch.channels_last)
-        loss = _loss(network(tiles), labels, _answers(former, tiles[:replayed]))
+        logits = network(tiles)
+        loss = _loss(logits, labels, _answers(former, tiles[:replayed]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         if step % 10 == 9 or step == total - 1:
-            advance(step // batches + 1, (step + 1) / total, loss.item())
+            right = logits[: len(labels)].argmax(1) == labels
+            advance(step // batches + 1, (step + 1) / total, loss.item(), right.float().mean().item())
     network.load_state_dict({name: _between(old[name], new) for name, new in network.state_dict().items()})
 
 

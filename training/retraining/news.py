@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from statistics import fmean
 from time import monotonic
 from typing import Any
 
@@ -20,17 +21,24 @@ def log(line: str) -> None:
 
 
 class JobProgress:
-    """News of the running job, at most once a second."""
+    """News of the running job, at most once a second; its loss and accuracy are the means since the last ones."""
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
         self._told = 0.0
+        self._figures: list[tuple[float, float]] = []
 
-    def advance(self, epoch: int, share: float, loss: float | None = None) -> None:
+    def advance(self, epoch: int, share: float, loss: float | None = None, accuracy: float | None = None) -> None:
+        if loss is not None and accuracy is not None:
+            self._figures.append((loss, accuracy))
         if monotonic() - self._told < 1 and share < 1:
             return
         self._told = monotonic()
-        metrics = {} if loss is None else {"metrics": {"loss": round(loss, 4)}}
+        metrics = {}
+        if self._figures:
+            losses, accuracies = zip(*self._figures, strict=True)
+            metrics = {"metrics": {"loss": round(fmean(losses), 4), "accuracy": round(fmean(accuracies), 4)}}
+            self._figures = []
         tell(epoch=epoch, epochs=self._epochs, progress=round(share, 4), **metrics)
 
 
@@ -45,6 +53,9 @@ class JobReport(Report):
 
     def line(self, text: str) -> None:
         log(text)
+
+    def scores(self, loss: float, accuracy: float) -> None:
+        tell(metrics={"loss": round(loss, 4), "accuracy": round(accuracy, 4)})
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Bar]:

@@ -27,7 +27,7 @@ def digits() -> Digits:
 
 def trained(
     digits: Digits, feedback: Digits, seed: int = 0, name: str = "net"
-) -> tuple[torch.nn.Module, list[tuple[int, float, float]]]:
+) -> tuple[torch.nn.Module, list[tuple[int, float, float, float]]]:
     torch.manual_seed(1)
     network, told = networks.create(name), []
     settings = FineTuning(epochs=2, batch_size=64, learning_rate=0.003)
@@ -39,9 +39,10 @@ def trained(
 
 def test_what_it_is_shown_it_learns_and_says_how_far_it_is(digits: Digits) -> None:
     network, told = trained(digits, NONE)
-    assert [epoch for epoch, _, _ in told] == sorted(epoch for epoch, _, _ in told)
+    assert [epoch for epoch, *_ in told] == sorted(epoch for epoch, *_ in told)
     assert (told[0][0], told[-1][0], told[-1][1]) == (1, 2, 1.0)
     assert told[-1][2] < told[0][2]
+    assert told[-1][3] > told[0][3]
     assert all(parameter.isfinite().all() for parameter in network.parameters())
 
 

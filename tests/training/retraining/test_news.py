@@ -16,14 +16,21 @@ def test_news_are_one_object_a_line_and_the_log_is_plain(capsys: pytest.CaptureF
     assert (json.loads(first), second) == ({"state": "evaluating", "progress": 1.0}, "a line")
 
 
-def test_progress_is_told_seldom_but_its_end_always(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_told_seldom_with_the_means_since_then_and_its_end_always(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([1.0, 1.0, 1.5, 2.5, 2.5, 2.6, 2.6])
+    monkeypatch.setattr("training.retraining.news.monotonic", lambda: next(times))
     progress = JobProgress(2)
-    for step in range(1, 101):
-        progress.advance(1 + step // 51, step / 100, 0.5)
-    told = news(capsys)
-    assert told[0] == {"epoch": 1, "epochs": 2, "progress": 0.01, "metrics": {"loss": 0.5}}
-    assert told[-1] == {"epoch": 2, "epochs": 2, "progress": 1.0, "metrics": {"loss": 0.5}}
-    assert len(told) < 10
+    progress.advance(1, 0.25, 4.0, 0.25)
+    progress.advance(1, 0.5, 3.0, 0.25)
+    progress.advance(2, 0.75, 2.0, 0.75)
+    progress.advance(2, 1.0, 1.0, 1.0)
+    assert news(capsys) == [
+        {"epoch": 1, "epochs": 2, "progress": 0.25, "metrics": {"loss": 4.0, "accuracy": 0.25}},
+        {"epoch": 2, "epochs": 2, "progress": 0.75, "metrics": {"loss": 2.5, "accuracy": 0.5}},
+        {"epoch": 2, "epochs": 2, "progress": 1.0, "metrics": {"loss": 1.0, "accuracy": 1.0}},
+    ]
 
 
 def test_the_bars_of_the_ordinary_loop_are_the_epochs_of_the_job(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,4 +40,7 @@ def test_the_bars_of_the_ordinary_loop_are_the_epochs_of_the_job(capsys: pytest.
             bar.advance(60)
             bar.retitle(title)
             bar.advance(40)
-    assert news(capsys)[-1] == {"epoch": 2, "epochs": 2, "progress": 1.0}
+        report.scores(0.25, 0.75)
+    *_, last, scores = news(capsys)
+    assert last == {"epoch": 2, "epochs": 2, "progress": 1.0}
+    assert scores == {"metrics": {"loss": 0.25, "accuracy": 0.75}}

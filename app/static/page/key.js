@@ -1,0 +1,55 @@
+/** The key: asked for once, and kept until the tab closes. */
+
+const NAME = "inkling-key";
+
+export class Declined extends Error {}
+
+/** Resolves to what `call(key)` does; asks again as long as the key is wrong. Rejects with Declined without a key. */
+export async function withKey(call) {
+  let key = sessionStorage.getItem(NAME);
+  let complaint = "";
+  for (;;) {
+    key ??= await ask(complaint);
+    try {
+      const answer = await call(key);
+      keep(key);
+      return answer;
+    } catch (error) {
+      if (error.name !== "wrong-key") throw error;
+      keep(null);
+      [key, complaint] = [null, "That is not the key. Whoever runs the service knows it."];
+    }
+  }
+}
+
+export function offerToForget(button) {
+  button.addEventListener("click", () => keep(null));
+  keep(sessionStorage.getItem(NAME));
+}
+
+function keep(key) {
+  if (key === null) sessionStorage.removeItem(NAME);
+  else sessionStorage.setItem(NAME, key);
+  document.getElementById("forget").hidden = key === null;
+}
+
+function ask(complaint) {
+  const dialog = document.getElementById("key");
+  const [form, input] = [dialog.querySelector("form"), dialog.querySelector("input")];
+  dialog.querySelector(".problem").textContent = complaint;
+  input.value = "";
+  dialog.showModal();
+  input.focus();
+  return new Promise((resolve, reject) => {
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      resolve(input.value.trim());
+      dialog.close();
+    };
+    dialog.querySelector(".cancel").onclick = () => dialog.close();
+    dialog.onclose = () => {
+      input.value = "";
+      reject(new Declined()); // without effect after a key was given
+    };
+  });
+}
