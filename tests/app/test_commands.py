@@ -25,7 +25,7 @@ def test_models_without_a_url_are_those_under_home(run: Run, tmp_path: Path) -> 
     listed = run("models", INKLING_HOME=str(tmp_path / "home"))
     assert listed.returncode == 0, listed.stderr
     assert "v1 (active)" in listed.stdout
-    assert "99.5" in listed.stdout
+    assert f"{saved.manifest('v1').metrics['held_out']['accuracy']:.2%}" in listed.stdout
     assert "\x1b" not in listed.stdout
     activated = run("models", "activate", "v2", INKLING_HOME=str(tmp_path / "home"))
     assert (activated.returncode, activated.stdout) == (0, "v2 is active\n")
