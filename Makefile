@@ -38,6 +38,8 @@ bench: $(READY) ## run the benchmarks, each of which prints a table
 	$(BIN)/python -m benchmarks.tutorial
 	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python -m benchmarks.steps
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.bounds
 
 clean: ## remove the virtual environment
 	rm -rf $(VENV)

@@ -173,7 +173,7 @@ class Worker:
     def tend(self) -> None:
         """Starts another process where the last one has ended, once it is due."""
         if self.due is None and (reason := self.hear()) is not None:
-            if time.monotonic() - self._started > _STEADY_SECONDS:
+            if self.ready is not None and time.monotonic() - self._started > _STEADY_SECONDS:
                 self._pause = 0.0
             log.error("%s; another one starts%s", reason, f" in {self._pause:g} s" if self._pause else "")
             self.due = time.monotonic() + self._pause

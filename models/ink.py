@@ -23,7 +23,7 @@ InkStep = Literal["inverted", "background"]
 
 def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]:
     """Splits pixels, uint8 [H, W] or [H, W, 3], and says what it took. Raises NothingDrawn where nothing stands out."""
-    planes = _unframed(pixels.reshape(*pixels.shape[:2], -1).astype(np.float32))
+    planes = _unstriped(_unframed(pixels.reshape(*pixels.shape[:2], -1).astype(np.float32)))
     ring = _ring(planes, 0)
     ground = np.median(ring, axis=0)
     distance = np.abs(ring - ground).max(axis=1)
@@ -96,6 +96,23 @@ def _unframed(planes: Plane) -> Plane:
     return planes
 
 
+def _unstriped(planes: Plane) -> Plane:
+    """Turns back stripes, from edge to edge, in which light and dark are exchanged."""
+    for axis in (1, 0):
+        lines = planes.swapaxes(0, axis)
+        # Between a stripe and its neighbour every pixel changes, the outermost too, and to about its opposite.
+        changed = np.flatnonzero(np.abs(np.diff(lines[:, [0, -1]], axis=0)).min(axis=(1, 2)) > 255 / 2) + 1
+        sides = [side for side in changed if np.abs(lines[side] + lines[side - 1] - 255).mean() < 0.4 * 255]
+        stripes = np.split(lines, sides)
+        turned = [stripe if i % 2 == 0 else 255 - stripe for i, stripe in enumerate(stripes)]
+        # A stripe without ink is a stroke, such as that of a 1; but at the ends a narrow digit leaves broad ones.
+        blank = [np.ptp(stripe) < 255 / 2 for stripe in stripes]
+        stroke = any(blank[1:-1]) or any(blank[end] and len(stripes[end]) < len(lines) / 5 for end in (0, -1))
+        if len(sides) > 1 and not stroke:
+            return np.concatenate(turned).swapaxes(0, axis)
+    return planes
+
+
 def _commonest(pixels: Plane) -> tuple[NDArray[np.float32], float]:
     """The median colour of pixels [P, channels], and the share that has about that colour."""
     if (pixels == pixels[0]).all():
@@ -109,11 +126,19 @@ def _share(pixels: Plane, colour: NDArray[np.float32]) -> float:
 
 
 def _flat_ground(planes: Plane) -> NDArray[np.float32] | None:
-    """The one colour of a fifth of a small picture, or None: the ground where ink runs along most of the border."""
+    """The ground's one colour in a small picture whose border is mostly ink, or None where no colour is common."""
     if max(planes.shape) > TILE_LIKE:
         return None
-    colours, counts = np.unique(planes.reshape(-1, planes.shape[2]), axis=0, return_counts=True)
-    return colours[counts.argmax()].astype(np.float32) if counts.max() >= 0.2 * counts.sum() else None
+    pixels = planes.reshape(-1, planes.shape[2])
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    if counts.max() < 0.2 * counts.sum():
+        return None
+    # Thick strokes that fill a tight crop leave the ground its corners, whatever covers more of the picture.
+    corner, agreeing = _commonest(planes[[0, 0, -1, -1], [0, -1, 0, -1]])
+    if agreeing >= 0.75 and _share(pixels, corner) >= 0.1:
+        return corner
+    commonest: NDArray[np.float32] = colours[counts.argmax()].astype(np.float32)
+    return commonest
 
 
 def _from_flat_ground(

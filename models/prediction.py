@@ -59,17 +59,17 @@ class Predictor:
 
     def predict(self, tiles: Tiles) -> list[Prediction]:
         probabilities = self.calibration.probabilities(self.logits(tiles))
-        return [self._prediction(row) for row in probabilities.tolist()]
+        certain = self.calibration.certain(probabilities)
+        return [self._prediction(*found) for found in zip(probabilities.tolist(), certain.tolist(), strict=True)]
 
     def warm(self, sizes: Sequence[int] = (1,)) -> None:
         """Runs a forward pass at each batch size, so that no user's request is the first. Raises EngineFailed."""
         for size in sizes:
             self.logits(np.zeros((size, 28, 28), np.uint8))
 
-    def _prediction(self, row: list[float]) -> Prediction:
+    def _prediction(self, row: list[float], certain: bool) -> Prediction:
         confidence = max(row)
-        verdict = self.calibration.verdict(confidence)
-        return Prediction(row.index(confidence), confidence, tuple(row), verdict, self.model)
+        return Prediction(row.index(confidence), confidence, tuple(row), "digit" if certain else "unsure", self.model)
 
 
 def _first_line(error: Exception) -> str:

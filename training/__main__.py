@@ -30,6 +30,10 @@ def train(
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="The same seed on the same machine gives the same weights.")
     ] = 0,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Keep the run's state in this file; the same command goes on from it. Not for `tutorial`."),
+    ] = None,
     home: Annotated[Path, typer.Option(envvar="INKLING_HOME", help="Where versions are kept.")] = Path("state"),
     data: Annotated[Path, typer.Option(envvar="INKLING_DATA", help="Holds MNIST/raw; fetched if not there.")] = Path(
         "data"
@@ -45,8 +49,16 @@ def train(
 
     if network is not None and network not in NETWORKS:
         raise typer.BadParameter(f"{network!r} is none of {', '.join(NETWORKS)}", param_hint="--network")
-    with ending("interrupted; nothing was saved"):
-        run(Run(recipe, data, home, output, activate, download, device, seed, network, epochs), Report(quiet))
+    if checkpoint is not None and recipe == "tutorial":
+        raise typer.BadParameter("the tutorial takes seconds and keeps no checkpoint", param_hint="--checkpoint")
+    ended = (
+        f"interrupted; the same command goes on from {checkpoint}" if checkpoint else "interrupted; nothing was saved"
+    )
+    with ending(ended):
+        run(
+            Run(recipe, data, home, output, activate, download, device, seed, network, epochs, checkpoint),
+            Report(quiet),
+        )
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m training") -> None:

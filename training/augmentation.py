@@ -10,80 +10,87 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 
-def augment(tiles: Tensor, generator: Generator) -> Tensor:
-    """Distorts float tiles [N, 1, 28, 28] in 0..1, each in its own way."""
-    tiles = warp(tiles, generator)
-    tiles = thicken(tiles, generator)
-    tiles = ink(tiles, generator)
-    return damage(tiles, generator)
+def augment(tiles: Tensor, generator: Generator, distorted: float, damaged: float) -> Tensor:
+    """Distorts float tiles [N, 1, 28, 28] in 0..1, each in its own way.
+
+    distorted: how far, 1 as far as hands and pens differ; damaged: the share that loses quality as well.
+    """
+    tiles = warp(tiles, generator, distorted)
+    tiles = thicken(tiles, generator, distorted)
+    tiles = ink(tiles, generator, distorted)
+    return damage(tiles, generator, damaged) if damaged else tiles
 
 
-def warp(tiles: Tensor, generator: Generator) -> Tensor:
+def warp(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     """An affine map and a smooth elastic field (Simard et al. 2003), sampled together, once."""
     count, device = len(tiles), tiles.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
 
-    angle = uniform(-1, 1) * math.radians(15)
-    shear = uniform(-0.3, 0.3)
+    angle = uniform(-1, 1) * math.radians(15) * strength
+    shear = uniform(-0.3, 0.3) * strength
     # Width and height vary apart: hands differ most in slant and proportion.
-    width, height = uniform(0.8, 1.2), uniform(0.85, 1.15)
+    width, height = 1 + uniform(-0.2, 0.2) * strength, 1 + uniform(-0.15, 0.15) * strength
     cos, sin = angle.cos(), angle.sin()
-    shift = uniform(-1, 1, 2) * (2 * 2.0 / 28)
+    shift = uniform(-1, 1, 2) * (2 * 2.0 / 28) * strength
     rows = torch.stack([cos / width, (shear * cos - sin) / height, shift[:, 0]], 1)
     columns = torch.stack([sin / width, (shear * sin + cos) / height, shift[:, 1]], 1)
     grid = F.affine_grid(torch.stack([rows, columns], 1), list(tiles.shape), align_corners=False)
 
     coarse = torch.randn(count, 2, 6, 6, generator=generator, device=device)
     field = F.interpolate(coarse, size=(28, 28), mode="bicubic", align_corners=True)
-    grid += (field * uniform(0.0, 0.07, 1, 1, 1)).permute(0, 2, 3, 1)
+    grid += (field * uniform(0.0, 0.07 * strength, 1, 1, 1)).permute(0, 2, 3, 1)
     return F.grid_sample(tiles, grid, align_corners=False)
 
 
-def thicken(tiles: Tensor, generator: Generator) -> Tensor:
+def thicken(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     """Moves each tile between its erosion (-1) and its dilation (+1); about half stay nearly as they are."""
-    amount = torch.randn(len(tiles), 1, 1, 1, generator=generator, device=tiles.device).mul_(0.35).clamp_(-0.6, 1)
+    amount = torch.randn(len(tiles), 1, 1, 1, generator=generator, device=tiles.device)
+    amount = amount.mul_(0.35 * strength).clamp_(-0.6, 1)
     dilated = F.max_pool2d(tiles, 3, stride=1, padding=1)
     eroded = -F.max_pool2d(-tiles, 3, stride=1, padding=1)
     return tiles + amount.clamp(min=0) * (dilated - tiles) + amount.clamp(max=0) * (tiles - eroded)
 
 
-def ink(tiles: Tensor, generator: Generator) -> Tensor:
+def ink(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     """Sharper or softer edges and paler or fuller ink, as scanners and resampling leave them."""
     count, device = len(tiles), tiles.device
     blurred = F.avg_pool2d(tiles, 3, stride=1, padding=1, count_include_pad=False)
-    softness = torch.randn(count, 1, 1, 1, generator=generator, device=device).mul_(0.6).clamp_(-1.5, 1)
-    fullness = 1 + 0.15 * torch.randn(count, 1, 1, 1, generator=generator, device=device)
+    softness = torch.randn(count, 1, 1, 1, generator=generator, device=device).mul_(0.6 * strength).clamp_(-1.5, 1)
+    fullness = 1 + 0.15 * strength * torch.randn(count, 1, 1, 1, generator=generator, device=device)
     return ((tiles + softness * (blurred - tiles)) * fullness).clamp_(0, 1)
 
 
-def damage(tiles: Tensor, generator: Generator) -> Tensor:
-    """A quarter of the tiles lose quality: outlines alone, noise, specks, blur, or a line drawn across."""
+def damage(tiles: Tensor, generator: Generator, share: float) -> Tensor:
+    """That share of the tiles loses quality, each in one of the ways of DAMAGE."""
     damaged = tiles.clone()
-    kinds = (outline, noise, specks, blur, line)
-    choice = torch.randint(4 * len(kinds), (len(tiles),), generator=generator, device=tiles.device)
-    for number, kind in enumerate(kinds):
+    choice = torch.randint(round(len(DAMAGE) / share), (len(tiles),), generator=generator, device=tiles.device)
+    for number, kind in enumerate(DAMAGE):
         chosen = (choice == number).nonzero().flatten()
-        damaged[chosen] = kind(tiles[chosen], generator)
+        if len(chosen):
+            damaged[chosen] = kind(tiles[chosen], generator)
     return damaged
 
 
 def outline(tiles: Tensor, generator: Generator) -> Tensor:
-    """The edge of each stroke, as a contour filter or a hollow pen leaves it."""
+    """The edge of each stroke, outside or on both sides of it, as a contour filter or a hollow pen leaves it."""
     dilated = F.max_pool2d(tiles, 3, stride=1, padding=1)
     eroded = -F.max_pool2d(-tiles, 3, stride=1, padding=1)
-    return (dilated - eroded).clamp_(0, 1)
+    thin = torch.rand(len(tiles), 1, 1, 1, generator=generator, device=tiles.device) < 0.5
+    edge = dilated - torch.where(thin, tiles, eroded)
+    hard = torch.rand(len(tiles), 1, 1, 1, generator=generator, device=tiles.device) < 0.5
+    return torch.where(hard, (edge > 0.5 * edge.amax((2, 3), keepdim=True)).to(edge.dtype), edge).clamp_(0, 1)
 
 
 def noise(tiles: Tensor, generator: Generator) -> Tensor:
-    strength = 0.25 * torch.rand(len(tiles), 1, 1, 1, generator=generator, device=tiles.device)
+    strength = 0.3 * torch.rand(len(tiles), 1, 1, 1, generator=generator, device=tiles.device)
     return (tiles + strength * torch.randn(tiles.shape, generator=generator, device=tiles.device)).clamp_(0, 1)
 
 
 def specks(tiles: Tensor, generator: Generator) -> Tensor:
-    """Up to a tenth of the pixels at full ink or none."""
-    share = 0.1 * torch.rand(len(tiles), 1, 1, 1, generator=generator, device=tiles.device)
+    """Up to a fifth of the pixels at full ink or none."""
+    share = 0.2 * torch.rand(len(tiles), 1, 1, 1, generator=generator, device=tiles.device)
     where = torch.rand(tiles.shape, generator=generator, device=tiles.device) < share
     return torch.where(where, torch.rand(tiles.shape, generator=generator, device=tiles.device).round_(), tiles)
 
@@ -96,16 +103,79 @@ def blur(tiles: Tensor, generator: Generator) -> Tensor:
     return blurred / blurred.amax((2, 3), keepdim=True).clamp(min=0.3)
 
 
+def shaken(tiles: Tensor, generator: Generator) -> Tensor:
+    """Each pixel comes from a random place up to two pixels away, as behind ribbed glass; soft afterwards."""
+    count, device = len(tiles), tiles.device
+    identity = torch.eye(2, 3, device=device).expand(count, 2, 3)
+    reach = 2 * 2 / 28 * torch.rand(count, 1, 1, 1, generator=generator, device=device)
+    offsets = 2 * torch.rand(count, 28, 28, 2, generator=generator, device=device) - 1
+    grid = F.affine_grid(identity, list(tiles.shape), align_corners=False) + reach * offsets
+    moved = F.grid_sample(tiles, grid, align_corners=False)
+    return F.avg_pool2d(moved, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def coarse(tiles: Tensor, generator: Generator) -> Tensor:
+    """Through a raster of 10 to 20 pixels and back, as a small scan has it."""
+    side = int(torch.randint(10, 21, (1,), generator=generator, device=tiles.device))
+    small = F.interpolate(tiles, size=(side, side), mode="area")
+    return F.interpolate(small, size=(28, 28), mode="bicubic", align_corners=False).clamp_(0, 1)
+
+
+def stains(tiles: Tensor, generator: Generator) -> Tensor:
+    """Blots of any grey, which cover the ink as well as the ground."""
+    count, device = len(tiles), tiles.device
+    field = torch.randn(count, 1, 14, 14, generator=generator, device=device)
+    field = F.interpolate(field, size=(28, 28), mode="bilinear", align_corners=False)
+    level = 0.7 + 0.7 * torch.rand(count, 1, 1, 1, generator=generator, device=device)
+    cover = (4 * (field - level)).clamp_(0, 1) * torch.rand(count, 1, 1, 1, generator=generator, device=device)
+    return tiles + cover * (torch.rand(count, 1, 1, 1, generator=generator, device=device) - tiles)
+
+
+def veil(tiles: Tensor, generator: Generator) -> Tensor:
+    """Ink that fades in places, over a ground that is not quite clean."""
+    count, device = len(tiles), tiles.device
+    fields = torch.rand(count, 2, 4, 4, generator=generator, device=device)
+    fading, dirt = F.interpolate(fields, size=(28, 28), mode="bicubic", align_corners=True).split(1, dim=1)
+    veiled: Tensor = tiles * (0.2 + 1.2 * fading).clamp(min=0.3) + 0.5 * (dirt - 0.6).clamp(min=0)
+    return veiled.clamp_(0, 1)
+
+
 def line(tiles: Tensor, generator: Generator) -> Tensor:
-    """A straight stroke about a pixel wide between two random points, ink or erased."""
-    device = tiles.device
-    ends = torch.rand(len(tiles), 2, 2, generator=generator, device=device) * 28
-    steps = torch.arange(28, device=device, dtype=torch.float32)
-    start, direction = ends[:, 0], ends[:, 1] - ends[:, 0]
+    """A crooked stroke of up to eight pieces, ink or erased; with it the tile may have become smaller.
+
+    What is drawn across a digit is measured with it when the picture is brought to the tile's size.
+    """
+    count, device = len(tiles), tiles.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
+
+    corners = int(torch.randint(2, 10, (1,), generator=generator, device=device))
+    start, end = uniform(0, 28, 1, 2), uniform(0, 28, 1, 2)
+    along = torch.linspace(0, 1, corners, device=device)[None, :, None]
+    points = start + along * (end - start) + uniform(-4, 4, corners, 2) * float(corners > 2)
+    drawn = torch.zeros_like(tiles)
+    for piece in range(corners - 1):
+        drawn = torch.maximum(drawn, _segment(points[:, piece], points[:, piece + 1]))
+    dotted = uniform(0, 1, 1, 1, 1) < 0.3
+    drawn = torch.where(dotted, drawn * (uniform(0, 1, 1, 28, 28) < 0.5), drawn)
+    erase = uniform(0, 1, 1, 1, 1) < 0.2
+    crossed = torch.where(erase, tiles * (1 - drawn), torch.maximum(tiles, drawn))
+    scale = 1 / uniform(0.7, 1.0, 1, 1)
+    grid = F.affine_grid(scale * torch.eye(2, 3, device=device), list(tiles.shape), align_corners=False)
+    return F.grid_sample(crossed, grid, align_corners=False)
+
+
+def _segment(start: Tensor, end: Tensor) -> Tensor:
+    """[N, 1, 28, 28]: 1 within about a pixel of the line between two points [N, 2], 0 beyond."""
+    steps = torch.arange(28, device=start.device, dtype=torch.float32)
+    direction = end - start
     y, x = steps[None, :, None] - start[:, 0, None, None], steps[None, None, :] - start[:, 1, None, None]
     length = direction.pow(2).sum(1).clamp(min=1)[:, None, None]
     along = ((y * direction[:, 0, None, None] + x * direction[:, 1, None, None]) / length).clamp_(0, 1)
     far = (y - along * direction[:, 0, None, None]).pow(2) + (x - along * direction[:, 1, None, None]).pow(2)
-    drawn = (1.4 - far.sqrt()).clamp_(0, 1).unsqueeze(1)
-    erase = torch.rand(len(tiles), 1, 1, 1, generator=generator, device=device) < 0.3
-    return torch.where(erase, tiles * (1 - drawn), torch.maximum(tiles, drawn))
+    return (1.4 - far.sqrt()).clamp_(0, 1).unsqueeze(1)
+
+
+DAMAGE = (outline, noise, specks, blur, shaken, coarse, stains, veil, line, line)
+"""Lines count twice: they change most."""

@@ -10,70 +10,130 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.prediction import as_input
 from training.augmentation import augment
+from training.checkpoint import Checkpoint, State
 from training.mnist import Digits
 from training.outliers import bank
 from training.progress import Report
 from training.recipes import Recipe
 
-AVERAGING = 0.999
-OUTLIERS_A_BATCH = 1 / 6
+OUTLIERS_A_BATCH = 1 / 5
 OUTLIER_WEIGHT = 0.5
 
 
-def fit(recipe: Recipe, network: nn.Module, digits: Digits, held_out: Digits, seed: int, report: Report) -> None:
+def fit(
+    recipe: Recipe,
+    network: nn.Module,
+    digits: Digits,
+    held_out: Digits,
+    seed: int,
+    report: Report,
+    checkpoint: Checkpoint | None = None,
+) -> None:
     """Trains the network in place, on the device that it is on, and leaves it with the best epoch's averaged weights.
 
-    The best epoch is the one with the fewest errors on the held-out digits, and the smaller loss between equals.
+    The best epoch is the one with the fewest errors on the held-out digits, and the smaller loss between equals. With
+    a checkpoint, each epoch's end is saved, and a run that was cut short comes out as if it had not been.
     """
     device = next(network.parameters()).device
     images, labels = digits.images.to(device), digits.labels.to(device)
     held_out_images, held_out_labels = as_input(held_out.images, device), held_out.labels.to(device)
-    strangers = bank(digits, recipe.outliers, seed).to(device) if recipe.outliers else images[:0]
-    shuffler = torch.Generator().manual_seed(seed)
-    generator = torch.Generator(device).manual_seed(seed)
-
-    network.to(memory_format=torch.channels_last)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING), use_buffers=True)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    strangers = bank(digits, recipe.outliers, seed, report).to(device) if recipe.outliers else images[:0]
     batches = len(images) // recipe.batch_size  # the last, smaller batch would disturb batch normalisation
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.epochs * batches, pct_start=0.15
-    )
+    course = _Course(recipe, network, batches, seed)
+    if checkpoint and (state := checkpoint.load()):
+        course.load_state_dict(state)
+        report.line(f"going on after epoch {course.epoch} of {checkpoint.path}")
 
-    best: tuple[int, float] | None = None
-    best_weights: dict[str, Tensor] = {}
-    for epoch in range(1, recipe.epochs + 1):
+    while course.epoch < recipe.epochs:
         started = perf_counter()
+        course.epoch += 1
         network.train()
         total_loss = torch.zeros((), device=device)
-        order = torch.randperm(len(images), generator=shuffler).to(device)
-        with report.bar(f"epoch {epoch}/{recipe.epochs}", batches * recipe.batch_size) as bar:
+        order = torch.randperm(len(images), generator=course.shuffler).to(device)
+        with report.bar(f"epoch {course.epoch}/{recipe.epochs}", batches * recipe.batch_size) as bar:
             for chosen in order.split(recipe.batch_size)[:batches]:
-                drawn = torch.cat([images[chosen], _some(strangers, len(chosen), generator)])
-                tiles = augment(as_input(drawn), generator).contiguous(memory_format=torch.channels_last)
+                drawn = torch.cat([images[chosen], _some(strangers, len(chosen), course.generator)])
+                tiles = augment(as_input(drawn), course.generator, recipe.distorted, recipe.damaged)
+                tiles = tiles.contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
                     loss = _loss(network(tiles), labels[chosen])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                average.update_parameters(network)
+                course.step(loss)
                 total_loss += loss.detach()
                 bar.advance(len(chosen))
 
-        errors, held_out_loss = _errors_and_loss(average.module, held_out_images, held_out_labels)
-        if best is None or (errors, held_out_loss) < best:
-            best = (errors, held_out_loss)
-            best_weights = copy.deepcopy(average.module.state_dict())
+        errors, held_out_loss = _errors_and_loss(course.average.module, held_out_images, held_out_labels)
+        course.keep_best(errors, held_out_loss)
         report.scores(total_loss.item() / batches, 1 - errors / len(held_out))
         report.line(
-            f"epoch {epoch}/{recipe.epochs}  loss {total_loss.item() / batches:.4f}  "
+            f"epoch {course.epoch}/{recipe.epochs}  loss {total_loss.item() / batches:.4f}  "
             f"held out {1 - errors / len(held_out):.2%} ({errors} wrong, loss {held_out_loss:.4f})  "
             f"{batches * recipe.batch_size / (perf_counter() - started):,.0f} images/s"
         )
-    network.load_state_dict(best_weights)
+        if checkpoint:
+            checkpoint.save(course.state_dict())
+    network.load_state_dict(course.best_weights)
+
+
+class _Course:
+    """Everything that changes from step to step."""
+
+    def __init__(self, recipe: Recipe, network: nn.Module, batches: int, seed: int) -> None:
+        device = next(network.parameters()).device
+        self.epoch = 0
+        self.network = network.to(memory_format=torch.channels_last)
+        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True)
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, recipe.learning_rate, total_steps=recipe.epochs * batches, pct_start=0.15
+        )
+        self.shuffler = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.best: tuple[int, float] | None = None
+        self.best_weights: dict[str, Tensor] = {}
+
+    def step(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update_parameters(self.network)
+
+    def keep_best(self, errors: int, loss: float) -> None:
+        if self.best is None or (errors, loss) < self.best:
+            self.best = (errors, loss)
+            self.best_weights = copy.deepcopy(self.average.module.state_dict())
+
+    def state_dict(self) -> State:
+        device = self.generator.device
+        return {
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "shuffler": self.shuffler.get_state(),
+            "generator": self.generator.get_state(),
+            "dropout": torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state(),
+            "best": self.best,
+            "best_weights": self.best_weights,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        device = self.generator.device
+        self.epoch = state["epoch"]
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.shuffler.set_state(state["shuffler"])
+        self.generator.set_state(state["generator"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(state["dropout"], device)
+        else:
+            torch.set_rng_state(state["dropout"])
+        self.best, self.best_weights = state["best"], state["best_weights"]
 
 
 def _some(strangers: Tensor, digits: int, generator: torch.Generator) -> Tensor:

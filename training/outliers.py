@@ -4,8 +4,12 @@ They are drawn with a pen of our own and go through the same normalisation as an
 measure: the evaluation has its own fonts and generators.
 """
 
+import contextlib
+import functools
+
 import numpy as np
 import torch
+from HersheyFonts import HersheyFonts
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -13,29 +17,39 @@ from torch import Tensor
 from models.errors import NothingDrawn
 from models.normalisation import normalise
 from models.pictures import Picture, Pixels
-from training.glyphs import GLYPHS
 from training.mnist import Digits
+from training.progress import Report
 
 CANVAS = 84
+# Without what is a digit once its size is normalised away: O o I l S s Z z B b g q.
+GLYPHS = "ACDEFGHJKLMNPQRTUVWXYacdefhijkmnprtuvwxy" * 2 + "?&%#@*+=<>~^{}$;!"
+FONTS = (
+    *("futural", "futuram", "rowmans", "rowmand", "scripts", "scriptc", "cursive"),
+    *("timesr", "timesi", "timesrb", "gothiceng"),
+)
 
 
-def bank(digits: Digits, count: int, seed: int) -> Tensor:
-    """About `count` tiles, uint8 [N, 28, 28], of all kinds in equal parts; digits are the ones trained on."""
+def bank(digits: Digits, count: int, seed: int, report: Report) -> Tensor:
+    """About `count` tiles, uint8 [N, 28, 28], of KINDS in equal parts; digits are the ones trained on."""
     generator = np.random.default_rng(seed)
     tiles = []
-    for i in range(count):
-        picture = KINDS[i % len(KINDS)](generator, digits)
-        try:
-            tiles.append(normalise(Picture(picture)).pixels)
-        except NothingDrawn:
-            continue
+    with report.bar("drawing what is no digit", count) as bar:
+        for i in range(count):
+            picture = KINDS[i % len(KINDS)](generator, digits)
+            with contextlib.suppress(NothingDrawn):
+                tiles.append(normalise(Picture(picture)).pixels)
+            bar.advance(1)
     return torch.from_numpy(np.stack(tiles))
 
 
 def glyph(generator: np.random.Generator, _: Digits) -> Pixels:
-    """A letter or a sign, written by an unsteady hand."""
-    name = generator.choice(list(GLYPHS))
-    return _written([_points(stroke) for stroke in GLYPHS[name].split("|")], generator)
+    """A letter or a sign, written by an unsteady hand after Hershey's stroke fonts."""
+    font = _font(str(generator.choice(FONTS)))
+    strokes = [np.array(stroke, float) for stroke in font.strokes_for_text(str(generator.choice(list(GLYPHS))))]
+    points = np.concatenate(strokes)
+    low, high = points.min(axis=0), points.max(axis=0)
+    grid = 6 / max(high - low)
+    return _written([(stroke - (low + high) / 2) * grid + [2, 3] for stroke in strokes], generator)
 
 
 def scribble(generator: np.random.Generator, _: Digits) -> Pixels:
@@ -70,15 +84,29 @@ def texture(generator: np.random.Generator, _: Digits) -> Pixels:
     return np.pad(tile, int(generator.integers(0, 2)))
 
 
+def gradient(generator: np.random.Generator, _: Digits) -> Pixels:
+    """Light that falls off to one side, to a corner or around a spot."""
+    down, right = np.mgrid[-1:1:28j, -1:1:28j]
+    powers = np.stack([right, down, right * down, right**2, down**2])
+    plane = np.tensordot(generator.normal(size=5), powers, 1)
+    plane = ((plane - plane.min()) / np.ptp(plane)) ** generator.uniform(1, 6)
+    low = generator.uniform(0, 200)
+    levels: Pixels = np.rint(low + generator.uniform(40, 255 - low) * plane).astype(np.uint8)
+    return levels
+
+
 def several_digits(generator: np.random.Generator, digits: Digits) -> Pixels:
-    """Two or three digits side by side or one above the other, near or overlapping."""
-    overlap = int(generator.integers(0, 12))
-    chosen = [_any(generator, digits)[0] for _ in range(generator.integers(2, 4))]
-    canvas = np.zeros((28, 28 * 3), np.uint8)
-    for i, tile in enumerate(chosen):
-        left = i * (28 - overlap)
-        canvas[:, left : left + 28] = np.maximum(canvas[:, left : left + 28], tile)
-    return canvas if generator.random() < 0.8 else canvas.T.copy()
+    """Two or three digits side by side or one above the other, near or touching."""
+    chosen = [_cropped(_any(generator, digits)[0]) for _ in range(2 if generator.random() < 0.8 else 3)]
+    canvas = np.zeros((40, 100), np.uint8)
+    left = 4
+    for tile in chosen:
+        height, width = tile.shape
+        top = 10 + int(generator.integers(-3, 4)) + (20 - height) // 2
+        window = canvas[top : top + height, left : left + width]
+        window[:] = np.maximum(window, tile)
+        left += width + int(generator.integers(-1, 9))
+    return canvas if generator.random() < 0.85 else canvas.T.copy()
 
 
 def broken_digit(generator: np.random.Generator, digits: Digits) -> Pixels:
@@ -101,7 +129,10 @@ def broken_digit(generator: np.random.Generator, digits: Digits) -> Pixels:
             return np.ascontiguousarray(np.rot90(lying, 1 + 2 * int(generator.integers(2))))
 
 
-KINDS = (glyph, glyph, glyph, glyph, scribble, polygon, texture, several_digits, broken_digit)
+KINDS = (
+    *(glyph, glyph, glyph, glyph, glyph, scribble, polygon, texture, gradient),
+    *(several_digits, several_digits, several_digits, broken_digit),
+)
 
 
 def _any(generator: np.random.Generator, digits: Digits) -> tuple[Pixels, int]:
@@ -109,9 +140,16 @@ def _any(generator: np.random.Generator, digits: Digits) -> tuple[Pixels, int]:
     return digits.images[index].numpy(), int(digits.labels[index])
 
 
-def _points(stroke: str) -> NDArray[np.float64]:
-    points = np.array([[float(value) for value in point.split(",")] for point in stroke.lstrip("~").split()])
-    return _rounded(points) if stroke.startswith("~") else points
+def _cropped(tile: Pixels) -> Pixels:
+    rows, columns = np.nonzero(tile)
+    return tile[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+
+
+@functools.cache
+def _font(name: str) -> HersheyFonts:
+    font = HersheyFonts()
+    font.load_default_font(name)
+    return font
 
 
 def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -133,7 +171,7 @@ def _written(strokes: list[NDArray[np.float64]], generator: np.random.Generator)
     image = Image.new("L", (CANVAS, CANVAS))
     draw = ImageDraw.Draw(image)
     for stroke in strokes:
-        points = (stroke - [2, 3] + generator.normal(0, 0.12, stroke.shape)) @ shape.T
+        points = (stroke - [2, 3] + generator.normal(0, 0.08, stroke.shape)) @ shape.T
         points = CANVAS / 2 + 10 * (points + np.sin(points @ bend))
         draw.line([tuple(point) for point in points], fill=255, width=pen, joint="curve")
         for point in (points[0], points[-1]):

@@ -19,11 +19,10 @@ def score(predictor: Predictor, digits: Digits) -> dict[str, float | int]:
     """Accuracy, negative log-likelihood in nats, and the share of answers with verdict `digit`."""
     labels = digits.labels.numpy()
     probabilities = predictor.calibration.probabilities(logits_of(predictor, digits))
-    confidences = probabilities.max(axis=1)
     likelihoods = probabilities[np.arange(len(labels)), labels]
     return {
         "images": len(labels),
         "accuracy": round(float((probabilities.argmax(axis=1) == labels).mean()), 6),
         "negative_log_likelihood": round(float(-np.log(likelihoods.clip(1e-12)).mean()), 6),
-        "answered": round(float((confidences >= predictor.calibration.threshold).mean()), 6),
+        "answered": round(float(predictor.calibration.certain(probabilities).mean()), 6),
     }

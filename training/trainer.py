@@ -14,6 +14,7 @@ from models.errors import VersionError
 from models.prediction import Predictor
 from models.versions import Manifest, Versions
 from training import calibrating, fitting, mnist, scoring, tutorial
+from training.checkpoint import Checkpoint
 from training.progress import Report
 from training.recipes import RECIPES, Recipe
 
@@ -32,6 +33,7 @@ class Run:
     seed: int = 0
     network: str | None = None
     epochs: int | None = None
+    checkpoint: Path | None = None
 
 
 def train(run: Run, report: Report) -> Path:
@@ -58,8 +60,12 @@ def train(run: Run, report: Report) -> Path:
     if run.recipe == "tutorial":
         tutorial.fit(recipe, network, digits, mnist.test_set(run.data, run.download), run.seed, report)
     else:
-        fitting.fit(recipe, network, digits, held_out, run.seed, report)
-    return save(network, run, recipe, digits, held_out, report)
+        checkpoint = _checkpoint(run, recipe, digits, device)
+        fitting.fit(recipe, network, digits, held_out, run.seed, report, checkpoint)
+    folder = save(network, run, recipe, digits, held_out, report)
+    if run.checkpoint:
+        run.checkpoint.unlink(missing_ok=True)
+    return folder
 
 
 def save(
@@ -104,6 +110,13 @@ def save(
         saved.activate(name)
     report.line(f"{name} saved in {saved.folder / name}" + (", now active" if run.activate else ", not activated"))
     return saved.folder / name
+
+
+def _checkpoint(run: Run, recipe: Recipe, digits: mnist.Digits, device: torch.device) -> Checkpoint | None:
+    if run.checkpoint is None:
+        return None
+    identity = {**dataclasses.asdict(recipe), "seed": run.seed, "device": device.type, "data": digits.fingerprint()}
+    return Checkpoint(run.checkpoint, identity)
 
 
 def _active_or_none(saved: Versions) -> str | None:

@@ -48,6 +48,38 @@ def test_dust_goes_and_the_digit_s_own_parts_stay() -> None:
     assert found[185:, :10].max() == 0
 
 
+@pytest.mark.parametrize("bands", [[slice(0, 7), slice(21, 28)], [slice(11, 18)], [slice(6, 12), slice(15, 22)]])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_stripes_with_light_and_dark_exchanged_are_turned_back(
+    seven: Image.Image, axis: int, bands: list[slice]
+) -> None:
+    tile = 255 - np.asarray(seven.resize((28, 28), Image.Resampling.BOX))
+    striped = tile.copy()
+    for band in bands:
+        lines = striped.swapaxes(0, axis)[band]
+        lines[:] = 255 - lines
+    assert (ink.separate(striped)[0] == tile).all()
+
+
+@pytest.mark.parametrize("foot", [False, True])
+@pytest.mark.parametrize("flag", [False, True])
+def test_the_bar_of_a_one_from_edge_to_edge_is_no_stripe(foot: bool, flag: bool) -> None:
+    one = np.zeros((28, 20), np.uint8)
+    one[:, 8:13] = 255
+    one[-3:] |= 255 * np.uint8(foot)
+    one[2:6, 3:8] |= 255 * np.uint8(flag)
+    assert (ink.separate(one)[0] == one).all()
+
+
+def test_a_thick_zero_in_a_tight_crop_stands_on_what_its_corners_show() -> None:
+    down, right = np.mgrid[-7.5:8, -7.5:8]
+    distance = np.hypot(down, right)
+    zero = np.where((distance > 2) & (distance < 9), 255, 0).astype(np.uint8)
+    assert (zero > 0).mean() > 0.6
+    assert (ink.separate(zero)[0] == zero).all()
+    assert (ink.separate(255 - zero)[0] == zero).all()
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_anything_at_all_is_separated_or_refused(seed: int) -> None:
     generator = np.random.default_rng(seed)

@@ -10,13 +10,15 @@ def tiles() -> torch.Tensor:
 
 
 def test_the_same_generator_gives_the_same_distortions() -> None:
-    first, again, other = (augmentation.augment(tiles(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        augmentation.augment(tiles(), torch.Generator().manual_seed(seed), 1.0, 0.3) for seed in (1, 1, 2)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_tiles_stay_tiles() -> None:
-    result = augmentation.augment(tiles(), torch.Generator().manual_seed(0))
+    result = augmentation.augment(tiles(), torch.Generator().manual_seed(0), 1.0, 0.3)
     assert result.shape == (64, 1, 28, 28)
     assert result.min() >= 0
     assert result.max() <= 1
@@ -24,7 +26,7 @@ def test_tiles_stay_tiles() -> None:
 
 
 def test_each_tile_is_distorted_in_its_own_way() -> None:
-    result = augmentation.augment(tiles(), torch.Generator().manual_seed(0)).flatten(1)
+    result = augmentation.augment(tiles(), torch.Generator().manual_seed(0), 1.0, 0.3).flatten(1)
     assert len(result.unique(dim=0)) == 64
 
 

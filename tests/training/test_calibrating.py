@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.calibration import Calibration
-from training.calibrating import ANSWERED, calibrate
+from training.calibrating import ANSWERED, CONFIDENT, calibrate
 
 
 @pytest.fixture
@@ -24,8 +24,9 @@ def test_the_temperature_undoes_what_was_done_to_the_logits(factor: float, sampl
 def test_the_threshold_keeps_the_share_that_is_wanted(sample) -> None:
     logits, labels = sample
     calibration = calibrate(logits, labels)
-    confidences = calibration.probabilities(logits).max(axis=1)
-    assert (confidences >= calibration.threshold).mean() == pytest.approx(ANSWERED, abs=0.002)
+    probabilities = calibration.probabilities(logits)
+    assert (probabilities.max(axis=1) >= calibration.threshold).mean() == pytest.approx(CONFIDENT, abs=0.001)
+    assert calibration.certain(probabilities).mean() == pytest.approx(ANSWERED, abs=0.001)
 
 
 def test_a_network_without_errors_is_not_sharpened_for_ever() -> None:

@@ -94,9 +94,10 @@ def test_a_place_that_can_not_be_written_is_said_before_training(
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (["--recipe", "magic"], "none of tutorial, default"),
+        (["--recipe", "magic"], "none of tutorial, default, quick"),
         (["--network", "resnet"], "none of net, sequential, convnet"),
         (["--epochs", "0"], "--epochs"),
+        (["--recipe", "tutorial", "--checkpoint", "run.pt"], "the tutorial takes seconds and keeps no checkpoint"),
         (["--device", "cuda:99"], "device 'cuda:99' is not available here; available are auto, cpu"),
         (["--data", "nowhere", "--no-download"], "nowhere/MNIST/raw"),
         (["--colour"], "--colour"),

@@ -44,7 +44,7 @@ def load(path: Path) -> Dataset:
     Raises DataError.
     """
     if (path / "MNIST" / "raw").is_dir():
-        return mnist_test(mnist.test_set(path, download=False))
+        return of_digits("MNIST test", mnist.test_set(path, download=False))
     if path.is_dir():
         return Dataset(path.name, list(_tree(path)))
     if path.is_file():
@@ -52,10 +52,9 @@ def load(path: Path) -> Dataset:
     raise DataError(f"{path} does not exist: expected MNIST's folder, a folder of folders 0 to 9, or a zip.*.gz file")
 
 
-def mnist_test(digits: mnist.Digits) -> Dataset:
+def of_digits(name: str, digits: mnist.Digits) -> Dataset:
     pairs = enumerate(zip(digits.labels.tolist(), digits.images.numpy(), strict=True))
-    samples = [Sample(f"MNIST test {index}", label, partial(encoded, tile)) for index, (label, tile) in pairs]
-    return Dataset("MNIST test", samples)
+    return Dataset(name, [Sample(f"{name} {index}", label, partial(encoded, tile)) for index, (label, tile) in pairs])
 
 
 def _tree(folder: Path) -> Iterator[Sample]:

@@ -22,7 +22,7 @@ from models.prediction import Predictor
 from training import mnist
 from training.evaluation import damage, drawings, handwriting, outliers, photographs
 from training.evaluation.answers import Answers, Figures, Refusals, answer, figures, pooled, refusals
-from training.evaluation.datasets import NO_DIGIT, Dataset, Sample, load, mnist_test
+from training.evaluation.datasets import NO_DIGIT, Dataset, Sample, load, of_digits
 from training.evaluation.pens import Pixels, encoded, redrawable
 from training.progress import Report
 
@@ -77,7 +77,8 @@ def evaluate(
     if digits:
         _, held_out = mnist.split(mnist.training_set(digits, download))
         test = mnist.test_set(digits, download)
-        sources.insert(0, ("data sets", mnist_test(test)))
+        whole = {"MNIST test": test, "MNIST held out": held_out}
+        sources = [("data sets", of_digits(name, part)) for name, part in whole.items()] + sources
         sources += made(held_out, test, pictures, seed)
     evaluation = Evaluation(predictor.model, seed, measured(predictor, sources, report or Report(quiet=True)))
     if report:

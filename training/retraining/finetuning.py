@@ -19,6 +19,7 @@ from models.prediction import as_input
 from training.augmentation import augment
 from training.mnist import Digits
 from training.outliers import bank
+from training.progress import Report
 
 EPOCH = 20_000
 """MNIST digits that an epoch replays."""
@@ -26,6 +27,7 @@ SHARE = 0.25
 """Corrections among the digits of a batch, however few there are."""
 FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.5
 OUTLIERS, OUTLIERS_A_BATCH, OUTLIER_WEIGHT = 2_000, 1 / 6, 0.5
+DISTORTED, DAMAGED = 1.0, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def fit(
     device = next(network.parameters()).device
     former = networks.fused(copy.deepcopy(network)).to(memory_format=torch.channels_last)
     old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    strangers = bank(digits, OUTLIERS, seed).to(device)
+    strangers = bank(digits, OUTLIERS, seed, Report(quiet=True)).to(device)
     corrections, corrected = feedback.images.to(device), feedback.labels.to(device)
     generator = torch.Generator(device).manual_seed(seed)
     shuffler = torch.Generator().manual_seed(seed)
@@ -77,7 +79,7 @@ def fit(
         others = _draw(strangers, round(OUTLIERS_A_BATCH * settings.batch_size), generator)
         labels = torch.cat([digits.labels[chosen].to(device), corrected[some]])
         images = torch.cat([digits.images[chosen].to(device), corrections[some], strangers[others]])
-        tiles = augment(as_input(images), generator).contiguous(memory_format=torch.channels_last)
+        tiles = augment(as_input(images), generator, DISTORTED, DAMAGED).contiguous(memory_format=torch.channels_last)
         logits = network(tiles)
         loss = _loss(logits, labels, _answers(former, tiles[:replayed]))
         optimizer.zero_grad()

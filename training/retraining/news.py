@@ -43,7 +43,7 @@ class JobProgress:
 
 
 class JobReport(Report):
-    """A report of the ordinary training loop that tells the owner: a bar is an epoch."""
+    """A report of the ordinary training loop that tells the owner: the bar of an epoch is the job's progress."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__(quiet=True)
@@ -59,8 +59,11 @@ class JobReport(Report):
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Bar]:
-        self._epoch += 1
         with super().bar(title, total) as bar:
+            if not title.startswith("epoch"):
+                yield bar
+                return
+            self._epoch += 1
             yield _EpochBar(bar, self._epoch, self._epochs, total, self._progress)
 
 

@@ -101,7 +101,9 @@ def test_a_file_that_went_away_is_named(tmp_path: Path, encode: Callable[..., by
 
 def test_mnist_goes_through_png_unharmed(test_digits: mnist.Digits) -> None:
     chosen = test_digits[mnist.torch.arange(0, 10_000, 500)]
-    for sample, tile, label in zip(datasets.mnist_test(chosen).samples, chosen.images, chosen.labels, strict=True):
+    for sample, tile, label in zip(
+        datasets.of_digits("MNIST test", chosen).samples, chosen.images, chosen.labels, strict=True
+    ):
         assert sample.label == label
         assert (normalise(decode(sample.read())).pixels == tile.numpy()).all()
 

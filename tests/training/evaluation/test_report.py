@@ -10,7 +10,7 @@ import pytest
 from models.errors import InklingError
 from models.prediction import Predictor
 from training.evaluation import charts, evaluate, report
-from training.evaluation.datasets import mnist_test
+from training.evaluation.datasets import of_digits
 from training.evaluation.evaluate import Evaluation
 from training.mnist import Digits
 from training.progress import Report
@@ -23,7 +23,7 @@ def evaluation(printed: Digits, predictor: Predictor) -> Evaluation:
     """Two pictures of every kind, and the printed digits for a data set, two with a wrong label."""
     labels = printed.labels.clone()
     labels[:2] = 5
-    sources = [("data sets", mnist_test(Digits(printed.images, labels)))]
+    sources = [("data sets", of_digits("MNIST test", Digits(printed.images, labels)))]
     sources += evaluate.made(printed, printed, pictures=2, seed=0)
     return Evaluation("v7 <b>", 0, evaluate.measured(predictor, sources, Report(quiet=True)))
 
@@ -89,7 +89,7 @@ def test_the_same_evaluation_gives_the_same_charts(evaluation: Evaluation) -> No
 
 
 def test_without_damage_and_without_errors(predictor: Predictor, printed: Digits, tmp_path: Path) -> None:
-    kinds = evaluate.measured(predictor, [("data sets", mnist_test(printed))], Report(quiet=True))
+    kinds = evaluate.measured(predictor, [("data sets", of_digits("MNIST test", printed))], Report(quiet=True))
     assert kinds[0].answers.right.all()
     report.write(Evaluation("v1", 0, kinds), tmp_path)
     assert "Worst mistakes" not in (tmp_path / "index.html").read_text()

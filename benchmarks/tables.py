@@ -1,0 +1,58 @@
+"""Tables in Markdown, so that they can go into a page as they are, and targets with what was measured of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Target:
+    """values: of each round, empty when it was not measured. A target is met by the median."""
+
+    name: str
+    target: float
+    stretch: float | None
+    values: Sequence[float]
+    at_most: bool = False
+    form: str = "{:.2f}"
+    note: str = ""
+
+    @property
+    def met(self) -> str:
+        if not self.values:
+            return "not measured"
+        for name, bound in (("stretch", self.stretch), ("yes", self.target)):
+            if bound is not None and self._keeps(median(self.values), bound):
+                return name
+        return "no"
+
+    def _keeps(self, value: float, bound: float) -> bool:
+        return value <= bound if self.at_most else value >= bound
+
+
+def targets_table(targets: Iterable[Target]) -> str:
+    rows = []
+    for target in targets:
+        bounds = [target.target] if target.stretch is None else [target.target, target.stretch]
+        sign = "at most" if target.at_most else "at least"
+        measured = spread(target.values, target.form) if target.values else ""
+        rows.append([target.name, f"{sign} {', '.join(f'{bound:g}' for bound in bounds)}", measured, target.met])
+        if target.note:
+            rows[-1][2] += f"; {target.note}"
+    return table(["what", "target, stretch", "measured", "met"], rows)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned, for the terminal too."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return "\n".join([line(header), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows)])
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """The median, and in brackets the smallest and the largest."""
+    low, middle, high = (form.format(value) for value in (min(values), median(values), max(values)))
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"

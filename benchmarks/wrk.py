@@ -1,0 +1,86 @@
+"""wrk, the load generator: a closed loop in C that keeps one request in flight on each connection."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.machine import BenchmarkError
+from benchmarks.pictures import Body
+
+# The request never changes, so wrk builds it once; `done` prints what wrk would only print rounded.
+_SCRIPT = """
+local file = assert(io.open("{body}", "rb"))
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "{content_type}"
+wrk.body = file:read("*a")
+file:close()
+
+function done(summary, latency, requests)
+   io.write(string.format(
+      '\\n{{"requests":%d,"microseconds":%d,"median":%d,"p99":%d,' ..
+      '"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}}\\n',
+      summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+      summary.errors.connect, summary.errors.read, summary.errors.write,
+      summary.errors.status, summary.errors.timeout))
+end
+"""
+
+
+class LoadFailed(Exception):
+    """Some requests had no answer, or none of success."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """rate: answers a second; median, p99: seconds."""
+
+    rate: float
+    median: float
+    p99: float
+
+
+def find() -> str:
+    """Raises BenchmarkError when wrk is not installed."""
+    found = shutil.which("wrk")
+    if found is None:
+        raise BenchmarkError("wrk is not installed; on Debian and Ubuntu: apt-get install wrk")
+    return found
+
+
+def script(folder: Path, name: str, body: Body) -> Path:
+    """Writes the script that sends this body."""
+    data, path = folder / f"{name}.body", folder / f"{name}.lua"
+    data.write_bytes(body.data)
+    path.write_text(_SCRIPT.format(body=data, content_type=body.content_type))
+    return path
+
+
+def run(url: str, path: Path, connections: int, seconds: int, cores: set[int]) -> Load:
+    """Raises LoadFailed when an answer is missing or is no success."""
+    found = subprocess.run(command(url, path, connections, seconds, cores), capture_output=True, text=True)
+    if found.returncode != 0:
+        raise LoadFailed(f"wrk ended with {found.returncode}: {found.stderr.strip() or found.stdout.strip()}")
+    return parse(found.stdout)
+
+
+def command(url: str, path: Path, connections: int, seconds: int, cores: set[int]) -> list[str]:
+    bound = ["taskset", "-c", ",".join(map(str, sorted(cores)))]
+    return [*bound, find(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(path), url]
+
+
+def parse(output: str) -> Load:
+    """The last line of wrk's output, as the script writes it. Raises LoadFailed."""
+    fields = json.loads(output.rstrip().rpartition("\n")[2])
+    failures = {name: fields[name] for name in ("connect", "read", "write", "status", "timeout") if fields[name]}
+    if failures:
+        told = ", ".join(f"{name}: {count}" for name, count in failures.items())
+        raise LoadFailed(f"of {fields['requests']} requests some failed ({told})")
+    if not fields["requests"]:
+        raise LoadFailed("no answer at all")
+    return Load(
+        rate=fields["requests"] / fields["microseconds"] * 1e6,
+        median=fields["median"] / 1e6,
+        p99=fields["p99"] / 1e6,
+    )

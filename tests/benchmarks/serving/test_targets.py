@@ -1,0 +1,57 @@
+import pytest
+
+from benchmarks.serving.sides import all_sides
+from benchmarks.serving.targets import ratios
+from benchmarks.tables import Target
+from benchmarks.wrk import Load
+
+STEPS = {"multipart parse": 10e-6, "decode": 20e-6, "normalise": 30e-6, "batched forward": 10e-6, "JSON": 30e-6}
+
+
+def _loads(*rates: float) -> list[Load]:
+    return [Load(rate, 1 / rate, 2 / rate) for rate in rates]
+
+
+def _named(found: list[Target], *words: str) -> list[float]:
+    (target,) = (target for target in found if all(word in target.name for word in words))
+    return pytest.approx(list(target.values))
+
+
+def test_ratios_are_those_of_each_round() -> None:
+    rounds = {
+        ("inkling-multipart", 64): _loads(6000, 3000),
+        ("inkling-multipart", 1): _loads(4000, 2000),
+        ("fastapi", 64): _loads(2000, 500),
+        ("fastapi", 1): _loads(1000, 1000),
+        ("bare", 64): _loads(10_000, 10_000),
+    }
+    found = ratios(rounds, [STEPS, STEPS])
+    assert _named(found, "multipart against plain FastAPI", "64") == [3, 6]
+    assert _named(found, "median latency") == [0.25, 0.5]
+    assert _named(found, "the limit", "64") == [1.2, 0.6]  # 100 us in the bare server, 100 in the steps
+
+
+def test_the_faster_setting_of_another_server_counts() -> None:
+    rounds = {
+        ("inkling-multipart", 16): _loads(6000, 6000),
+        ("litserve", 16): _loads(500, 1500),
+        ("litserve-batching", 16): _loads(2000, 1000),
+    }
+    found = ratios(rounds, [STEPS, STEPS])
+    assert _named(found, "LitServe", "16") == [3, 6]
+
+
+def test_the_batch_is_counted_in_images() -> None:
+    found = ratios({("inkling-batch", 1): _loads(100), ("inkling-batch", 2): _loads(125)}, [STEPS])
+    assert _named(found, "batch of 64") == [125 * 64 * 60e-6]
+
+
+def test_what_was_not_measured_has_no_ratio() -> None:
+    assert {target.met for target in ratios({}, [])} == {"not measured"}
+
+
+def test_the_sides_are_named_once_and_cover_the_ratios() -> None:
+    sides = all_sides()
+    assert len({side.name for side in sides}) == len(sides)
+    rounds = {(side.name, connections): _loads(1000.0) for side in sides for connections in side.connections}
+    assert all(target.values for target in ratios(rounds, [STEPS]))

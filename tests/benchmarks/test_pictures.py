@@ -1,0 +1,27 @@
+import io
+
+from PIL import Image
+
+from app.uploads import parse_multipart
+from benchmarks import pictures
+from models.normalisation import normalise
+from models.pictures import decode
+
+
+def test_the_tile_is_ready_as_it_is() -> None:
+    tile = normalise(decode(pictures.tile()))
+    assert tile.pixels.shape == (28, 28)
+    assert tile.steps == ()
+    assert (tile.pixels == decode(pictures.tile()).pixels).all()
+
+
+def test_a_multipart_body_holds_its_pictures() -> None:
+    body = pictures.multipart(b"one", b"two", field="files")
+    parts = parse_multipart(body.data, pictures.BOUNDARY.encode())
+    assert [(part.name, bytes(part.data)) for part in parts] == [("files", b"one"), ("files", b"two")]
+    assert body.content_type == f"multipart/form-data; boundary={pictures.BOUNDARY}"
+
+
+def test_the_photograph_is_a_jpeg_of_its_size() -> None:
+    with Image.open(io.BytesIO(pictures.photograph(400, 300))) as image:
+        assert (image.format, image.size) == ("JPEG", (400, 300))

@@ -1,0 +1,24 @@
+"""The figures that stand in the released models' manifests, measured anew."""
+
+import pytest
+import torch
+
+from models import versions
+from models.versions import RELEASED
+from training.evaluation.answers import answer, figures
+from training.evaluation.datasets import of_digits
+from training.mnist import Digits, split
+
+
+@pytest.mark.parametrize("name", ["convnet", "net"])
+def test_the_manifest_says_what_the_evaluation_measures(name: str, training_digits: Digits) -> None:
+    version = versions.read(RELEASED / name)
+    _, held_out = split(training_digits)
+    measured = figures(answer(version.predictor(torch.device("cpu")), of_digits("held out", held_out).samples))
+    stated = version.manifest.metrics["held_out"]
+    # Another processor may round a borderline case the other way.
+    assert stated["images"] == measured.pictures
+    assert stated["accuracy"] == pytest.approx(measured.accuracy, abs=2 / 5000)
+    assert stated["answered"] == pytest.approx(measured.kept, abs=2 / 5000)
+    assert stated["negative_log_likelihood"] == pytest.approx(measured.negative_log_likelihood, rel=0.01)
+    assert version.manifest.dataset["held_out_sha256"] == held_out.fingerprint()

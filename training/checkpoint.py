@@ -1,0 +1,56 @@
+"""The state of a run after its last complete epoch, in one file: what a killed training goes on from."""
+
+import contextlib
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.errors import DataError
+
+State = dict[str, Any]
+
+
+class Checkpoint:
+    """A file that belongs to one run, which `identity` tells from others: its settings and data, as plain values."""
+
+    def __init__(self, path: Path, identity: State) -> None:
+        self.path = path
+        self.identity = identity
+
+    def load(self) -> State | None:
+        """The state last saved, or None where there is no file. Raises DataError for the file of another run."""
+        if not self.path.exists():
+            return None
+        try:
+            found = torch.load(self.path, map_location="cpu", weights_only=True)
+            identity: State = found["identity"]
+            state: State = found["state"]
+        except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise DataError(f"{self.path} is no checkpoint of a training run: {reason}") from error
+        for name, value in self.identity.items():
+            if identity.get(name) != value:
+                raise DataError(
+                    f"{self.path} belongs to another run: {name} is {identity.get(name)!r} there and {value!r} here; "
+                    f"remove the file to begin anew"
+                )
+        return state
+
+    def save(self, state: State) -> None:
+        """Replaces the file whole: a run that is killed meanwhile keeps the state before."""
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({"identity": self.identity, "state": state}, partial)
+            partial.replace(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path} can not be written: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
