@@ -107,7 +107,7 @@ def open_page(browser: Browser, server: Server) -> Iterator[Callable[..., Watche
     def open_page(path: str = "/", **options: object) -> Watched:
         context = browser.new_context(**{"viewport": DESK, **options})
         opened.append(Watched(context.new_page(), server))
-        opened[-1].page.goto(server.url + path)
+        opened[-1].page.goto(server.url + path, wait_until="networkidle")
         return opened[-1]
 
     yield open_page
@@ -216,11 +216,11 @@ def test_the_newest_stroke_wins(watched: Watched) -> None:
 
     page.route("**/predict", hold)
     draw(page, ONE)
-    page.wait_for_timeout(0)
     draw(page, [(0.2, 0.2), (0.5, 0.2)])
     expect(page.locator("#spoken")).not_to_be_empty()
     assert "predict" in watched.aborted
     assert held[0].request.failure == "net::ERR_ABORTED"
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_a_digit_by_finger_on_a_phone_fits_on_its_screen(open_page: Callable[..., Watched]) -> None:
@@ -247,6 +247,7 @@ def test_a_digit_by_finger_on_a_phone_fits_on_its_screen(open_page: Callable[...
 
 
 def test_by_keyboard_alone(page: Page, tmp_path: Path, encode, seven: Image.Image) -> None:
+    page.on("filechooser", lambda _: None)  # from now on the browser opens no dialog of its own
     while page.evaluate("document.activeElement.id") != "pad":
         page.keyboard.press("Tab")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -361,7 +362,7 @@ def test_without_a_connection_the_page_says_so(watched: Watched) -> None:
     expect_digit(page, 7)
 
 
-def test_below_a_prefix(watched: Watched, server: Server) -> None:
+def test_below_a_prefix(watched: Watched, server: Server, encode, seven: Image.Image) -> None:
     """As behind a proxy that takes the prefix away."""
     page, asked = watched.page, []
 
@@ -371,8 +372,11 @@ def test_below_a_prefix(watched: Watched, server: Server) -> None:
 
     page.route("**/*", forward)
     page.goto(f"{server.url}/digits/")
-    draw(page, SEVEN)
+    expect(page.locator("#versions li")).to_have_count(2)
+    page.set_input_files("#files", [{"name": "seven.png", "mimeType": "image/png", "buffer": encode(seven)}])
     expect_digit(page, 7)
+    expect(page.locator("#seen:not(.none)")).to_be_visible()
+    page.unroute_all(behavior="wait")
     assert {"/digits/predict", "/digits/models", "/digits/retrain"} <= set(asked)
     assert all(path.startswith("/digits/") for path in asked)
 
