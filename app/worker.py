@@ -25,6 +25,7 @@ from app.supervisor import DRAIN_SECONDS, Failed, Ready
 from models.errors import InklingError
 
 _ACCEPT_PAUSE = 1
+_CROWD = 16
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Takes connections one at a time: uvicorn's servers take all there are, and leave the other workers none."""
+        """Takes few connections at a time: uvicorn's servers take all there are, and leave the other workers none."""
         await super().startup([])
         self._listening = sockets or []
         for listening in self._listening:
@@ -101,7 +102,13 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _resume_accepting(self, listening: socket.socket) -> None:
-        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+        asyncio.get_running_loop().add_reader(listening, self._accept_some, listening)
+
+    def _accept_some(self, listening: socket.socket) -> None:
+        """One at first, and more at a time the more there are: a crowd must not wait for as many turns of the loop."""
+        for _ in range(1 + len(self.server_state.connections) // _CROWD):
+            if not self._accept(listening):
+                break
 
     def _accept(self, listening: socket.socket) -> bool:
         """Takes one connection; False where there is none any more: another worker may have been faster."""

@@ -9,6 +9,7 @@ of its own, since a device can hang.
 import asyncio
 import functools
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 MAX_BATCH = SIZES[-1]
 MAX_INLINE = 32
 """The largest batch on the event loop, so that others have their turn after milliseconds; little is lost by it."""
+_LONGEST_TURN = 0.01
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Engine:
         self._running = False
         self._hanging = False
         self._closing = False
+        self._rested = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._tiles = np.zeros((MAX_BATCH, 28, 28), np.uint8)
@@ -121,23 +124,41 @@ class Engine:
         loop.call_soon(loop.call_soon, callback)
 
     def _run_batch(self) -> None:
+        if self._thread is None:
+            self._run_inline()
+        elif callers := self._callers_or_idle():
+            loop = asyncio.get_running_loop()
+            watch = loop.call_later(self.patience, self._hang, callers)
+            tiles = self._stacked(callers)
+            running = loop.run_in_executor(self._thread, outcomes, self.predictor, tiles, len(callers))
+            running.add_done_callback(functools.partial(self._return, callers, watch))
+
+    def _run_inline(self) -> None:
+        """Runs one batch, or full ones for as long as the loop was busy with other things.
+
+        So refusing many does not starve the few that were accepted.
+        """
+        started = time.perf_counter()
+        share = min(started - self._rested, _LONGEST_TURN)
+        while callers := self._callers_or_idle():
+            # A batch takes its predictor once, so that a swap does not touch what is in flight.
+            self._answer(callers, outcomes(self.predictor, self._stacked(callers), len(callers)))
+            if len(self._waiting) < MAX_INLINE or time.perf_counter() - started >= share:
+                self._soon(self._run_batch)
+                break
+        self._rested = time.perf_counter()
+
+    def _callers_or_idle(self) -> list[Caller]:
         callers = self._next_callers()
         if not callers:
             self._running = False
             self._idle.set()
-            return
-        size = next(size for size in SIZES if size >= len(callers))
+        return callers
+
+    def _stacked(self, callers: list[Caller]) -> Tiles:
         for i, (tile, _) in enumerate(callers):
             self._tiles[i] = tile
-        tiles = self._tiles[:size]
-        # A batch takes its predictor once, so that a swap does not touch what is in flight.
-        if self._thread is None:
-            self._answer(callers, outcomes(self.predictor, tiles, len(callers)))
-            return
-        loop = asyncio.get_running_loop()
-        watch = loop.call_later(self.patience, self._hang, callers)
-        running = loop.run_in_executor(self._thread, outcomes, self.predictor, tiles, len(callers))
-        running.add_done_callback(functools.partial(self._return, callers, watch))
+        return self._tiles[: next(size for size in SIZES if size >= len(callers))]
 
     def _next_callers(self) -> list[Caller]:
         callers: list[Caller] = []
@@ -156,6 +177,7 @@ class Engine:
         watch.cancel()
         self._hanging = False
         self._answer(callers, running.result())
+        self._soon(self._run_batch)
 
     def _answer(self, callers: list[Caller], results: Sequence[Outcome]) -> None:
         self.failure = None
@@ -169,7 +191,6 @@ class Engine:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
-        self._soon(self._run_batch)
 
     def _hang(self, callers: list[Caller]) -> None:
         """Refuses everybody until the device answers after all."""
