@@ -11,9 +11,8 @@ from pydantic import BaseModel, Field
 from app import uploads
 from app.corrections import Corrections
 from app.keys import NEEDS_KEY
-from app.predictions import service_of
+from app.predictions import ServiceOf
 from app.problems import Problem
-from app.service import Service
 
 router = APIRouter(prefix="/feedback", tags=["feedback"], dependencies=NEEDS_KEY)
 
@@ -63,9 +62,7 @@ Store = Annotated[Corrections, Depends(corrections_of)]
 
 
 @router.post("", summary="Say what digit a picture shows", status_code=201, openapi_extra=_BODY)
-async def add(
-    request: Request, response: Response, service: Annotated[Service, Depends(service_of)], store: Store
-) -> CorrectionBody:
+async def add(request: Request, response: Response, service: ServiceOf, store: Store) -> CorrectionBody:
     """A picture as the multipart field `file` and its digit as the field `label`; 200 where it was known already."""
     data, label = await uploads.picture_and_field(
         request.scope, request.receive, service.settings.max_upload_bytes, "label"

@@ -1,11 +1,11 @@
 """GET /health, and the two probes below it."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.predictions import service_of
+from app.predictions import ServiceOf
 from app.problems import Problem
 from app.service import Health, Service
 
@@ -24,13 +24,13 @@ class LiveBody(BaseModel):
 
 
 @router.get("", summary="Whether the service can predict, and with what")
-async def health(service: Annotated[Service, Depends(service_of)]) -> HealthBody:
+async def health(service: ServiceOf) -> HealthBody:
     found = await _healthy(service)
     return HealthBody(model=found.model, device=found.device, uptime_seconds=found.uptime_seconds)
 
 
 @router.get("/ready", summary="For probes: a model is loaded, warm, and its device answers")
-async def ready(service: Annotated[Service, Depends(service_of)]) -> HealthBody:
+async def ready(service: ServiceOf) -> HealthBody:
     return await health(service)
 
 

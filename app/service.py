@@ -51,7 +51,7 @@ class Service:
         self._engine: Engine | None = None
         # A worker's share of the cores: more would only hold more large pictures in memory, and starve the event loops.
         usable = cores.usable()
-        self._decoder_count = max(1, usable // (settings.workers or min(4, usable)))
+        self._decoder_count = max(1, usable // settings.workers_on(usable))
         self._decoders = ThreadPoolExecutor(self._decoder_count, "decode")
         self._free_decoders = asyncio.Semaphore(self._decoder_count)
         self._refused: str | None = None

@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     keep_versions: int = Field(10, ge=1, description="versions that are kept; the active one and its parent always")
     url: str = Field("http://127.0.0.1:8000", description="the service that client commands talk to")
 
+    def workers_on(self, cores: int) -> int:
+        """How many processes answer where so many cores may be used."""
+        return self.workers or min(4, cores)
+
     def key(self) -> str | None:
         """The key that the two settings name; None where they name none. Raises BadKeyFile."""
         given = self.api_key.get_secret_value().strip() if self.api_key else ""

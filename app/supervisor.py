@@ -96,7 +96,7 @@ class Supervisor:
                 return
             if (reason := first.hear()) is not None:
                 raise StartFailed(reason)
-        count = self.settings.workers or (min(4, cores.usable()) if first.ready.kind == "cpu" else 1)
+        count = self.settings.workers_on(cores.usable() if first.ready.kind == "cpu" else 1)
         for _ in range(count - 1):
             self._add_worker()
         host, port = self.listening.getsockname()[:2]

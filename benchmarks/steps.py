@@ -5,7 +5,6 @@
 Microseconds of processor time an image, the least of many rounds: other work on the machine only ever adds to it.
 """
 
-import io
 import timeit
 from collections.abc import Callable
 from functools import partial
@@ -13,12 +12,12 @@ from time import thread_time
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 
 from app import uploads
+from benchmarks import pictures
 from models.engine import SIZES
 from models.normalisation import normalise
 from models.pictures import decode
@@ -29,17 +28,16 @@ ROUNDS = 25
 
 def main() -> None:
     torch.set_num_threads(1)
-    tile, canvas = encoded(drawn(28, 20, 2)), encoded(drawn(280, 160, 22))
-    head = b'Content-Disposition: form-data; name="file"; filename="tile.png"\r\nContent-Type: image/png\r\n\r\n'
-    body = b"--boundary\r\n" + head + tile + b"\r\n--boundary--\r\n"
+    tile, canvas = pictures.tile(), pictures.SEVEN.read_bytes()
+    body, boundary = pictures.multipart(tile).data, pictures.BOUNDARY.encode()
 
     table = Table("step", "us an image", title="From bytes to an answer, one core")
 
     def row(name: str, step: Callable[[], object], images: int = 1) -> None:
         table.add_row(name, f"{microseconds(step) / images:.1f}")
 
-    row("multipart, as most clients write it", lambda: uploads.split_multipart(body, b"boundary"))
-    row("multipart, any", lambda: uploads.parse_multipart(body, b"boundary"))
+    row("multipart, as most clients write it", lambda: uploads.split_multipart(body, boundary))
+    row("multipart, any", lambda: uploads.parse_multipart(body, boundary))
     row("decode a tile, PNG of 28 x 28", lambda: decode(tile))
     row("decode a canvas, PNG of 280 x 280", lambda: decode(canvas))
     tile_picture, canvas_picture = decode(tile), decode(canvas)
@@ -61,20 +59,6 @@ def microseconds(step: Callable[[], object]) -> float:
     timer = timeit.Timer(step, timer=thread_time)
     number = max(1, round(0.002 / max(timer.timeit(3) / 3, 1e-7)))
     return min(timer.repeat(ROUNDS, number)) / number * 1e6
-
-
-def drawn(side: int, length: int, width: int) -> Image.Image:
-    """A one in the middle, white on black."""
-    image = Image.new("L", (side, side))
-    top = (side - length) // 2
-    ImageDraw.Draw(image).line([(side // 2, top), (side // 2, top + length - 1)], fill=255, width=width)
-    return image
-
-
-def encoded(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

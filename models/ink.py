@@ -103,12 +103,14 @@ def _unstriped(planes: Plane) -> Plane:
         # Between a stripe and its neighbour every pixel changes, the outermost too, and to about its opposite.
         changed = np.flatnonzero(np.abs(np.diff(lines[:, [0, -1]], axis=0)).min(axis=(1, 2)) > 255 / 2) + 1
         sides = [side for side in changed if np.abs(lines[side] + lines[side - 1] - 255).mean() < 0.4 * 255]
+        if len(sides) < 2:
+            continue
         stripes = np.split(lines, sides)
-        turned = [stripe if i % 2 == 0 else 255 - stripe for i, stripe in enumerate(stripes)]
         # A stripe without ink is a stroke, such as that of a 1; but at the ends a narrow digit leaves broad ones.
         blank = [np.ptp(stripe) < 255 / 2 for stripe in stripes]
         stroke = any(blank[1:-1]) or any(blank[end] and len(stripes[end]) < len(lines) / 5 for end in (0, -1))
-        if len(sides) > 1 and not stroke:
+        if not stroke:
+            turned = [stripe if i % 2 == 0 else 255 - stripe for i, stripe in enumerate(stripes)]
             return np.concatenate(turned).swapaxes(0, axis)
     return planes
 

@@ -34,13 +34,15 @@ def fit(
     The best epoch is the one with the fewest errors on the held-out digits, and the smaller loss between equals. With
     a checkpoint, each epoch's end is saved, and a run that was cut short comes out as if it had not been.
     """
+    state = checkpoint.load() if checkpoint else None  # the file of another run is refused before any work
     device = next(network.parameters()).device
     images, labels = digits.images.to(device), digits.labels.to(device)
     held_out_images, held_out_labels = as_input(held_out.images, device), held_out.labels.to(device)
     strangers = bank(digits, recipe.outliers, seed, report).to(device) if recipe.outliers else images[:0]
     batches = len(images) // recipe.batch_size  # the last, smaller batch would disturb batch normalisation
+    strangers_a_batch = int(recipe.batch_size * OUTLIERS_A_BATCH) if len(strangers) else 0
     course = _Course(recipe, network, batches, seed)
-    if checkpoint and (state := checkpoint.load()):
+    if checkpoint and state:
         course.load_state_dict(state)
         report.line(f"going on after epoch {course.epoch} of {checkpoint.path}")
 
@@ -52,11 +54,12 @@ def fit(
         order = torch.randperm(len(images), generator=course.shuffler).to(device)
         with report.bar(f"epoch {course.epoch}/{recipe.epochs}", batches * recipe.batch_size) as bar:
             for chosen in order.split(recipe.batch_size)[:batches]:
-                drawn = torch.cat([images[chosen], _some(strangers, len(chosen), course.generator)])
+                some = draw(strangers, strangers_a_batch, course.generator)
+                drawn = torch.cat([images[chosen], strangers[some]])
                 tiles = augment(as_input(drawn), course.generator, recipe.distorted, recipe.damaged)
                 tiles = tiles.contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
-                    loss = _loss(network(tiles), labels[chosen])
+                    loss = loss_of(network(tiles), labels[chosen])
                 course.step(loss)
                 total_loss += loss.detach()
                 bar.advance(len(chosen))
@@ -136,13 +139,12 @@ class _Course:
         self.best, self.best_weights = state["best"], state["best_weights"]
 
 
-def _some(strangers: Tensor, digits: int, generator: torch.Generator) -> Tensor:
-    count = int(digits * OUTLIERS_A_BATCH) if len(strangers) else 0
-    device = strangers.device
-    return strangers[torch.randint(max(len(strangers), 1), (count,), generator=generator, device=device)]
+def draw(tiles: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Random indices of `count` tiles, with replacement."""
+    return torch.randint(max(len(tiles), 1), (count,), generator=generator, device=tiles.device)
 
 
-def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019)."""
     loss = F.cross_entropy(logits[: len(labels)], labels)
     if len(logits) > len(labels):

@@ -1,19 +1,15 @@
 """One training run, from data to a saved version."""
 
 import dataclasses
-import importlib.metadata
-import platform
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from models import devices, folders, networks, versions
-from models.calibration import Calibration
 from models.errors import VersionError
-from models.prediction import Predictor
 from models.versions import Manifest, Versions
-from training import calibrating, fitting, mnist, scoring, tutorial
+from training import candidate, fitting, mnist, scoring, tutorial
 from training.checkpoint import Checkpoint
 from training.progress import Report
 from training.recipes import RECIPES, Recipe
@@ -57,14 +53,14 @@ def train(run: Run, report: Report) -> Path:
 
     torch.manual_seed(run.seed)
     network = networks.create(recipe.network).to(device)
+    checkpoint = _checkpoint(run, recipe, digits, device)
     if run.recipe == "tutorial":
         tutorial.fit(recipe, network, digits, mnist.test_set(run.data, run.download), run.seed, report)
     else:
-        checkpoint = _checkpoint(run, recipe, digits, device)
         fitting.fit(recipe, network, digits, held_out, run.seed, report, checkpoint)
     folder = save(network, run, recipe, digits, held_out, report)
-    if run.checkpoint:
-        run.checkpoint.unlink(missing_ok=True)
+    if checkpoint:
+        checkpoint.remove()
     return folder
 
 
@@ -73,9 +69,8 @@ def save(
 ) -> Path:
     """Calibrates and scores the network on the held-out digits and writes it as a version."""
     device = next(network.parameters()).device
-    weights = {key: tensor.detach().cpu().clone() for key, tensor in network.state_dict().items()}
-    predictor = Predictor(network, Calibration(), "candidate", torch.device("cpu"))
-    predictor.calibration = calibrating.calibrate(scoring.logits_of(predictor, held_out), held_out.labels.numpy())
+    weights = candidate.weights_of(network)
+    predictor = candidate.calibrated(network, held_out)
     metrics = scoring.score(predictor, held_out)
     report.line(
         f"held out: {metrics['accuracy']:.2%} right, negative log-likelihood "
@@ -87,17 +82,8 @@ def save(
         metrics={"held_out": metrics},
         calibration=predictor.calibration,
         training={"recipe": run.recipe, **dataclasses.asdict(recipe), "seed": run.seed, "device": str(device)},
-        dataset={
-            "name": "MNIST",
-            "held_out": mnist.HELD_OUT,
-            "held_out_list_sha256": mnist.held_out_sha256(),
-            "held_out_sha256": held_out.fingerprint(),
-            "trained_on_sha256": digits.fingerprint(),
-        },
-        libraries={
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("torch", "torchvision", "numpy", "pillow")},
-        },
+        dataset=candidate.dataset(digits, held_out),
+        libraries=candidate.libraries(),
     )
     if run.output:
         versions.write_folder(run.output, weights, manifest)

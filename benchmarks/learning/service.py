@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,9 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
+from benchmarks.machine import ROOT
+from benchmarks.servers import free_port
+
 KEY = "benchmark"
 ENDED = {"succeeded", "rejected", "failed", "cancelled"}
 START_SECONDS, JOB_SECONDS = 120, 3600
@@ -25,9 +26,7 @@ class Service:
     """Starts at once and returns when it is ready; `stop` or `kill` ends it."""
 
     def __init__(self, home: Path, data: Path, **variables: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
         environment |= {"INKLING_HOME": str(home), "INKLING_DATA": str(data), "INKLING_PORT": str(port)}
         environment |= {"INKLING_API_KEY": KEY, "INKLING_DOWNLOAD": "false", **variables}

@@ -70,6 +70,17 @@ def wait_until_it_runs(server: Server, home: Path) -> int:
     return trainers(home)[0]
 
 
+def training_for_long(serve: Callable[..., Server], home: Path, data: Path) -> Server:
+    """A service of its own, with one worker, whose job has a trainer and would take hours."""
+    untrained(home)
+    server = serve(INKLING_API_KEY=KEY, INKLING_DATA=str(data), INKLING_WORKERS="1")
+    server.client.headers.update(WITH_KEY)
+    server.client.post("/retrain", json={"epochs": 1000})
+    wait_until_it_runs(server, home)
+    assert server.process is not None
+    return server
+
+
 def check_nothing_came_of_it(server: Server, home: Path) -> None:
     assert Versions(home).names() == ["v1"]
     assert server.client.get("/models").json()["active"] == "v1"
@@ -175,12 +186,7 @@ def test_without_mnist_the_job_fails_with_the_reason_and_the_way_out(
 
 def test_the_end_of_the_service_ends_the_job(serve: Callable[..., Server], tmp_path: Path, data_folder: Path) -> None:
     home = tmp_path / "home"
-    untrained(home)
-    server = serve(INKLING_API_KEY=KEY, INKLING_DATA=str(data_folder), INKLING_WORKERS="1")
-    server.client.headers.update(WITH_KEY)
-    server.client.post("/retrain", json={"epochs": 1000})
-    wait_until_it_runs(server, home)
-    assert server.process is not None
+    server = training_for_long(serve, home, data_folder)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
     assert trainers(home) == []
@@ -194,12 +200,7 @@ def test_a_killed_service_leaves_no_trainer_and_after_the_restart_no_running_job
     serve: Callable[..., Server], tmp_path: Path, data_folder: Path, seven, encode
 ) -> None:
     home = tmp_path / "home"
-    untrained(home)
-    server = serve(INKLING_API_KEY=KEY, INKLING_DATA=str(data_folder), INKLING_WORKERS="1")
-    server.client.headers.update(WITH_KEY)
-    server.client.post("/retrain", json={"epochs": 1000})
-    wait_until_it_runs(server, home)
-    assert server.process is not None
+    server = training_for_long(serve, home, data_folder)
     server.process.kill()
     wait_until(lambda: trainers(home) == [])
     database = Database(Settings(home=home))

@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from models import networks
 from models.prediction import as_input
 from training.augmentation import augment
+from training.fitting import draw, loss_of
 from training.mnist import Digits
 from training.outliers import bank
 from training.progress import Report
+from training.recipes import RECIPES
 
 EPOCH = 20_000
 """MNIST digits that an epoch replays."""
 SHARE = 0.25
 """Corrections among the digits of a batch, however few there are."""
 FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.5
-OUTLIERS, OUTLIERS_A_BATCH, OUTLIER_WEIGHT = 2_000, 1 / 6, 0.5
-DISTORTED, DAMAGED = 1.0, 1 / 3
+OUTLIERS, OUTLIERS_A_BATCH = 2_000, 1 / 6
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def fit(
     Calls `advance` every few batches, with the epoch, the share of the work that is done, and the loss and the accuracy
     of one batch as it was trained on, augmented.
     """
+    default = RECIPES["default"]
     device = next(network.parameters()).device
     former = networks.fused(copy.deepcopy(network)).to(memory_format=torch.channels_last)
     old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -75,11 +77,12 @@ def fit(
         if step % batches == 0:
             order = torch.randperm(len(digits), generator=shuffler)
         chosen = order[step % batches * replayed :][:replayed]
-        some = _draw(corrections, drawn, generator)
-        others = _draw(strangers, round(OUTLIERS_A_BATCH * settings.batch_size), generator)
+        some = draw(corrections, drawn, generator)
+        others = draw(strangers, round(OUTLIERS_A_BATCH * settings.batch_size), generator)
         labels = torch.cat([digits.labels[chosen].to(device), corrected[some]])
         images = torch.cat([digits.images[chosen].to(device), corrections[some], strangers[others]])
-        tiles = augment(as_input(images), generator, DISTORTED, DAMAGED).contiguous(memory_format=torch.channels_last)
+        tiles = augment(as_input(images), generator, default.distorted, default.damaged)
+        tiles = tiles.contiguous(memory_format=torch.channels_last)
         logits = network(tiles)
         loss = _loss(logits, labels, _answers(former, tiles[:replayed]))
         optimizer.zero_grad()
@@ -93,21 +96,14 @@ def fit(
 
 
 def _loss(logits: Tensor, labels: Tensor, former: Tensor) -> Tensor:
-    """Cross entropy of the digits, the distance from the former answers, and of the outliers behind, `no idea`."""
-    loss = F.cross_entropy(logits[: len(labels)], labels)
+    """That of all training, and the distance from the former answers."""
     kept = F.kl_div(F.log_softmax(logits[: len(former)], dim=1), former, reduction="batchmean")
-    unknown = -F.log_softmax(logits[len(labels) :], dim=1).mean()
-    return loss + FORMER_WEIGHT * kept + OUTLIER_WEIGHT * unknown
+    return loss_of(logits, labels) + FORMER_WEIGHT * kept
 
 
 def _answers(former: nn.Module, tiles: Tensor) -> Tensor:
     with torch.no_grad():
         return F.softmax(former(tiles), dim=1)
-
-
-def _draw(tiles: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` random indices, with replacement."""
-    return torch.randint(max(len(tiles), 1), (count,), generator=generator, device=tiles.device)
 
 
 def _between(old: Tensor, new: Tensor) -> Tensor:

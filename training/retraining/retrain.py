@@ -1,8 +1,6 @@
 """One retraining job, from the active version and the corrections to a candidate that may take over, or may not."""
 
 import dataclasses
-import importlib.metadata
-import platform
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -11,11 +9,10 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from models import devices, networks
-from models.calibration import Calibration
 from models.errors import DataError
 from models.prediction import Predictor
 from models.versions import Manifest, Version, Versions
-from training import calibrating, fitting, mnist, scoring
+from training import candidate, fitting, mnist, scoring
 from training.mnist import Digits
 from training.recipes import RECIPES, Recipe
 from training.retraining import corrections, finetuning, gate
@@ -74,14 +71,12 @@ def retrain(order: Order) -> None:
     network, training = _train(order, base, data, device)
 
     tell(state="evaluating", progress=1.0)
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-    candidate = Predictor(network, Calibration(), "candidate", torch.device("cpu"))
-    logits = scoring.logits_of(candidate, data.held_out)
-    candidate.calibration = calibrating.calibrate(logits, data.held_out.labels.numpy())
+    weights = candidate.weights_of(network)
+    predictor = candidate.calibrated(network, data.held_out)
     active = saved.load(saved.active())  # somebody may have activated another one meanwhile
     against = active.predictor(torch.device("cpu"))
-    on_mnist = _compare(against, candidate, data.held_out)
-    on_feedback = _compare(against, candidate, data.held_out_feedback)
+    on_mnist = _compare(against, predictor, data.held_out)
+    on_feedback = _compare(against, predictor, data.held_out_feedback)
     reason = gate.refusal(on_mnist, on_feedback)
     figures = {"mnist": on_mnist.figures(), "feedback": on_feedback.figures()}
 
@@ -91,11 +86,11 @@ def retrain(order: Order) -> None:
             network=training["network"],
             state="rejected" if reason else "accepted",
             parent=active.name,
-            calibration=candidate.calibration,
-            metrics={"held_out": scoring.score(candidate, data.held_out), "gate": {"active": active.name, **figures}},
+            calibration=predictor.calibration,
+            metrics={"held_out": scoring.score(predictor, data.held_out), "gate": {"active": active.name, **figures}},
             training={**training, "job": order.job, "seed": order.seed, "device": str(device)},
             dataset=_dataset(data),
-            libraries=_libraries(),
+            libraries=candidate.libraries(),
         ),
     )
     tell(version=name, metrics={"gate": {"active": active.name, **figures}})
@@ -153,26 +148,18 @@ def _mixed(data: Data) -> Digits:
     return Digits(torch.cat(images), torch.cat(labels))
 
 
-def _compare(active: Predictor, candidate: Predictor, digits: Digits) -> gate.Comparison:
+def _compare(active: Predictor, retrained: Predictor, digits: Digits) -> gate.Comparison:
     if not len(digits):
         return gate.Comparison(0, 0, 0, 0, 0)
-    before, after = (scoring.logits_of(predictor, digits).argmax(axis=1) for predictor in (active, candidate))
+    before, after = (scoring.logits_of(predictor, digits).argmax(axis=1) for predictor in (active, retrained))
     return gate.compare(before, after, digits.labels.numpy())
 
 
 def _dataset(data: Data) -> dict[str, Any]:
     return {
+        **candidate.dataset(data.digits, data.held_out),
         "name": "MNIST and feedback",
-        "held_out": mnist.HELD_OUT,
-        "held_out_list_sha256": mnist.held_out_sha256(),
-        "held_out_sha256": data.held_out.fingerprint(),
-        "trained_on_sha256": data.digits.fingerprint(),
         "feedback": len(data.feedback),
         "feedback_sha256": data.feedback.fingerprint(),
         "held_out_feedback": len(data.held_out_feedback),
     }
-
-
-def _libraries() -> dict[str, str]:
-    names = ("torch", "torchvision", "numpy", "pillow")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}

@@ -1,0 +1,29 @@
+import torch
+
+from models import networks
+from training import candidate
+from training.mnist import Digits
+
+
+def test_the_weights_are_those_before_the_network_is_taken_over(training_digits: Digits) -> None:
+    held_out = training_digits[torch.arange(300)]
+    torch.manual_seed(0)
+    network = networks.create("convnet")
+    network.train()
+    weights = candidate.weights_of(network)
+    predictor = candidate.calibrated(network, held_out)
+    restored = networks.create("convnet")
+    restored.load_state_dict(weights)
+    restored.eval()
+    with torch.inference_mode():
+        expected = restored(held_out.images.unsqueeze(1) / 255).numpy()
+    assert abs(predictor.logits(held_out.images.numpy()) - expected).max() < 1e-4
+    assert predictor.calibration.threshold > 0
+
+
+def test_the_manifest_s_data_and_libraries_are_named(training_digits: Digits) -> None:
+    digits, held_out = training_digits[torch.arange(20)], training_digits[torch.arange(20, 30)]
+    found = candidate.dataset(digits, held_out)
+    assert found["trained_on_sha256"] == digits.fingerprint()
+    assert found["held_out_sha256"] == held_out.fingerprint()
+    assert set(candidate.libraries()) == {"python", "torch", "torchvision", "numpy", "pillow"}

@@ -1,0 +1,40 @@
+"""A trained network on its way to being a version: what is saved of it, and what its manifest says."""
+
+import importlib.metadata
+import platform
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.calibration import Calibration
+from models.prediction import Predictor
+from training import calibrating, mnist, scoring
+from training.mnist import Digits
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """The state_dict as CPU tensors of its own, which nothing done to the network later changes."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def calibrated(network: nn.Module, held_out: Digits) -> Predictor:
+    """Takes the network over, on the CPU, and calibrates it on the held-out digits."""
+    predictor = Predictor(network, Calibration(), "candidate", torch.device("cpu"))
+    predictor.calibration = calibrating.calibrate(scoring.logits_of(predictor, held_out), held_out.labels.numpy())
+    return predictor
+
+
+def dataset(digits: Digits, held_out: Digits) -> dict[str, Any]:
+    return {
+        "name": "MNIST",
+        "held_out": mnist.HELD_OUT,
+        "held_out_list_sha256": mnist.held_out_sha256(),
+        "held_out_sha256": held_out.fingerprint(),
+        "trained_on_sha256": digits.fingerprint(),
+    }
+
+
+def libraries() -> dict[str, str]:
+    names = ("torch", "torchvision", "numpy", "pillow")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
