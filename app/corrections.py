@@ -74,7 +74,7 @@ class Corrections:
         with self._database.write() as connection:
             known = connection.execute(sa.select(feedback).where(feedback.c.id == name)).first()
             if known is None:
-                count = connection.execute(sa.select(sa.func.count()).select_from(feedback)).scalar_one()
+                count = _count(connection)
                 if count >= self.limit:
                     raise StorageFull(
                         f"the feedback store holds {count:,} corrections; the limit is "
@@ -95,6 +95,10 @@ class Corrections:
             if found:
                 self._path(name).unlink(missing_ok=True)
         return found
+
+    def count(self) -> int:
+        with self._database.read() as connection:
+            return _count(connection)
 
     def counts(self) -> Counts:
         day = sa.func.date(feedback.c.created_at)
@@ -143,6 +147,10 @@ class Corrections:
 
 def _correction(row: sa.Row[Any]) -> Correction:
     return Correction(row.id, row.label, row.prediction, row.model, row.created_at)
+
+
+def _count(connection: sa.Connection) -> int:
+    return connection.execute(sa.select(sa.func.count()).select_from(feedback)).scalar_one()
 
 
 def _count_by(column: sa.ColumnElement[Any]) -> sa.Select[Any]:

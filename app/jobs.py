@@ -130,6 +130,14 @@ class Jobs:
             rows = connection.execute(_select().order_by(jobs.c.created_at.desc()).limit(LISTED)).all()
         return [Job(**row._mapping) for row in rows]
 
+    def states(self) -> dict[State, int]:
+        """How many jobs are in each state."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(jobs.c.state, sa.func.count().label("jobs")).group_by(jobs.c.state)
+            ).all()
+        return dict.fromkeys(get_args(State), 0) | {row.state: row.jobs for row in rows}
+
     def cancel(self, name: str) -> Job:
         """Asks for the end of a job. Raises UnknownJob, and JobEnded."""
         with self._database.write() as connection:

@@ -7,10 +7,15 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import docs, feedback, health, page, predictions, problems, retraining, versions
+from app import docs, feedback, health, page, predictions, problems, retraining, scrape, versions
+from app.access import Access
+from app.board import Board
 from app.corrections import Corrections
 from app.database import Database
 from app.jobs import Jobs
+from app.logs import Lines
+from app.metrics import Metrics
+from app.problems import KINDS
 from app.service import Service
 from app.settings import Settings
 
@@ -18,30 +23,40 @@ VERSION = "0.1.0"
 
 
 class Inkling(FastAPI):
-    """FastAPI, but for the calls that are answered without it: `lean`, by path."""
+    """FastAPI, but for the calls that are answered without it: `lean`, by path. `access` watches them all."""
 
     lean: Mapping[str, ASGIApp]
+    access: Access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self.lean.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        await (app or super().__call__)(scope, receive, send)
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        lean = self.lean.get(scope["path"]) if scope["method"] == "POST" else None
+        await self.access.watch(lean or super().__call__, scope, receive, send)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The ASGI application. Its model is loaded and warmed during start-up, before the first request is taken."""
+def create_app(settings: Settings, lines: Lines | None = None, board: Board | None = None) -> Inkling:
+    """The ASGI application. Its model is loaded and warmed during start-up, before the first request is taken.
+
+    lines: where requests are logged, None for nowhere; board: where the workers of a service meet, None for a lone one.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.open()
-        following = asyncio.create_task(service.follow())
+        tasks = [asyncio.create_task(service.follow()), asyncio.create_task(service.show())]
         try:
             yield
         finally:
-            following.cancel()
+            for task in tasks:
+                task.cancel()
             await service.close()
+            metrics.publish(service.state())
             database.close()
 
-    service = Service(settings)
+    metrics = Metrics(board, KINDS)
+    service = Service(settings, metrics)
     database = Database(settings)
     app = Inkling(
         title="Inkling",
@@ -56,15 +71,15 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.key = settings.key()
     app.state.jobs = Jobs(database)
     app.state.corrections = Corrections(settings.home, database, settings.feedback_limit)
-    app.lean = {
-        f"{settings.root_path}/predict": predictions.Lean(service, predictions.predict),
-        f"{settings.root_path}/predict/batch": predictions.Lean(service, predictions.predict_batch),
-    }
+    app.access = Access(metrics, lines)
+    calls = {"/predict": predictions.predict, "/predict/batch": predictions.predict_batch}
+    app.lean = {settings.root_path + path: predictions.Lean(path, service, call) for path, call in calls.items()}
     app.include_router(predictions.router)
     app.include_router(health.router)
     app.include_router(feedback.router)
     app.include_router(retraining.router)
     app.include_router(versions.router)
+    app.include_router(scrape.router)
     page.install(app)
     docs.install(app)
     problems.install(app)

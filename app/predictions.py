@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app import uploads
-from app.problems import Problem, problem_of
+from app.problems import Problem, respond
 from app.service import Answer, Service
 from models.calibration import Verdict
 from models.errors import InklingError
@@ -62,11 +62,15 @@ class BatchBody(BaseModel):
 class Lean:
     """The ASGI application of one call: `answer` takes a request to the JSON of its answer, or raises."""
 
-    def __init__(self, service: Service, answer: Callable[[Service, Scope, Receive], Awaitable[bytes]]) -> None:
+    def __init__(
+        self, path: str, service: Service, answer: Callable[[Service, Scope, Receive], Awaitable[bytes]]
+    ) -> None:
+        self.path = path
         self.service = service
         self.answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self
         if (task := asyncio.current_task()) is not None:
             scope.setdefault("state", {})["on_disconnect"] = functools.partial(task.cancel, _LEFT)
         try:
@@ -75,10 +79,10 @@ class Lean:
             if error.args != (_LEFT,):
                 raise
         except (Problem, InklingError, ClientDisconnect) as error:
-            await problem_of(Request(scope), error).response()(scope, receive, send)
+            await respond(Request(scope), error)(scope, receive, send)
         except Exception as error:
             log.exception("the request failed")
-            await problem_of(Request(scope), error).response()(scope, receive, send)
+            await respond(Request(scope), error)(scope, receive, send)
         else:
             headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -98,14 +102,18 @@ async def predict_batch(service: Service, scope: Scope, receive: Receive) -> byt
     limit = min(settings.batch_limit, settings.queue_limit)
     pictures = await uploads.pictures(scope, receive, settings.max_upload_bytes, limit)
     answers = iter(await service.predict_batch([data for data in pictures if data]))
-    return to_json({"results": [_result(next(answers)) if data else _EMPTY for data in pictures]})
+    return to_json({"results": [_result(service, next(answers) if data else _EMPTY) for data in pictures]})
 
 
-_EMPTY = {"error": Problem("empty-body", "this part of the batch is empty").content()}
+_EMPTY = Problem("empty-body", "this part of the batch is empty")
 
 
-def _result(answer: Answer | InklingError) -> dict[str, Any]:
-    return {"error": Problem.of(answer).content()} if isinstance(answer, InklingError) else _members(answer)
+def _result(service: Service, answer: Answer | InklingError | Problem) -> dict[str, Any]:
+    if isinstance(answer, Answer):
+        return _members(answer)
+    problem = Problem.of(answer) if isinstance(answer, InklingError) else answer
+    service.metrics.refusal(problem.name)
+    return {"error": problem.content()}
 
 
 def _members(answer: Answer) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Problem(Exception):
         return JSONResponse(self.content(), status, headers, media_type="application/problem+json")
 
 
-def problem_of(request: Request, error: Exception) -> Problem:
+def _problem_of(request: Request, error: Exception) -> Problem:
     match error:
         case Problem():
             return error
@@ -123,6 +123,13 @@ def problem_of(request: Request, error: Exception) -> Problem:
             return Problem("internal-error", "the error was logged; it is not the request's fault")
 
 
+def respond(request: Request, error: Exception) -> JSONResponse:
+    """The problem as an answer; app/access.py finds its name in the request's state."""
+    problem = _problem_of(request, error)
+    request.scope["state"]["problem"] = problem.name
+    return problem.response()
+
+
 def install(app: FastAPI) -> None:
     """Every error of the app leaves it as a problem."""
     for kind in (Problem, errors.InklingError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
@@ -130,4 +137,4 @@ def install(app: FastAPI) -> None:
 
 
 async def _respond(request: Request, error: Exception) -> JSONResponse:
-    return problem_of(request, error).response()
+    return respond(request, error)

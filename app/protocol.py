@@ -3,6 +3,8 @@
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.access import Access
+
 MAX_HEAD_BYTES = 65_536
 LINGER_SECONDS = 0.25
 
@@ -14,6 +16,7 @@ class Protocol(HttpToolsProtocol):
     its head; so it is held back, and read once more without the offer.
     """
 
+    access: Access
     _head_bytes = 0
     _ending = False
 
@@ -72,6 +75,19 @@ class Protocol(HttpToolsProtocol):
             self.loop.call_later(LINGER_SECONDS, self._end_if_idle)
         else:
             super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn answers what is no HTTP, with an id; and so that operators see it."""
+        body = msg.encode()
+        head = [
+            b"HTTP/1.1 400 Bad Request",
+            b"content-type: text/plain; charset=utf-8",
+            b"content-length: %d" % len(body),
+            b"x-request-id: " + self.access.unreadable().encode(),
+            b"connection: close",
+        ]
+        self.transport.write(b"\r\n".join([*head, b"", body]))
+        self.transport.close()
 
     def _end_if_idle(self) -> None:
         if self.cycle is None or self.cycle.response_complete:

@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import perf_counter
 from typing import NamedTuple
 
+from app.metrics import Metrics, State
 from app.settings import Settings
 from models import cores, devices
 from models.engine import Engine
@@ -17,7 +19,7 @@ from models.pictures import decode, is_small
 from models.prediction import Prediction
 from models.versions import Versions
 
-FOLLOW_SECONDS = 0.5
+FOLLOW_SECONDS = SHOW_SECONDS = 0.5
 PATIENCE_SECONDS = 1
 """How long a large picture may wait for a decoder."""
 _AT_A_TIME = 16
@@ -45,8 +47,9 @@ class Answer(NamedTuple):
 class Service:
     """One worker's engine. `open` before use, `close` afterwards; `follow` swaps to whatever version is activated."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
+        self.metrics = metrics
         self._opened = time.monotonic()
         self._engine: Engine | None = None
         # A worker's share of the cores: more would only hold more large pictures in memory, and starve the event loops.
@@ -64,7 +67,8 @@ class Service:
         device = devices.resolve(self.settings.device)
         versions = Versions(self.settings.home)
         versions.seed(self.settings.model)
-        engine = Engine(versions.load(versions.active()).predictor(device), self.settings.queue_limit)
+        predictor = versions.load(versions.active()).predictor(device)
+        engine = Engine(predictor, self.settings.queue_limit, observe=self.metrics.batch)
         engine.start()
         self._engine = engine
 
@@ -110,6 +114,24 @@ class Service:
             raise RuntimeError("the service is not open")
         return self._engine
 
+    def state(self) -> State:
+        """How this worker stands at the moment."""
+        engine = self.engine
+        return State(
+            version=engine.predictor.model,
+            device=str(engine.predictor.device),
+            ready=engine.failure is None,
+            queued=engine.admitted,
+            limit=engine.queue_limit,
+            dropped=engine.dropped,
+        )
+
+    async def show(self) -> None:
+        """Lets the other workers know, twice a second, for as long as the service runs."""
+        while True:
+            self.metrics.publish(self.state())
+            await asyncio.sleep(SHOW_SECONDS)
+
     async def predict(self, data: bytes) -> Answer:
         """The bytes of one picture to its prediction. Raises PictureError, EngineError."""
         tile, prediction = await self.read(data)
@@ -121,7 +143,9 @@ class Service:
         engine.admit()
         try:
             tile = self._tile(data) if is_small(data) else await self._decode(data)
-            return tile, await engine.predict(tile.pixels)
+            prediction = await engine.predict(tile.pixels)
+            self.metrics.prediction(prediction)
+            return tile, prediction
         finally:
             engine.release()
 
@@ -155,7 +179,11 @@ class Service:
             found = [_outcome(tile) for tile in tiles]
             waiting = [engine.predict(tile.pixels) for tile in found if isinstance(tile, Tile)]
             outcomes = iter(await asyncio.gather(*waiting, return_exceptions=True))
-            return [_answer(tile, next(outcomes)) if isinstance(tile, Tile) else tile for tile in found]
+            answers = [_answer(tile, next(outcomes)) if isinstance(tile, Tile) else tile for tile in found]
+            for answer in answers:
+                if isinstance(answer, Answer):
+                    self.metrics.prediction(answer.prediction)
+            return answers
         finally:
             for task in tasks:
                 task.cancel()
@@ -180,7 +208,11 @@ class Service:
         return await asyncio.shield(decoding)
 
     def _tile(self, data: bytes) -> Tile:
-        return normalise(decode(data, self.settings.max_pixels))
+        began = perf_counter()
+        try:
+            return normalise(decode(data, self.settings.max_pixels))
+        finally:
+            self.metrics.decoded(perf_counter() - began)
 
 
 def _outcome(tile: Tile | asyncio.Task[Tile] | InklingError) -> Tile | InklingError:

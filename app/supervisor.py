@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
+from app import logs
+from app.board import Board, new_folder
 from app.runner import Runner
 from app.settings import Settings
 from models import cores
@@ -58,18 +61,22 @@ class Failed:
 
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises InklingError for what the operator can mend, before anything is served."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s  %(message)s")
+    logs.set_up()
     settings.key()  # before anything is served, and not once a worker
-    with listen(settings.host, settings.port) as listening:
-        Supervisor(settings, listening).run()
+    with listen(settings.host, settings.port) as listening, new_folder(settings.home) as folder:
+        Supervisor(settings, listening, folder).run()
 
 
 class Supervisor:
-    """Starts the workers on one socket, replaces those that end, and stops them together."""
+    """Starts the workers on one socket, replaces those that end, and stops them together.
 
-    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+    folder: where the workers' board is.
+    """
+
+    def __init__(self, settings: Settings, listening: socket.socket, folder: Path) -> None:
         self.settings = settings
         self.listening = listening
+        self.folder = folder
         self.workers: list[Worker] = []
         self._runner = Runner(settings)
         self._stopping = False
@@ -104,7 +111,7 @@ class Supervisor:
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
     def _add_worker(self) -> "Worker":
-        worker = Worker(self.settings, self.listening)
+        worker = Worker(self.settings, self.listening, Board(self.folder, len(self.workers)))
         worker.start()
         self.workers.append(worker)
         return worker
@@ -151,9 +158,10 @@ class Worker:
     ready: its report, None until it answers; due: when the next process is to be started, None while there is one.
     """
 
-    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+    def __init__(self, settings: Settings, listening: socket.socket, board: Board) -> None:
         self.settings = settings
         self.listening = listening
+        self.board = board
         self.ready: Ready | None = None
         self.due: float | None = None
         self._process: BaseProcess | None = None
@@ -164,7 +172,7 @@ class Worker:
 
     def start(self) -> None:
         self._reports, theirs = _spawning.Pipe(duplex=False)
-        self._process = _spawning.Process(target=_work, args=(self.settings, self.listening, theirs))
+        self._process = _spawning.Process(target=_work, args=(self.settings, self.listening, theirs, self.board))
         self._process.start()
         theirs.close()
         self._started = time.monotonic()
@@ -220,6 +228,7 @@ class Worker:
     def _forget(self) -> None:
         if self._process is not None:
             self._process.close()
+            self.board.clear("state")
         if self._reports is not None:
             self._reports.close()
         self._process = self._reports = self.ready = None
@@ -241,10 +250,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _work(settings: Settings, listening: socket.socket, reports: Connection) -> None:
+def _work(settings: Settings, listening: socket.socket, reports: Connection, board: Board) -> None:
     from app import worker  # it imports torch
 
-    worker.run(settings, listening, reports)
+    worker.run(settings, listening, reports, board)
 
 
 def _ending(code: int | None) -> str:

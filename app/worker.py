@@ -16,9 +16,10 @@ from multiprocessing.connection import Connection
 
 import torch
 import uvicorn
-from fastapi import FastAPI
 
-from app.main import create_app
+from app import logs
+from app.board import Board
+from app.main import Inkling, create_app
 from app.protocol import Protocol
 from app.settings import Settings
 from app.supervisor import DRAIN_SECONDS, Failed, Ready
@@ -30,15 +31,14 @@ _CROWD = 16
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, listening: socket.socket, reports: Connection) -> None:
+def run(settings: Settings, listening: socket.socket, reports: Connection, board: Board) -> None:
     """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s  %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    lines = logs.set_up()
     # One small forward pass gains nothing from more threads, and threads of several workers fight.
     torch.set_num_threads(1)
-    app = create_app(settings)
+    app = create_app(settings, lines, board)
     try:
         app.state.service.open()
     except InklingError as error:
@@ -63,7 +63,7 @@ def run(settings: Settings, listening: socket.socket, reports: Connection) -> No
 class Server(uvicorn.Server):
     """The HTTP server, set up as it is always used; calls `ready` once it answers."""
 
-    def __init__(self, app: FastAPI, settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, app: Inkling, settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
         self._app = app
         self._ready = ready
         self._listening: list[socket.socket] = []
@@ -131,7 +131,9 @@ class Server(uvicorn.Server):
 
     async def _connect(self, connection: socket.socket) -> None:
         def protocol() -> Protocol:
-            return Protocol(self.config, self.server_state, self.lifespan.state)
+            made = Protocol(self.config, self.server_state, self.lifespan.state)
+            made.access = self._app.access
+            return made
 
         try:
             await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)

@@ -30,21 +30,30 @@ _LONGEST_TURN = 0.01
 log = logging.getLogger(__name__)
 
 Outcome = Prediction | EngineFailed
-Caller = tuple[Pixels, asyncio.Future[Prediction]]
+Caller = tuple[Pixels, asyncio.Future[Prediction], float]
+"""The float: since when it has waited, as perf_counter tells."""
+Observer = Callable[[Sequence[float], float], None]
 
 
 class Engine:
     """Between tiles and predictions, on one event loop. `start` it before use and `close` it afterwards.
 
     queue_limit: images that may be in the house at a time; patience: seconds after which a device that does not
-    answer is taken to hang; inline: whether the forward pass runs on the event loop, None to decide by the device.
+    answer is taken to hang; inline: whether the forward pass runs on the event loop, None to decide by the device;
+    observe: is told of each batch how long each of its images waited and how long it took, in seconds.
 
     failure: what was wrong with the last batch, None when it went well; lost: the device will not come back in this
     process; dropped: callers that left before their batch began.
     """
 
     def __init__(
-        self, predictor: Predictor, queue_limit: int = 256, *, patience: float = 1.0, inline: bool | None = None
+        self,
+        predictor: Predictor,
+        queue_limit: int = 256,
+        *,
+        patience: float = 1.0,
+        inline: bool | None = None,
+        observe: Observer = lambda waits, seconds: None,
     ) -> None:
         self.predictor = predictor
         self.queue_limit = queue_limit
@@ -53,6 +62,7 @@ class Engine:
         self.lost = False
         self.dropped = 0
         self.admitted = 0
+        self._observe = observe
         self._waiting: deque[Caller] = deque()
         self._running = False
         self._hanging = False
@@ -101,7 +111,7 @@ class Engine:
         if self._hanging:
             raise EngineFailed(str(self.failure))
         future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
-        self._waiting.append((tile, future))
+        self._waiting.append((tile, future, time.perf_counter()))
         if not self._running:
             self._running = True
             self._idle.clear()
@@ -131,7 +141,7 @@ class Engine:
             watch = loop.call_later(self.patience, self._hang, callers)
             tiles = self._stacked(callers)
             running = loop.run_in_executor(self._thread, outcomes, self.predictor, tiles, len(callers))
-            running.add_done_callback(functools.partial(self._return, callers, watch))
+            running.add_done_callback(functools.partial(self._return, callers, time.perf_counter(), watch))
 
     def _run_inline(self) -> None:
         """Runs one batch, or full ones for as long as the loop was busy with other things.
@@ -142,7 +152,10 @@ class Engine:
         share = min(started - self._rested, _LONGEST_TURN)
         while callers := self._callers_or_idle():
             # A batch takes its predictor once, so that a swap does not touch what is in flight.
-            self._answer(callers, outcomes(self.predictor, self._stacked(callers), len(callers)))
+            began = time.perf_counter()
+            answers = outcomes(self.predictor, self._stacked(callers), len(callers))
+            self._tell(callers, began)
+            self._answer(callers, answers)
             if len(self._waiting) < MAX_INLINE or time.perf_counter() - started >= share:
                 self._soon(self._run_batch)
                 break
@@ -156,7 +169,7 @@ class Engine:
         return callers
 
     def _stacked(self, callers: list[Caller]) -> Tiles:
-        for i, (tile, _) in enumerate(callers):
+        for i, (tile, _, _) in enumerate(callers):
             self._tiles[i] = tile
         return self._tiles[: next(size for size in SIZES if size >= len(callers))]
 
@@ -172,16 +185,24 @@ class Engine:
         return callers
 
     def _return(
-        self, callers: list[Caller], watch: asyncio.TimerHandle, running: asyncio.Future[Sequence[Outcome]]
+        self,
+        callers: list[Caller],
+        began: float,
+        watch: asyncio.TimerHandle,
+        running: asyncio.Future[Sequence[Outcome]],
     ) -> None:
         watch.cancel()
+        self._tell(callers, began)
         self._hanging = False
         self._answer(callers, running.result())
         self._soon(self._run_batch)
 
+    def _tell(self, callers: list[Caller], began: float) -> None:
+        self._observe([began - since for _, _, since in callers], time.perf_counter() - began)
+
     def _answer(self, callers: list[Caller], results: Sequence[Outcome]) -> None:
         self.failure = None
-        for (_, future), outcome in zip(callers, results, strict=True):
+        for (_, future, _), outcome in zip(callers, results, strict=True):
             if isinstance(outcome, EngineFailed):
                 self.failure = str(outcome)
                 self.lost = self.lost or isinstance(outcome, DeviceLost)
@@ -197,7 +218,7 @@ class Engine:
         self._hanging = True
         self.failure = f"the device has not answered for {self.patience:g} s"
         log.error(self.failure)
-        for _, future in (*callers, *self._waiting):
+        for _, future, _ in (*callers, *self._waiting):
             if not future.done():
                 future.set_exception(EngineFailed(self.failure))
         self._waiting.clear()

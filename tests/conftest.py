@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import numpy as np
@@ -88,9 +88,16 @@ def seven() -> Image.Image:
 class Server:
     """A service on loopback and the client that talks to it."""
 
-    def __init__(self, url: str, process: subprocess.Popen[str] | None = None, app: FastAPI | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        process: subprocess.Popen[str] | None = None,
+        app: FastAPI | None = None,
+        log: Path | None = None,
+    ) -> None:
         self.url = url
         self.app = app
+        self.log = log
         self.loop: asyncio.AbstractEventLoop | None = None
         self.process = process
         self.client = httpx.Client(base_url=url, timeout=30)
@@ -240,11 +247,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     def serve(**variables: str) -> Server:
         environment = {"INKLING_HOME": str(tmp_path / "home"), "INKLING_PORT": str(free_port()), **variables}
-        process = spawn("serve", **environment)
-        found = Server(f"http://127.0.0.1:{environment['INKLING_PORT']}", process)
+        log = tmp_path / f"log-{environment['INKLING_PORT']}"  # a pipe that nobody reads would fill up
+        with log.open("w") as file:
+            process = spawn("serve", stderr=file, **environment)
+        found = Server(f"http://127.0.0.1:{environment['INKLING_PORT']}", process, log=log)
         started.append(found)
         wait_until(lambda: process.poll() is not None or _answers(found))
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, log.read_text()
         return found
 
     yield serve
@@ -256,13 +265,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             found.process.communicate()
 
 
-def spawn(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+def spawn(*arguments: str, stderr: IO[str] | int = subprocess.PIPE, **variables: str) -> subprocess.Popen[str]:
     """`inkling` with these arguments and environment variables."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "inkling.py"), *arguments],
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.board import Board
 from app.settings import Settings
 from app.supervisor import Worker, listen
 from models.versions import WEIGHTS, Versions
@@ -111,7 +112,7 @@ def test_ctrl_c_ends_with_status_0(serve: Serve) -> None:
     assert server.process is not None
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(30) == 0
-    assert "Traceback" not in server.process.stderr.read()
+    assert "Traceback" not in server.log.read_text()
 
 
 def children(pid: int) -> list[int]:
@@ -144,9 +145,9 @@ def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve
     wait_until(lambda: not any(alive(worker) for worker in workers))
 
 
-def test_a_worker_that_can_not_start_is_tried_again_after_a_pause(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_that_can_not_start_is_tried_again_after_a_pause(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
     with listen("127.0.0.1", 0) as listening:
-        worker = Worker(Settings(device="cuda:99"), listening)
+        worker = Worker(Settings(device="cuda:99"), listening, Board(tmp_path, 0))
         worker.start()
         wait_until(lambda: worker.hear() is not None)
         worker.tend()

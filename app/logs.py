@@ -1,0 +1,139 @@
+"""The log on standard error: one JSON object a line, or lines for people where standard error is a terminal.
+
+Whatever is logged with `logging`, by us, uvicorn or a library, goes through the same; nothing but what is logged is
+in it: a traceback has no values of variables.
+"""
+
+import contextlib
+import logging
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+from pydantic_core import to_json
+from structlog.typing import EventDict, Processor
+
+PIPE_BYTES = select.PIPE_BUF
+"""What a pipe takes as one: more at a time could come out with another process's lines in the middle of it."""
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Of the request that is being answered; every line that is logged meanwhile bears it."""
+
+
+def set_up() -> "Lines":
+    """Sends everything that this process logs to standard error."""
+    lines = Lines(sys.stderr.fileno(), for_people=sys.stderr.isatty())
+    logging.basicConfig(level=logging.INFO, handlers=[lines], force=True)
+    logging.captureWarnings(True)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    return lines
+
+
+class Lines(logging.Handler):
+    """Log lines on their way to a file descriptor. What is logged is there at once; a request's line may wait a little.
+
+    for_people: coloured columns instead of JSON.
+    """
+
+    def __init__(self, descriptor: int, *, for_people: bool = False) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._waiting: list[bytes] = []
+        self._scheduled = False
+        self._writing = threading.Lock()
+        self._for_people = _for_people() if for_people else None
+        self.setFormatter(_formatter(self._for_people))
+        self._second, self._prefix = 0, ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._waiting.append(self.format(record).encode(errors="backslashreplace") + b"\n")
+            self.flush()
+        except Exception:
+            self.handleError(record)
+
+    def request(self, fields: dict[str, Any], later: Callable[[Callable[[], None]], object]) -> None:
+        """One answered request; `later` is told to flush, once for all that come until it does."""
+        line = {"time": self._now(), "level": "info", "event": "request", **fields}
+        if self._for_people is None:
+            rendered = to_json(line) + b"\n"
+        else:
+            rendered = str(self._for_people(None, "info", line)).encode() + b"\n"
+        self._waiting.append(rendered)
+        if not self._scheduled:
+            self._scheduled = True
+            later(self._flush_scheduled)
+
+    def _flush_scheduled(self) -> None:
+        self._scheduled = False
+        self.flush()
+
+    def flush(self) -> None:
+        with self._writing:
+            count = len(self._waiting)  # other threads may add to them meanwhile
+            waiting, self._waiting[:count] = self._waiting[:count], []
+            piece = b""
+            for line in waiting:
+                if len(piece) + len(line) > PIPE_BYTES:
+                    self._write(piece)
+                    piece = b""
+                piece += line
+            self._write(piece)
+
+    def _write(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # nobody reads the log any more
+            while data:
+                try:
+                    data = data[os.write(self._descriptor, data) :]
+                except BlockingIOError:
+                    select.select([], [self._descriptor], [])
+
+    def _now(self) -> str:
+        """As structlog's TimeStamper writes it, but for what changes once a second only."""
+        now = time.time()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+        return f"{self._prefix}.{int(now % 1 * 1e6):06d}Z"
+
+
+def _formatter(for_people: Processor | None) -> logging.Formatter:
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
+    before: list[Processor] = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, stamp, _add_request_id]
+    after: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if for_people is not None:
+        after.append(for_people)
+    else:
+        after += [
+            structlog.processors.format_exc_info,
+            _in_order,
+            structlog.processors.JSONRenderer(separators=(",", ":")),
+        ]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=after)
+
+
+def _for_people() -> Processor:
+    # The other formatters of tracebacks show the variables, and so what people sent.
+    return structlog.dev.ConsoleRenderer(
+        timestamp_key="time",
+        pad_event_to=0,
+        colors="NO_COLOR" not in os.environ,
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+def _add_request_id(_: object, __: str, event: EventDict) -> EventDict:
+    if (found := request_id.get()) is not None:
+        event["request_id"] = found
+    return event
+
+
+def _in_order(_: object, __: str, event: EventDict) -> EventDict:
+    """What each line has comes first."""
+    return {name: event.pop(name) for name in ("time", "level", "event")} | dict(event)
