@@ -18,8 +18,9 @@ from starlette.types import Receive, Scope, Send
 
 from app import uploads
 from app.problems import Problem, respond
-from app.service import Answer, Service
+from app.service import Service
 from models.calibration import Verdict
+from models.engine import Reading
 from models.errors import InklingError
 from models.normalisation import Step
 
@@ -91,9 +92,8 @@ class Lean:
 
 async def predict(service: Service, scope: Scope, receive: Receive) -> bytes:
     """One picture, as the multipart field `file` or as the raw body."""
-    return to_json(
-        _members(await service.predict(await uploads.picture(scope, receive, service.settings.max_upload_bytes)))
-    )
+    data = await uploads.picture(scope, receive, service.settings.max_upload_bytes)
+    return body_of(await service.read(data))
 
 
 async def predict_batch(service: Service, scope: Scope, receive: Receive) -> bytes:
@@ -101,31 +101,36 @@ async def predict_batch(service: Service, scope: Scope, receive: Receive) -> byt
     settings = service.settings
     limit = min(settings.batch_limit, settings.queue_limit)
     pictures = await uploads.pictures(scope, receive, settings.max_upload_bytes, limit)
-    answers = iter(await service.predict_batch([data for data in pictures if data]))
+    answers = iter(await service.read_batch([data for data in pictures if data]))
     return to_json({"results": [_result(service, next(answers) if data else _EMPTY) for data in pictures]})
 
 
 _EMPTY = Problem("empty-body", "this part of the batch is empty")
 
 
-def _result(service: Service, answer: Answer | InklingError | Problem) -> dict[str, Any]:
-    if isinstance(answer, Answer):
+def body_of(reading: Reading) -> bytes:
+    """PredictionBody as JSON."""
+    return to_json(_members(reading))
+
+
+def _result(service: Service, answer: Reading | InklingError | Problem) -> dict[str, Any]:
+    if isinstance(answer, Reading):
         return _members(answer)
     problem = Problem.of(answer) if isinstance(answer, InklingError) else answer
     service.metrics.refusal(problem.name)
     return {"error": problem.content()}
 
 
-def _members(answer: Answer) -> dict[str, Any]:
+def _members(reading: Reading) -> dict[str, Any]:
     """What PredictionBody has, in its order."""
-    (digit, confidence, probabilities, verdict, model), steps = answer
+    digit, confidence, probabilities, verdict, model = reading.prediction
     return {
         "digit": digit,
         "confidence": confidence,
         "probabilities": probabilities,
         "verdict": verdict,
         "model": model,
-        "steps": steps,
+        "steps": reading.tile.steps,
     }
 
 

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, TypeVar
 
 from app.metrics import Metrics, State
 from app.settings import Settings
 from models import cores, devices
-from models.engine import Engine
+from models.engine import Engine, Reading
 from models.errors import InklingError, Overloaded
-from models.normalisation import Step, Tile, normalise
-from models.pictures import decode, is_small
-from models.prediction import Prediction
+from models.normalisation import Tile, may_be_ready, normalise
+from models.pictures import Picture, decode, is_small
 from models.versions import Versions
 
 FOLLOW_SECONDS = SHOW_SECONDS = 0.5
@@ -25,6 +24,8 @@ PATIENCE_SECONDS = 1
 _AT_A_TIME = 16
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,6 @@ class Health:
     model: str
     device: str
     uptime_seconds: float
-
-
-class Answer(NamedTuple):
-    """steps: what normalisation did to the picture, in order."""
-
-    prediction: Prediction
-    steps: tuple[Step, ...]
 
 
 class Service:
@@ -132,20 +126,15 @@ class Service:
             self.metrics.publish(self.state())
             await asyncio.sleep(SHOW_SECONDS)
 
-    async def predict(self, data: bytes) -> Answer:
-        """The bytes of one picture to its prediction. Raises PictureError, EngineError."""
-        tile, prediction = await self.read(data)
-        return Answer(prediction, tile.steps)
-
-    async def read(self, data: bytes) -> tuple[Tile, Prediction]:
-        """As `predict`, with the normalised picture itself."""
+    async def read(self, data: bytes) -> Reading:
+        """The bytes of one picture to what it is normalised to and read as. Raises PictureError, EngineError."""
         engine = self.engine
         engine.admit()
         try:
-            tile = self._tile(data) if is_small(data) else await self._decode(data)
-            prediction = await engine.predict(tile.pixels)
-            self.metrics.prediction(prediction)
-            return tile, prediction
+            picture = self.decode(data) if is_small(data) else await self._decode(data)
+            reading = await engine.predict(picture)
+            self.metrics.prediction(reading.prediction)
+            return reading
         finally:
             engine.release()
 
@@ -153,48 +142,60 @@ class Service:
         """The bytes of one picture to what the network would see. Raises PictureError, EngineError."""
         self.engine.admit()
         try:
-            return self._tile(data) if is_small(data) else await self._decode(data)
+            picture = self.decode(data) if is_small(data) else await self._decode(data)
+            return picture if isinstance(picture, Tile) else normalise(picture)
         finally:
             self.engine.release()
 
-    async def predict_batch(self, pictures: Sequence[bytes]) -> list[Answer | InklingError]:
-        """Each picture's answer, or its own error, in order. Raises Overloaded when there is no room for all."""
+    async def read_batch(self, pictures: Sequence[bytes]) -> list[Reading | InklingError]:
+        """As `read`, of each picture, with errors in their place. Raises Overloaded when there is no room for all."""
         engine = self.engine
         engine.admit(len(pictures))
-        tasks: list[asyncio.Task[Tile]] = []
+        work: list[asyncio.Future[Any]] = []
+
+        def begun(future: asyncio.Future[T]) -> asyncio.Future[T]:
+            work.append(future)
+            return future
+
         try:
-            tiles: list[Tile | asyncio.Task[Tile] | InklingError] = []
+            decoding: list[Picture | Tile | InklingError | asyncio.Future[Picture | Tile]] = []
             for i, data in enumerate(pictures):
                 if not is_small(data):
-                    tasks.append(asyncio.create_task(self._decode(data)))
-                    tiles.append(tasks[-1])
+                    decoding.append(begun(asyncio.create_task(self._decode(data))))
                     continue
                 if i % _AT_A_TIME == 0:
                     await asyncio.sleep(0)  # others have their turn
                 try:
-                    tiles.append(self._tile(data))
+                    decoding.append(self.decode(data))
                 except InklingError as error:
-                    tiles.append(error)
-            await asyncio.gather(*tasks, return_exceptions=True)
-            found = [_outcome(tile) for tile in tiles]
-            waiting = [engine.predict(tile.pixels) for tile in found if isinstance(tile, Tile)]
-            outcomes = iter(await asyncio.gather(*waiting, return_exceptions=True))
-            answers = [_answer(tile, next(outcomes)) if isinstance(tile, Tile) else tile for tile in found]
-            for answer in answers:
-                if isinstance(answer, Answer):
-                    self.metrics.prediction(answer.prediction)
-            return answers
+                    decoding.append(error)
+            decoded: list[Picture | Tile | InklingError] = [await _outcome(one) for one in decoding]
+            reading = [one if isinstance(one, InklingError) else begun(engine.predict(one)) for one in decoded]
+            readings: list[Reading | InklingError] = [await _outcome(one) for one in reading]
+            for found in readings:
+                if isinstance(found, Reading):
+                    self.metrics.prediction(found.prediction)
+            return readings
         finally:
-            for task in tasks:
-                task.cancel()
+            for future in work:
+                future.cancel()
             engine.release(len(pictures))
+
+    def decode(self, data: bytes) -> Picture | Tile:
+        """For the engine: a picture that may be a tile, or else what it is normalised to. Raises PictureError."""
+        began = perf_counter()
+        try:
+            picture = decode(data, self.settings.max_pixels)
+            return picture if may_be_ready(picture) else normalise(picture)
+        finally:
+            self.metrics.decoded(perf_counter() - began)
 
     async def health(self) -> Health:
         predictor = self.engine.predictor
         reason = await self.engine.check()
         return Health(reason, predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
 
-    async def _decode(self, data: bytes) -> Tile:
+    async def _decode(self, data: bytes) -> Picture | Tile:
         """Off the event loop. Raises Overloaded when no decoder becomes free within a second."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -203,33 +204,16 @@ class Service:
             raise Overloaded(
                 f"the pictures before this one took longer than {PATIENCE_SECONDS} s to decode", self._decoder_count
             ) from None
-        decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self._tile, data)
+        decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self.decode, data)
         decoding.add_done_callback(lambda _: self._free_decoders.release())
         return await asyncio.shield(decoding)
 
-    def _tile(self, data: bytes) -> Tile:
-        began = perf_counter()
-        try:
-            return normalise(decode(data, self.settings.max_pixels))
-        finally:
-            self.metrics.decoded(perf_counter() - began)
 
-
-def _outcome(tile: Tile | asyncio.Task[Tile] | InklingError) -> Tile | InklingError:
-    """What a task has come to; its errors are the picture's own."""
-    if not isinstance(tile, asyncio.Task):
-        return tile
-    error = tile.exception()
-    if error is None:
-        return tile.result()
-    if isinstance(error, InklingError):
+async def _outcome(found: "T | InklingError | asyncio.Future[T]") -> T | InklingError:
+    """What is or will be there; the errors are the picture's own."""
+    if not isinstance(found, asyncio.Future):
+        return found
+    try:
+        return await found
+    except InklingError as error:
         return error
-    raise error
-
-
-def _answer(tile: Tile, outcome: Prediction | BaseException) -> Answer | InklingError:
-    if isinstance(outcome, Prediction):
-        return Answer(outcome, tile.steps)
-    if isinstance(outcome, InklingError):
-        return outcome
-    raise outcome

@@ -1,5 +1,7 @@
 """The prediction engine: many callers, one device, batches that form while the previous one runs.
 
+A batch is normalised together as well, as far as its pictures may be tiles already.
+
 There is no timer: a lone tile goes at once, and under load a batch is whatever arrived during the last forward pass.
 Everything but the forward pass happens on the event loop. On a CPU the forward pass does too: a batch takes
 milliseconds, and handing it to a thread and back costs more than a small one. On any other device it runs in a thread
@@ -13,11 +15,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
 from models.errors import DeviceLost, EngineFailed, Overloaded
-from models.pictures import Pixels
+from models.normalisation import Tile, normalise_all
+from models.pictures import Picture
 from models.prediction import Prediction, Predictor, Tiles
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -29,14 +33,36 @@ _LONGEST_TURN = 0.01
 
 log = logging.getLogger(__name__)
 
+
+class Reading(NamedTuple):
+    """What a picture was normalised to, and what that was read as."""
+
+    tile: Tile
+    prediction: Prediction
+
+
+class Caller(NamedTuple):
+    """since: when it began to wait, as perf_counter tells."""
+
+    picture: Picture | Tile
+    future: asyncio.Future[Reading]
+    since: float
+
+
+class Place(NamedTuple):
+    """A caller's place in a batch."""
+
+    tile: Tile
+    future: asyncio.Future[Reading]
+    since: float
+
+
 Outcome = Prediction | EngineFailed
-Caller = tuple[Pixels, asyncio.Future[Prediction], float]
-"""The float: since when it has waited, as perf_counter tells."""
 Observer = Callable[[Sequence[float], float], None]
 
 
 class Engine:
-    """Between tiles and predictions, on one event loop. `start` it before use and `close` it afterwards.
+    """Between pictures and predictions, on one event loop. `start` it before use and `close` it afterwards.
 
     queue_limit: images that may be in the house at a time; patience: seconds after which a device that does not
     answer is taken to hang; inline: whether the forward pass runs on the event loop, None to decide by the device;
@@ -104,14 +130,17 @@ class Engine:
         """Gives the places back that `admit` took."""
         self.admitted -= images
 
-    def predict(self, tile: Pixels) -> asyncio.Future[Prediction]:
-        """One tile, uint8 [28, 28]; the future may raise EngineFailed. Cancelling it leaves its batch untouched."""
+    def predict(self, picture: Picture | Tile) -> asyncio.Future[Reading]:
+        """A tile, or a picture that may be one. Cancelling the future leaves its batch untouched.
+
+        It may raise EngineFailed, and for a picture NothingDrawn.
+        """
         if self._closing:
             raise EngineFailed("the engine is closed")
         if self._hanging:
             raise EngineFailed(str(self.failure))
-        future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
-        self._waiting.append((tile, future, time.perf_counter()))
+        future: asyncio.Future[Reading] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Caller(picture, future, time.perf_counter()))
         if not self._running:
             self._running = True
             self._idle.clear()
@@ -122,7 +151,7 @@ class Engine:
         """None when the device answers, else what is wrong; after a failure only a real forward pass can tell."""
         if self.failure is not None:
             try:
-                await self.predict(np.zeros((28, 28), np.uint8))
+                await self.predict(_EMPTY)
             except EngineFailed:
                 return self.failure
         return None
@@ -161,32 +190,35 @@ class Engine:
                 break
         self._rested = time.perf_counter()
 
-    def _callers_or_idle(self) -> list[Caller]:
+    def _callers_or_idle(self) -> list[Place]:
         callers = self._next_callers()
         if not callers:
             self._running = False
             self._idle.set()
         return callers
 
-    def _stacked(self, callers: list[Caller]) -> Tiles:
-        for i, (tile, _, _) in enumerate(callers):
-            self._tiles[i] = tile
+    def _stacked(self, callers: list[Place]) -> Tiles:
+        for i, caller in enumerate(callers):
+            self._tiles[i] = caller.tile.pixels
         return self._tiles[: next(size for size in SIZES if size >= len(callers))]
 
-    def _next_callers(self) -> list[Caller]:
-        callers: list[Caller] = []
+    def _next_callers(self) -> list[Place]:
         most = MAX_INLINE if self._thread is None else MAX_BATCH
-        while self._waiting and len(callers) < most:
-            caller = self._waiting.popleft()
-            if caller[1].done():
-                self.dropped += 1
-            else:
-                callers.append(caller)
-        return callers
+        places: list[Place] = []
+        while self._waiting and not places:
+            callers: list[Caller] = []
+            while self._waiting and len(callers) < most:
+                caller = self._waiting.popleft()
+                if caller.future.done():
+                    self.dropped += 1
+                else:
+                    callers.append(caller)
+            places = _normalised(callers)
+        return places
 
     def _return(
         self,
-        callers: list[Caller],
+        callers: list[Place],
         began: float,
         watch: asyncio.TimerHandle,
         running: asyncio.Future[Sequence[Outcome]],
@@ -197,12 +229,12 @@ class Engine:
         self._answer(callers, running.result())
         self._soon(self._run_batch)
 
-    def _tell(self, callers: list[Caller], began: float) -> None:
-        self._observe([began - since for _, _, since in callers], time.perf_counter() - began)
+    def _tell(self, callers: list[Place], began: float) -> None:
+        self._observe([began - caller.since for caller in callers], time.perf_counter() - began)
 
-    def _answer(self, callers: list[Caller], results: Sequence[Outcome]) -> None:
+    def _answer(self, callers: list[Place], results: Sequence[Outcome]) -> None:
         self.failure = None
-        for (_, future, _), outcome in zip(callers, results, strict=True):
+        for (tile, future, _), outcome in zip(callers, results, strict=True):
             if isinstance(outcome, EngineFailed):
                 self.failure = str(outcome)
                 self.lost = self.lost or isinstance(outcome, DeviceLost)
@@ -211,18 +243,35 @@ class Engine:
             if isinstance(outcome, EngineFailed):
                 future.set_exception(outcome)
             else:
-                future.set_result(outcome)
+                future.set_result(Reading(tile, outcome))
 
-    def _hang(self, callers: list[Caller]) -> None:
+    def _hang(self, places: list[Place]) -> None:
         """Refuses everybody until the device answers after all."""
         self._hanging = True
         self.failure = f"the device has not answered for {self.patience:g} s"
         log.error(self.failure)
-        for _, future, _ in (*callers, *self._waiting):
+        for future in [place.future for place in places] + [caller.future for caller in self._waiting]:
             if not future.done():
                 future.set_exception(EngineFailed(self.failure))
         self._waiting.clear()
         self._idle.set()
+
+
+_EMPTY = Tile(np.zeros((28, 28), np.uint8), ())
+
+
+def _normalised(callers: list[Caller]) -> list[Place]:
+    """Together; those whose pictures show nothing are told so."""
+    found = [caller.picture for caller in callers if isinstance(caller.picture, Picture)]
+    tiles = iter(normalise_all(found))
+    places = []
+    for picture, future, since in callers:
+        tile = picture if isinstance(picture, Tile) else next(tiles)
+        if isinstance(tile, Tile):
+            places.append(Place(tile, future, since))
+        else:
+            future.set_exception(tile)
+    return places
 
 
 def outcomes(predictor: Predictor, tiles: Tiles, count: int) -> list[Outcome]:

@@ -9,8 +9,9 @@ import torch
 
 from models import networks
 from models.calibration import Calibration
-from models.engine import MAX_BATCH, MAX_INLINE, SIZES, Engine
+from models.engine import MAX_BATCH, MAX_INLINE, SIZES, Engine, Reading
 from models.errors import DeviceLost, EngineFailed, Overloaded
+from models.normalisation import Tile
 from models.prediction import Prediction, Predictor, Tiles
 
 
@@ -70,13 +71,17 @@ def scenario(gate: Gate, play: Callable[[Engine], Awaitable[Any]], **options: An
     return asyncio.run(run())
 
 
-async def held(engine: Engine, gate: Gate, tiles: np.ndarray) -> list[asyncio.Future[Prediction]]:
+def predict(engine: Engine, pixels: np.ndarray) -> asyncio.Future[Reading]:
+    return engine.predict(Tile(pixels, ()))
+
+
+async def held(engine: Engine, gate: Gate, tiles: np.ndarray) -> list[asyncio.Future[Reading]]:
     """Occupies the engine with one tile and queues the others behind it."""
     gate.open.clear()
     gate.entered.clear()
-    first = engine.predict(tiles[0])
+    first = predict(engine, tiles[0])
     await asyncio.to_thread(gate.entered.wait, 30)
-    return [first, *(engine.predict(tile) for tile in tiles[1:])]
+    return [first, *(predict(engine, tile) for tile in tiles[1:])]
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +95,10 @@ def test_every_batch_size_answers_each_caller_with_its_own(inline: bool, gate: G
     async def play(engine: Engine) -> None:
         for count in range(1, 2 * MAX_BATCH + 2):
             gate.batches.clear()
-            batched = await asyncio.gather(*(engine.predict(tile) for tile in TILES[:count]))
+            batched = await asyncio.gather(*(predict(engine, tile) for tile in TILES[:count]))
             for one, other in zip(alone, batched, strict=False):
-                assert one.digit == other.digit
-                assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+                assert one.digit == other.prediction.digit
+                assert one.probabilities == pytest.approx(other.prediction.probabilities, abs=1e-5)
             most = MAX_INLINE if inline else MAX_BATCH
             assert gate.batches[0] == next(size for size in SIZES if size >= min(count, most))
             assert len(gate.batches) == -(-count // most)
@@ -112,7 +117,7 @@ def test_what_arrives_during_a_forward_pass_is_the_next_batch(gate: Gate) -> Non
 
 
 def test_a_caller_that_left_is_dropped_and_the_others_are_answered(gate: Gate) -> None:
-    async def play(engine: Engine) -> list[Prediction | BaseException]:
+    async def play(engine: Engine) -> list[Reading | BaseException]:
         futures = await held(engine, gate, TILES[:6])
         futures[0].cancel()
         futures[3].cancel()
@@ -122,7 +127,7 @@ def test_a_caller_that_left_is_dropped_and_the_others_are_answered(gate: Gate) -
         return results
 
     results = scenario(gate, play)
-    assert [isinstance(result, Prediction) for result in results] == [False, True, True, False, True, True]
+    assert [isinstance(result, Reading) for result in results] == [False, True, True, False, True, True]
     assert gate.batches[-1] == 4
 
 
@@ -131,12 +136,12 @@ def test_a_failed_batch_fails_its_callers_and_the_next_one_works(inline: bool, g
     async def play(engine: Engine) -> None:
         gate.broken = True
         with pytest.raises(EngineFailed, match="the device is gone"):
-            await engine.predict(TILES[0])
+            await predict(engine, TILES[0])
         assert await engine.check() == "the device is gone"
         gate.broken = False
         assert await engine.check() is None
         assert engine.failure is None
-        assert (await engine.predict(TILES[0])).model == "v1"
+        assert (await predict(engine, TILES[0])).prediction.model == "v1"
 
     scenario(gate, play, inline=inline)
 
@@ -144,11 +149,11 @@ def test_a_failed_batch_fails_its_callers_and_the_next_one_works(inline: bool, g
 def test_a_tile_that_fails_does_not_fail_its_neighbours(gate: Gate) -> None:
     gate.poison = TILES[2]
 
-    async def play(engine: Engine) -> list[Prediction | BaseException]:
-        return await asyncio.gather(*(engine.predict(tile) for tile in TILES[:5]), return_exceptions=True)
+    async def play(engine: Engine) -> list[Reading | BaseException]:
+        return await asyncio.gather(*(predict(engine, tile) for tile in TILES[:5]), return_exceptions=True)
 
     results = scenario(gate, play)
-    assert [isinstance(result, Prediction) for result in results] == [True, True, False, True, True]
+    assert [isinstance(result, Reading) for result in results] == [True, True, False, True, True]
     assert isinstance(results[2], EngineFailed)
 
 
@@ -160,12 +165,12 @@ def test_a_device_that_hangs_is_told_from_one_that_works_until_it_answers(gate: 
                 await future
         assert await engine.check() == "the device has not answered for 0.2 s"
         with pytest.raises(EngineFailed, match="has not answered"):
-            await engine.predict(TILES[0])
+            await predict(engine, TILES[0])
         gate.open.set()
         async with asyncio.timeout(30):
             while await engine.check():
                 await asyncio.sleep(0.01)
-        assert (await engine.predict(TILES[0])).model == "v1"
+        assert (await predict(engine, TILES[0])).prediction.model == "v1"
 
     scenario(gate, play, patience=0.2)
 
@@ -173,7 +178,7 @@ def test_a_device_that_hangs_is_told_from_one_that_works_until_it_answers(gate: 
 def test_a_device_that_is_lost_is_said_to_be(gate: Gate) -> None:
     async def play(engine: Engine) -> None:
         gate.error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
-        results = await asyncio.gather(*(engine.predict(tile) for tile in TILES[:3]), return_exceptions=True)
+        results = await asyncio.gather(*(predict(engine, tile) for tile in TILES[:3]), return_exceptions=True)
         assert all(isinstance(result, DeviceLost) for result in results)
         assert engine.lost
         assert gate.batches == [3], "nothing more is tried on it"
@@ -194,11 +199,11 @@ def test_no_room_is_said_before_any_work() -> None:
 
 @pytest.mark.parametrize("inline", [True, False])
 def test_closing_answers_what_was_accepted(inline: bool, gate: Gate) -> None:
-    async def play(engine: Engine) -> list[Prediction]:
-        futures = [engine.predict(tile) for tile in TILES[:100]]
+    async def play(engine: Engine) -> list[Reading]:
+        futures = [predict(engine, tile) for tile in TILES[:100]]
         await engine.close()
         with pytest.raises(EngineFailed, match="closed"):
-            await engine.predict(TILES[0])
+            await predict(engine, TILES[0])
         assert all(future.done() for future in futures)
         return await asyncio.gather(*futures)
 

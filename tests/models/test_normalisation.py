@@ -142,8 +142,10 @@ def test_a_tile_that_is_plainly_ready_is_what_the_general_way_would_give_back(mo
         tile[top : top + height, left : left + width] = rng.integers(0, 256, (height, width)) * (rng.random() < 0.9)
         tiles.append(np.rint(tile * rng.choice([1, 1, 0.7])).astype(np.uint8))
     found = [tile_or_error(tile) for tile in tiles]
-    assert sum(normalisation._is_ready(Picture(tile)) for tile in tiles) > 20
-    monkeypatch.setattr(normalisation, "_is_ready", lambda _: False)
+    together = normalisation.normalise_all([Picture(tile) for tile in tiles])
+    assert found == [NothingDrawn if isinstance(one, NothingDrawn) else contents(one) for one in together]
+    assert sum(normalisation._are_ready(np.stack(tiles))) > 20
+    monkeypatch.setattr(normalisation, "may_be_ready", lambda _: False)
     assert found == [tile_or_error(tile) for tile in tiles]
 
 
@@ -152,4 +154,8 @@ def tile_or_error(pixels: np.ndarray) -> object:
         tile = normalise(Picture(pixels))
     except NothingDrawn:
         return NothingDrawn
+    return contents(tile)
+
+
+def contents(tile: Tile) -> object:
     return tile.pixels.tolist(), tile.steps
