@@ -1,54 +1,79 @@
 """A folder in which the workers of one service show each other their figures, so that any of them can tell of all."""
 
 import contextlib
+import os
+import struct
 import tempfile
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Kind = Literal["counts", "state"]
 
+_HEAD = struct.Struct("=QQI")
+"""How manieth it is, its length, and its checksum."""
 
-@dataclass(frozen=True)
+
 class Board:
-    """One worker's place on the board. What it has put there outlives it, and its successor has the same place."""
+    """One worker's place on the board. What it has put there outlives it, and its successor has the same place.
 
-    folder: Path
-    place: int
+    Two files take turns, so that one is whole whenever somebody reads, or the writer is killed. They are written over
+    and not replaced: some file systems write a replaced file to the disk at once, which would hold up the event loop.
+    """
+
+    def __init__(self, folder: Path, place: int) -> None:
+        self.folder = folder
+        self.place = place
 
     def put(self, kind: Kind, data: bytes) -> None:
-        """Whoever reads finds all of it, or all of what was there before. Raises OSError."""
-        path = self._path(kind)
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(data)
-        fresh.replace(path)
+        """Raises OSError."""
+        number = self._newest(kind)[0] + 1
+        file = os.open(self._path(kind, number % 2), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.write(file, _HEAD.pack(number, len(data), zlib.crc32(data)) + data)
+        finally:
+            os.close(file)
 
     def get(self, kind: Kind) -> bytes | None:
-        with contextlib.suppress(FileNotFoundError):
-            return self._path(kind).read_bytes()
-        return None
+        return self._newest(kind)[1]
 
     def clear(self, kind: Kind) -> None:
-        self._path(kind).unlink(missing_ok=True)
+        for turn in (0, 1):
+            self._path(kind, turn).unlink(missing_ok=True)
 
     def everyone(self, kind: Kind) -> dict[int, bytes]:
         """What each worker has put there, by place."""
-        places = sorted(int(path.stem) for path in self.folder.glob(f"*.{kind}"))
-        found = {place: Board(self.folder, place).get(kind) for place in places}
+        places = {int(path.name.partition(".")[0]) for path in self.folder.glob(f"*.{kind}.*")}
+        found = {place: Board(self.folder, place).get(kind) for place in sorted(places)}
         return {place: data for place, data in found.items() if data is not None}
 
-    def _path(self, kind: Kind) -> Path:
-        return self.folder / f"{self.place}.{kind}"
+    def _newest(self, kind: Kind) -> tuple[int, bytes | None]:
+        return max((self._read(kind, turn) for turn in (0, 1)), key=lambda found: found[0])
+
+    def _read(self, kind: Kind, turn: int) -> tuple[int, bytes | None]:
+        """0 and None for what is not there, or not whole."""
+        try:
+            found = self._path(kind, turn).read_bytes()
+        except FileNotFoundError:
+            return 0, None
+        if len(found) < _HEAD.size:
+            return 0, None
+        number, length, checksum = _HEAD.unpack_from(found)
+        data = found[_HEAD.size : _HEAD.size + length]
+        return (number, data) if len(data) == length and zlib.crc32(data) == checksum else (0, None)
+
+    def _path(self, kind: Kind, turn: int) -> Path:
+        return self.folder / f"{self.place}.{kind}.{turn}"
 
 
 @contextlib.contextmanager
 def new_folder(home: Path) -> Iterator[Path]:
     """An empty folder for as long as a service runs; under HOME where there is no other place for temporary files."""
     try:
-        tempfile.gettempdir()
-        parent = None
+        parent = Path(tempfile.gettempdir())
     except FileNotFoundError:
         parent = home
+        home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="inkling-", dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)

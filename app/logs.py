@@ -10,9 +10,9 @@ import os
 import select
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -36,20 +36,15 @@ def set_up() -> "Lines":
 
 
 class Lines(logging.Handler):
-    """Log lines on their way to a file descriptor. What is logged is there at once; a request's line may wait a little.
-
-    for_people: coloured columns instead of JSON.
-    """
+    """Writes log lines to a file descriptor. for_people: coloured columns instead of JSON."""
 
     def __init__(self, descriptor: int, *, for_people: bool = False) -> None:
         super().__init__()
         self._descriptor = descriptor
         self._waiting: list[bytes] = []
-        self._scheduled = False
         self._writing = threading.Lock()
         self._for_people = _for_people() if for_people else None
         self.setFormatter(_formatter(self._for_people))
-        self._second, self._prefix = 0, ""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -58,20 +53,13 @@ class Lines(logging.Handler):
         except Exception:
             self.handleError(record)
 
-    def request(self, fields: dict[str, Any], later: Callable[[Callable[[], None]], object]) -> None:
-        """One answered request; `later` is told to flush, once for all that come until it does."""
-        line = {"time": self._now(), "level": "info", "event": "request", **fields}
-        if self._for_people is None:
-            rendered = to_json(line) + b"\n"
-        else:
-            rendered = str(self._for_people(None, "info", line)).encode() + b"\n"
-        self._waiting.append(rendered)
-        if not self._scheduled:
-            self._scheduled = True
-            later(self._flush_scheduled)
-
-    def _flush_scheduled(self) -> None:
-        self._scheduled = False
+    def requests(self, found: Iterable[dict[str, Any]]) -> None:
+        """Answered requests, a line for each."""
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")  # as structlog's TimeStamper writes it
+        for fields in found:
+            line = {"time": now, "level": "info", "event": "request", **fields}
+            rendered = to_json(line) if self._for_people is None else str(self._for_people(None, "info", line)).encode()
+            self._waiting.append(rendered + b"\n")
         self.flush()
 
     def flush(self) -> None:
@@ -93,14 +81,6 @@ class Lines(logging.Handler):
                     data = data[os.write(self._descriptor, data) :]
                 except BlockingIOError:
                     select.select([], [self._descriptor], [])
-
-    def _now(self) -> str:
-        """As structlog's TimeStamper writes it, but for what changes once a second only."""
-        now = time.time()
-        if int(now) != self._second:
-            self._second = int(now)
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        return f"{self._prefix}.{int(now % 1 * 1e6):06d}Z"
 
 
 def _formatter(for_people: Processor | None) -> logging.Formatter:

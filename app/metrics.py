@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from prometheus_client.core import Metric
 from pydantic import TypeAdapter
@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SHORT_SECONDS = (0.0001, 0.00025, 0.0005, *_SECONDS[:10])
 _RATIOS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1)
-_DIGITS = tuple("0123456789")
-_VERDICTS: tuple[Verdict, ...] = ("digit", "unsure")
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,11 @@ class Metrics:
         self._requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
         self._durations: defaultdict[str, list[float]] = defaultdict(list)
         self._refusals: defaultdict[str, int] = defaultdict(int)
-        self._predictions: defaultdict[tuple[str, Verdict], int] = defaultdict(int)
+        self._predictions: defaultdict[tuple[int, Verdict], int] = defaultdict(int)
         self._confidences: list[float] = []
         self._decodes: list[float] = []
+        self.decoded = self._decodes.append
+        """Told of how many seconds the decoding of a picture took, also from another thread."""
         self._waits: list[float] = []
         self._forwards: list[float] = []
         self._batches: list[float] = []
@@ -133,12 +133,9 @@ class Metrics:
         self._refusals[reason] += 1
 
     def prediction(self, found: Prediction) -> None:
-        self._predictions[_DIGITS[found.digit], found.verdict] += 1
-        self._confidences.append(found.confidence)
-
-    def decoded(self, seconds: float) -> None:
-        """Also from another thread."""
-        self._decodes.append(seconds)
+        digit, confidence, _, verdict, _ = found
+        self._predictions[digit, verdict] += 1
+        self._confidences.append(confidence)
 
     def batch(self, waits: Sequence[float], seconds: float) -> None:
         self._waits.extend(waits)
@@ -186,7 +183,7 @@ class Metrics:
         for reason, count in _taken(self._refusals):
             tally.add(REFUSALS.name, (reason,), count)
         for (digit, verdict), count in _taken(self._predictions):
-            tally.add(PREDICTIONS.name, (digit, verdict), count)
+            tally.add(PREDICTIONS.name, (str(digit), verdict), count)
         lists: list[tuple[Definition, Labels, list[float]]] = [
             (STAGES, ("decode",), self._decodes),
             (STAGES, ("queue",), self._waits),
@@ -207,9 +204,9 @@ class Metrics:
         tally = Tally()
         for reason in reasons:
             tally.add(REFUSALS.name, (reason,), 0)
-        for digit in _DIGITS:
-            for verdict in _VERDICTS:
-                tally.add(PREDICTIONS.name, (digit, verdict), 0)
+        for digit in range(10):
+            for verdict in get_args(Verdict):
+                tally.add(PREDICTIONS.name, (str(digit), verdict), 0)
         return tally
 
 

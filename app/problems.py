@@ -126,7 +126,7 @@ def _problem_of(request: Request, error: Exception) -> Problem:
 def respond(request: Request, error: Exception) -> JSONResponse:
     """The problem as an answer; app/access.py finds its name in the request's state."""
     problem = _problem_of(request, error)
-    request.scope["state"]["problem"] = problem.name
+    request.scope.setdefault("state", {})["problem"] = problem.name
     return problem.response()
 
 
