@@ -25,10 +25,17 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class _Ended(NamedTuple):
-    scope: Scope
+class Ids(NamedTuple):
+    """Of a request: its id and, where it is part of a trace, that one's; headers: those that give them back."""
+
     identity: str
     trace: str | None
+    headers: list[tuple[bytes, bytes]]
+
+
+class _Ended(NamedTuple):
+    scope: Scope
+    ids: Ids
     status: int
     seconds: float
 
@@ -49,46 +56,51 @@ class Access:
     async def watch(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Has `app` answer, and gives its answer the ids that came with the request, or one that is made here."""
         started = perf_counter()
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id")
-        identity = given.decode() if given and _REQUEST_ID.fullmatch(given) else self._identity()
-        returned = [(b"x-request-id", identity.encode())]
-        traced = _TRACEPARENT.fullmatch(headers[b"traceparent"]) if b"traceparent" in headers else None
-        if traced is not None:
-            returned.append((b"traceparent", traced[0]))
-        request_id.set(identity)
+        ids = self.ids(scope)
+        request_id.set(ids.identity)
         status = CLIENT_LEFT
 
         def send_with_ids(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *returned]
+                message["headers"] = [*message.get("headers", ()), *ids.headers]
             return send(message)
 
         try:
             await app(scope, receive, send_with_ids)
         finally:
-            trace = traced[1].decode() if traced else None
-            self._end(_Ended(scope, identity, trace, status, perf_counter() - started))
+            self.end(scope, ids, status, started)
 
     def unreadable(self) -> str:
         """Bytes that are no request, which are answered with 400 and this id."""
-        identity = self._identity()
-        self._end(_Ended({"method": ""}, identity, None, 400, 0.0))
-        return identity
+        ids = self.ids({"headers": []})
+        self.end({"method": ""}, ids, 400, perf_counter())
+        return ids.identity
 
-    def _identity(self) -> str:
-        return f"{self._worker}-{next(self._numbers):x}"
+    def ids(self, scope: Scope) -> Ids:
+        """The ids that came with a request, as far as they are well formed, or one that is made here."""
+        given, traced = None, None
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                given = _REQUEST_ID.fullmatch(value)
+            elif name == b"traceparent":
+                traced = _TRACEPARENT.fullmatch(value)
+        identity = given[0].decode() if given else f"{self._worker}-{next(self._numbers):x}"
+        returned = [(b"x-request-id", identity.encode())]
+        if traced is None:
+            return Ids(identity, None, returned)
+        return Ids(identity, traced[1].decode(), [*returned, (b"traceparent", traced[0])])
 
-    def _end(self, ended: _Ended) -> None:
+    def end(self, scope: Scope, ids: Ids, status: int, started: float) -> None:
+        """A request that began at `started`, as perf_counter tells, has been answered or given up."""
         if not self._ended:
             asyncio.get_running_loop().call_soon(self._write_down)
-        self._ended.append(ended)
+        self._ended.append(_Ended(scope, ids, status, perf_counter() - started))
 
     def _write_down(self) -> None:
         lines = []
-        for scope, identity, trace, status, seconds in self._ended:
+        for scope, ids, status, seconds in self._ended:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", UNMATCHED)
             problem = scope.get("state", {}).get("problem")
@@ -97,10 +109,10 @@ class Access:
                 self._metrics.refusal(problem)
             if route in UNLOGGED:
                 continue
-            line = {"request_id": identity, "method": method, "route": route, "status": status}
+            line = {"request_id": ids.identity, "method": method, "route": route, "status": status}
             line["duration"] = round(seconds, 6)
-            if trace is not None:
-                line["trace_id"] = trace
+            if ids.trace is not None:
+                line["trace_id"] = ids.trace
             if problem is not None:
                 line["problem"] = problem
             lines.append(line)

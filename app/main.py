@@ -18,6 +18,7 @@ from app.metrics import Metrics
 from app.problems import KINDS
 from app.service import Service
 from app.settings import Settings
+from app.shortcut import Shortcut
 
 VERSION = "0.1.0"
 
@@ -27,6 +28,7 @@ class Inkling(FastAPI):
 
     lean: Mapping[str, ASGIApp]
     access: Access
+    shortcut: Shortcut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,6 +74,7 @@ def create_app(settings: Settings, lines: Lines | None = None, board: Board | No
     app.state.jobs = Jobs(database)
     app.state.corrections = Corrections(settings.home, database, settings.feedback_limit)
     app.access = Access(metrics, lines)
+    app.shortcut = Shortcut(service, app.access)
     calls = {"/predict": predictions.predict, "/predict/batch": predictions.predict_batch}
     app.lean = {settings.root_path + path: predictions.Lean(path, service, call) for path, call in calls.items()}
     app.include_router(predictions.router)

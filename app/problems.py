@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -72,6 +72,9 @@ NAMES: dict[type[errors.InklingError], str] = {
 _STATUS_NAMES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
 
 
+_MEDIA_TYPE = "application/problem+json"
+
+
 class Problem(Exception):
     """An error that is ready to be sent. `members` are extra members: limit, field, job."""
 
@@ -98,10 +101,18 @@ class Problem(Exception):
             **self.members,
         }
 
-    def response(self) -> JSONResponse:
+    def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Status, headers and body."""
         status = KINDS[self.name].status
-        headers = {"Retry-After": "1", **self.headers} if status == 503 else self.headers
-        return JSONResponse(self.content(), status, headers, media_type="application/problem+json")
+        headers = {"Content-Type": _MEDIA_TYPE, **({"Retry-After": "1"} if status == 503 else {}), **self.headers}
+        lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        return status, lines, to_json(self.content())
+
+    def response(self) -> Response:
+        status, headers, body = self.answer()
+        response = Response(body, status)
+        response.raw_headers += headers
+        return response
 
 
 def _problem_of(request: Request, error: Exception) -> Problem:
@@ -123,7 +134,7 @@ def _problem_of(request: Request, error: Exception) -> Problem:
             return Problem("internal-error", "the error was logged; it is not the request's fault")
 
 
-def respond(request: Request, error: Exception) -> JSONResponse:
+def respond(request: Request, error: Exception) -> Response:
     """The problem as an answer; app/access.py finds its name in the request's state."""
     problem = _problem_of(request, error)
     request.scope.setdefault("state", {})["problem"] = problem.name
@@ -136,5 +147,5 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _respond)
 
 
-async def _respond(request: Request, error: Exception) -> JSONResponse:
+async def _respond(request: Request, error: Exception) -> Response:
     return respond(request, error)

@@ -1,12 +1,19 @@
 """HTTP/1.1 as uvicorn speaks it with httptools, and what Inkling needs beyond that."""
 
+import logging
+from typing import cast
+
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.access import Access
+from app.shortcut import Answering, Headers, Shortcut
 
 MAX_HEAD_BYTES = 65_536
 LINGER_SECONDS = 0.25
+
+log = logging.getLogger(__name__)
 
 
 class Protocol(HttpToolsProtocol):
@@ -17,6 +24,9 @@ class Protocol(HttpToolsProtocol):
     """
 
     access: Access
+    shortcut: Shortcut
+    _held: list[bytes] | None = None
+    """The body so far, of a request that may take the shortcut."""
     _head_bytes = 0
     _ending = False
 
@@ -27,6 +37,8 @@ class Protocol(HttpToolsProtocol):
             rest = self._feed(data)
             while rest:
                 rest = self._feed(rest)
+            if self._held is not None:
+                self._hand_over()
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
             return
@@ -57,9 +69,70 @@ class Protocol(HttpToolsProtocol):
         return self.scope is not None and "path" not in self.scope
 
     def on_headers_complete(self) -> None:
+        if self._may_be_short():
+            self._held = []
+            return
         super().on_headers_complete()
         if self._ending and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._held is None or not self._take_shortcut(b"".join(self._held)):
+            if self._held is not None:
+                self._hand_over()
+            super().on_message_complete()
+
+    def _may_be_short(self) -> bool:
+        return (
+            self.url == b"/predict"
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and not self.parser.should_upgrade()
+            and not self.expect_100_continue
+            and not self._ending
+            and (self.cycle is None or self.cycle.response_complete)
+        )
+
+    def _take_shortcut(self, body: bytes) -> bool:
+        """Whether this request has gone the short way."""
+        scope = cast(Scope, self.scope)
+        scope |= {"method": "POST", "path": self.root_path + self.shortcut.path}
+        try:
+            answering = self.shortcut.take(scope, body, self.parser.should_keep_alive(), self._reply)
+        except Exception:
+            log.exception("the short way failed")
+            return False
+        if answering is None:
+            return False
+        self._held = None
+        if not answering.response_complete:
+            self.cycle = cast(RequestResponseCycle, answering)
+        return True
+
+    def _hand_over(self) -> None:
+        """What was held back goes the application's way."""
+        held, self._held = self._held or [], None
+        super().on_headers_complete()
+        for part in held:
+            super().on_body(part)
+
+    def _reply(self, answering: Answering, status: int, headers: Headers, body: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        lines = [name + b": " + value for name, value in (*self.server_state.default_headers, *headers)]
+        if not answering.keep_alive:
+            lines.append(b"connection: close")
+        head = b"\r\n".join((*lines, b"content-length: %d" % len(body), b"", body))
+        self.transport.write(STATUS_LINE[status] + head)
+        if not answering.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Calls what the application has left in the request's state as `on_disconnect`."""

@@ -209,7 +209,7 @@ class Service:
         return await asyncio.shield(decoding)
 
 
-async def _outcome(found: "T | InklingError | asyncio.Future[T]") -> T | InklingError:
+async def _outcome(found: Any) -> Any:
     """What is or will be there; the errors are the picture's own."""
     if not isinstance(found, asyncio.Future):
         return found

@@ -133,6 +133,7 @@ class Server(uvicorn.Server):
         def protocol() -> Protocol:
             made = Protocol(self.config, self.server_state, self.lifespan.state)
             made.access = self._app.access
+            made.shortcut = self._app.shortcut
             return made
 
         try:

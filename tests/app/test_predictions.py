@@ -180,14 +180,14 @@ def twin_of(service: Service) -> FastAPI:
             data = contents[0]
             if not data:
                 raise Problem("empty-body", "")
-        (digit, confidence, probabilities, verdict, model), steps = await service.predict(data)
+        tile, (digit, confidence, probabilities, verdict, model) = await service.read(data)
         return PredictionBody(
             digit=digit,
             confidence=confidence,
             probabilities=list(probabilities),
             verdict=verdict,
             model=model,
-            steps=list(steps),
+            steps=list(tile.steps),
         )
 
     return app

@@ -71,8 +71,8 @@ def test_a_large_picture_that_finds_no_decoder_is_refused_and_holds_nothing_up(
     monkeypatch.setattr(service, "PATIENCE_SECONDS", 0.1)
     with running(Settings(home=tmp_path / "home", workers=1)) as server:
         found: Service = server.app.state.service
-        gate, read = threading.Event(), found._tile
-        monkeypatch.setattr(found, "_tile", lambda data: (len(data) < 100 or gate.wait(60)) and read(data))
+        gate, decode = threading.Event(), found.decode
+        monkeypatch.setattr(found, "decode", lambda data: (len(data) < 100 or gate.wait(60)) and decode(data))
         large, tile = encode(seven.resize((600, 600))), encode(seven.resize((28, 28)))
         answers: list[httpx.Response] = []
         occupying = [
