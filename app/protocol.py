@@ -102,7 +102,7 @@ class Protocol(HttpToolsProtocol):
     def _take_shortcut(self, body: bytes) -> bool:
         """Whether this request has gone the short way."""
         scope = cast(Scope, self.scope)
-        scope |= {"method": "POST", "path": self.root_path + self.shortcut.path}
+        scope.update(method="POST", path=self.root_path + self.shortcut.path)
         try:
             answering = self.shortcut.take(scope, body, self.parser.should_keep_alive(), self._reply)
         except Exception:
