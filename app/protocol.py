@@ -1,5 +1,6 @@
 """HTTP/1.1 as uvicorn speaks it with httptools, and what Inkling needs beyond that."""
 
+import asyncio
 import logging
 from typing import cast
 
@@ -12,12 +13,16 @@ from app.shortcut import Answering, Headers, Shortcut
 
 MAX_HEAD_BYTES = 65_536
 LINGER_SECONDS = 0.25
+HOLD_SECONDS, HOLD_BYTES = 0.02, 65_536
+"""For how long, and how much of it, a body is held back that may yet come whole."""
 
 log = logging.getLogger(__name__)
 
 
 class Protocol(HttpToolsProtocol):
     """Takes no notice of offers to upgrade, bounds a request's head, and tells who cares that a caller has left.
+
+    What may take the shortcut is held back until its body is there.
 
     Java's client, among others, offers HTTP/2 with its first request. The parser thinks that such a request ends with
     its head; so it is held back, and read once more without the offer.
@@ -27,6 +32,7 @@ class Protocol(HttpToolsProtocol):
     shortcut: Shortcut
     _held: list[bytes] | None = None
     """The body so far, of a request that may take the shortcut."""
+    _handing_over: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _ending = False
 
@@ -37,11 +43,12 @@ class Protocol(HttpToolsProtocol):
             rest = self._feed(data)
             while rest:
                 rest = self._feed(rest)
-            if self._held is not None:
-                self._hand_over()
         except httptools.HttpParserError:
+            self._let_go()
             self.send_400_response("Invalid HTTP request received.")
             return
+        if self._held is not None and self._handing_over is None:  # many a client sends head and body apart
+            self._handing_over = self.loop.call_later(HOLD_SECONDS, self._hand_over)
         self._head_bytes = self._head_bytes + len(data) if in_head and self._in_head() else 0
         if self._head_bytes > MAX_HEAD_BYTES:
             self.send_400_response("The head of the request is too long.")
@@ -66,7 +73,7 @@ class Protocol(HttpToolsProtocol):
         return True  # holds the request back, in uvicorn's callbacks of the parser
 
     def _in_head(self) -> bool:
-        return self.scope is not None and "path" not in self.scope
+        return self.scope is not None and "path" not in self.scope and self._held is None
 
     def on_headers_complete(self) -> None:
         if self._may_be_short():
@@ -81,11 +88,14 @@ class Protocol(HttpToolsProtocol):
             super().on_body(body)
         else:
             self._held.append(body)
+            if sum(map(len, self._held)) > HOLD_BYTES:
+                self._hand_over()
 
     def on_message_complete(self) -> None:
-        if self._held is None or not self._take_shortcut(b"".join(self._held)):
-            if self._held is not None:
-                self._hand_over()
+        if self._held is not None and self._take_shortcut(b"".join(self._held)):
+            self._let_go()
+        else:
+            self._hand_over()
             super().on_message_complete()
 
     def _may_be_short(self) -> bool:
@@ -108,19 +118,24 @@ class Protocol(HttpToolsProtocol):
         except Exception:
             log.exception("the short way failed")
             return False
-        if answering is None:
-            return False
-        self._held = None
-        if not answering.response_complete:
+        if answering is not None and not answering.response_complete:
             self.cycle = cast(RequestResponseCycle, answering)
-        return True
+        return answering is not None
 
     def _hand_over(self) -> None:
-        """What was held back goes the application's way."""
-        held, self._held = self._held or [], None
-        super().on_headers_complete()
-        for part in held:
-            super().on_body(part)
+        """What is held back, if anything is, goes the application's way."""
+        held = self._let_go()
+        if held is not None:
+            super().on_headers_complete()
+            for part in held:
+                super().on_body(part)
+
+    def _let_go(self) -> list[bytes] | None:
+        if self._handing_over is not None:
+            self._handing_over.cancel()
+            self._handing_over = None
+        held, self._held = self._held, None
+        return held
 
     def _reply(self, answering: Answering, status: int, headers: Headers, body: bytes) -> None:
         if self.transport.is_closing():
@@ -136,6 +151,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Calls what the application has left in the request's state as `on_disconnect`."""
+        self._hand_over()
         cycle = self.cycle
         super().connection_lost(exc)
         if cycle is not None and cycle.disconnected and (leave := cycle.scope["state"].get("on_disconnect")):
