@@ -6,11 +6,10 @@ import re
 import secrets
 from collections.abc import Awaitable
 from time import perf_counter
-from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.logs import Lines, request_id
+from app.logs import Lines
 from app.metrics import Metrics
 
 UNMATCHED = "unmatched"
@@ -25,12 +24,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class _Ended(NamedTuple):
-    scope: Scope
-    identity: str
-    trace: str | None
-    status: int
-    seconds: float
+_Ended = tuple[Scope, bytes, bytes | None, int, float]
+"""The request, its id, the id of its trace, its status, and how many seconds it took."""
 
 
 class Access:
@@ -42,21 +37,24 @@ class Access:
     def __init__(self, metrics: Metrics, lines: Lines | None) -> None:
         self._metrics = metrics
         self._lines = lines
-        self._worker = secrets.token_hex(6)
+        self._worker = secrets.token_hex(6).encode()
         self._numbers = itertools.count(1)
         self._ended: list[_Ended] = []
 
     async def watch(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Has `app` answer, and gives its answer the ids that came with the request, or one that is made here."""
         started = perf_counter()
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id")
-        identity = given.decode() if given and _REQUEST_ID.fullmatch(given) else self._identity()
-        returned = [(b"x-request-id", identity.encode())]
-        traced = _TRACEPARENT.fullmatch(headers[b"traceparent"]) if b"traceparent" in headers else None
-        if traced is not None:
-            returned.append((b"traceparent", traced[0]))
-        request_id.set(identity)
+        identity, trace, returned = b"", None, []
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                identity = value
+            elif name == b"traceparent" and (traced := _TRACEPARENT.fullmatch(value)):
+                trace = traced[1]
+                returned.append((name, value))
+        if not identity:
+            identity = self._identity()
+        returned.append((b"x-request-id", identity))
+        scope.setdefault("state", {})["request_id"] = identity
         status = CLIENT_LEFT
 
         def send_with_ids(message: Message) -> Awaitable[None]:
@@ -69,17 +67,16 @@ class Access:
         try:
             await app(scope, receive, send_with_ids)
         finally:
-            trace = traced[1].decode() if traced else None
-            self._end(_Ended(scope, identity, trace, status, perf_counter() - started))
+            self._end((scope, identity, trace, status, perf_counter() - started))
 
-    def unreadable(self) -> str:
+    def unreadable(self) -> bytes:
         """Bytes that are no request, which are answered with 400 and this id."""
         identity = self._identity()
-        self._end(_Ended({"method": ""}, identity, None, 400, 0.0))
+        self._end(({"method": "", "state": {}}, identity, None, 400, 0.0))
         return identity
 
-    def _identity(self) -> str:
-        return f"{self._worker}-{next(self._numbers):x}"
+    def _identity(self) -> bytes:
+        return b"%b-%x" % (self._worker, next(self._numbers))
 
     def _end(self, ended: _Ended) -> None:
         if not self._ended:
@@ -88,22 +85,31 @@ class Access:
 
     def _write_down(self) -> None:
         lines = []
+        now = self._lines.now() if self._lines else ""
         for scope, identity, trace, status, seconds in self._ended:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", UNMATCHED)
-            problem = scope.get("state", {}).get("problem")
+            problem = scope["state"].get("problem")
             self._metrics.request(method, route, status, seconds)
             if problem is not None:
                 self._metrics.refusal(problem)
             if route in UNLOGGED:
                 continue
-            line = {"request_id": identity, "method": method, "route": route, "status": status}
-            line["duration"] = round(seconds, 6)
+            line = {
+                "time": now,
+                "level": "info",
+                "event": "request",
+                "request_id": identity.decode(),
+                "method": method,
+                "route": route,
+                "status": status,
+                "duration": round(seconds, 6),
+            }
             if trace is not None:
-                line["trace_id"] = trace
+                line["trace_id"] = trace.decode()
             if problem is not None:
                 line["problem"] = problem
             lines.append(line)
         self._ended.clear()
         if self._lines is not None and lines:
-            self._lines.requests(lines)
+            self._lines.write(lines)
