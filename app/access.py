@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.logs import Lines, request_id
+from app.logs import Lines
 from app.metrics import Metrics
 
 UNMATCHED = "unmatched"
@@ -28,8 +28,8 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 class Ids(NamedTuple):
     """Of a request: its id and, where it is part of a trace, that one's; headers: those that give them back."""
 
-    identity: str
-    trace: str | None
+    identity: bytes
+    trace: bytes | None
     headers: list[tuple[bytes, bytes]]
 
 
@@ -49,7 +49,7 @@ class Access:
     def __init__(self, metrics: Metrics, lines: Lines | None) -> None:
         self._metrics = metrics
         self._lines = lines
-        self._worker = secrets.token_hex(6)
+        self._worker = secrets.token_hex(6).encode()
         self._numbers = itertools.count(1)
         self._ended: list[_Ended] = []
 
@@ -57,7 +57,7 @@ class Access:
         """Has `app` answer, and gives its answer the ids that came with the request, or one that is made here."""
         started = perf_counter()
         ids = self.ids(scope)
-        request_id.set(ids.identity)
+        scope.setdefault("state", {})["request_id"] = ids.identity
         status = CLIENT_LEFT
 
         def send_with_ids(message: Message) -> Awaitable[None]:
@@ -72,25 +72,24 @@ class Access:
         finally:
             self.end(scope, ids, status, started)
 
-    def unreadable(self) -> str:
+    def unreadable(self) -> bytes:
         """Bytes that are no request, which are answered with 400 and this id."""
-        ids = self.ids({"headers": []})
-        self.end({"method": ""}, ids, 400, perf_counter())
+        scope: Scope = {"method": "", "headers": [], "state": {}}
+        ids = self.ids(scope)
+        self.end(scope, ids, 400, perf_counter())
         return ids.identity
 
     def ids(self, scope: Scope) -> Ids:
         """The ids that came with a request, as far as they are well formed, or one that is made here."""
-        given, traced = None, None
+        identity, trace, returned = b"", None, []
         for name, value in scope["headers"]:
-            if name == b"x-request-id":
-                given = _REQUEST_ID.fullmatch(value)
-            elif name == b"traceparent":
-                traced = _TRACEPARENT.fullmatch(value)
-        identity = given[0].decode() if given else f"{self._worker}-{next(self._numbers):x}"
-        returned = [(b"x-request-id", identity.encode())]
-        if traced is None:
-            return Ids(identity, None, returned)
-        return Ids(identity, traced[1].decode(), [*returned, (b"traceparent", traced[0])])
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                identity = value
+            elif name == b"traceparent" and (traced := _TRACEPARENT.fullmatch(value)):
+                trace = traced[1]
+                returned.append((name, value))
+        identity = identity or b"%b-%x" % (self._worker, next(self._numbers))
+        return Ids(identity, trace, [*returned, (b"x-request-id", identity)])
 
     def end(self, scope: Scope, ids: Ids, status: int, started: float) -> None:
         """A request that began at `started`, as perf_counter tells, has been answered or given up."""
@@ -100,22 +99,31 @@ class Access:
 
     def _write_down(self) -> None:
         lines = []
-        for scope, ids, status, seconds in self._ended:
+        now = self._lines.now() if self._lines else ""
+        for scope, (identity, trace, _), status, seconds in self._ended:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", UNMATCHED)
-            problem = scope.get("state", {}).get("problem")
+            problem = scope["state"].get("problem")
             self._metrics.request(method, route, status, seconds)
             if problem is not None:
                 self._metrics.refusal(problem)
             if route in UNLOGGED:
                 continue
-            line = {"request_id": ids.identity, "method": method, "route": route, "status": status}
-            line["duration"] = round(seconds, 6)
-            if ids.trace is not None:
-                line["trace_id"] = ids.trace
+            line = {
+                "time": now,
+                "level": "info",
+                "event": "request",
+                "request_id": identity.decode(),
+                "method": method,
+                "route": route,
+                "status": status,
+                "duration": round(seconds, 6),
+            }
+            if trace is not None:
+                line["trace_id"] = trace.decode()
             if problem is not None:
                 line["problem"] = problem
             lines.append(line)
         self._ended.clear()
         if self._lines is not None and lines:
-            self._lines.requests(lines)
+            self._lines.write(lines)

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 from pydantic_core import to_json
+from starlette.types import Scope
 from structlog.typing import EventDict, Processor
 
 PIPE_BYTES = select.PIPE_BUF
@@ -24,6 +25,14 @@ PIPE_BYTES = select.PIPE_BUF
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that is being answered; every line that is logged meanwhile bears it."""
+
+
+def identify(scope: Scope) -> None:
+    """Whatever this task logs from now on bears the request's id.
+
+    Not for every request: a task whose context has something in it costs more, each time that it runs.
+    """
+    request_id.set(scope["state"]["request_id"].decode())
 
 
 def set_up() -> "Lines":
@@ -53,26 +62,32 @@ class Lines(logging.Handler):
         except Exception:
             self.handleError(record)
 
-    def requests(self, found: Iterable[dict[str, Any]]) -> None:
-        """Answered requests, a line for each."""
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")  # as structlog's TimeStamper writes it
-        for fields in found:
-            line = {"time": now, "level": "info", "event": "request", **fields}
-            rendered = to_json(line) if self._for_people is None else str(self._for_people(None, "info", line)).encode()
-            self._waiting.append(rendered + b"\n")
+    @staticmethod
+    def now() -> str:
+        """As structlog's TimeStamper writes it."""
+        return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+    def write(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Lines that need nothing but to be rendered, in one go."""
+        if self._for_people is None:
+            self._waiting += [to_json(line) + b"\n" for line in lines]
+        else:
+            self._waiting += [str(self._for_people(None, "info", line)).encode() + b"\n" for line in lines]
         self.flush()
 
     def flush(self) -> None:
         with self._writing:
             count = len(self._waiting)  # other threads may add to them meanwhile
             waiting, self._waiting[:count] = self._waiting[:count], []
-            piece = b""
+            piece: list[bytes] = []
+            size = 0
             for line in waiting:
-                if len(piece) + len(line) > PIPE_BYTES:
-                    self._write(piece)
-                    piece = b""
-                piece += line
-            self._write(piece)
+                if size + len(line) > PIPE_BYTES:
+                    self._write(b"".join(piece))
+                    piece, size = [], 0
+                piece.append(line)
+                size += len(line)
+            self._write(b"".join(piece))
 
     def _write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):  # nobody reads the log any more

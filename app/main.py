@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import docs, feedback, health, page, predictions, problems, retraining, scrape, versions
+from app import docs, feedback, health, logs, page, predictions, problems, retraining, scrape, versions
 from app.access import Access
 from app.board import Board
 from app.corrections import Corrections
@@ -35,7 +35,11 @@ class Inkling(FastAPI):
             await super().__call__(scope, receive, send)
             return
         lean = self.lean.get(scope["path"]) if scope["method"] == "POST" else None
-        await self.access.watch(lean or super().__call__, scope, receive, send)
+        await self.access.watch(lean or self._full, scope, receive, send)
+
+    async def _full(self, scope: Scope, receive: Receive, send: Send) -> None:
+        logs.identify(scope)
+        await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings, lines: Lines | None = None, board: Board | None = None) -> Inkling:

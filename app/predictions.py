@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from app import uploads
+from app import logs, uploads
 from app.problems import Problem, respond
 from app.service import Service
 from models.calibration import Verdict
@@ -82,6 +82,7 @@ class Lean:
         except (Problem, InklingError, ClientDisconnect) as error:
             await respond(Request(scope), error)(scope, receive, send)
         except Exception as error:
+            logs.identify(scope)
             log.exception("the request failed")
             await respond(Request(scope), error)(scope, receive, send)
         else:

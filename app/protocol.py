@@ -172,7 +172,7 @@ class Protocol(HttpToolsProtocol):
             b"HTTP/1.1 400 Bad Request",
             b"content-type: text/plain; charset=utf-8",
             b"content-length: %d" % len(body),
-            b"x-request-id: " + self.access.unreadable().encode(),
+            b"x-request-id: " + self.access.unreadable(),
             b"connection: close",
         ]
         self.transport.write(b"\r\n".join([*head, b"", body]))

@@ -38,12 +38,15 @@ def run(settings: Settings, listening: socket.socket, reports: Connection, board
     lines = logs.set_up()
     # One small forward pass gains nothing from more threads, and threads of several workers fight.
     torch.set_num_threads(1)
-    app = create_app(settings, lines, board)
     try:
+        app = create_app(settings, lines, board)
         app.state.service.open()
     except InklingError as error:
         reports.send(Failed(str(error)))
         sys.exit(2)
+    except Exception:  # what multiprocessing would print is no line of a log
+        log.exception("the worker can not begin to serve")
+        sys.exit(1)
 
     # What is loaded stays: without this the collector walks all of torch's objects every few thousand requests.
     gc.collect()

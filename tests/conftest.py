@@ -240,6 +240,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`inkling serve` with two workers and a key, as a process of its own, which logs to a file."""
+    folder = tmp_path_factory.mktemp("two-workers")
+    port = free_port()
+    variables = {"HOME": str(folder / "home"), "PORT": str(port), "WORKERS": "2", "API_KEY": KEY}
+    with (folder / "log").open("w") as file:
+        process = spawn("serve", stderr=file, **{f"INKLING_{name}": value for name, value in variables.items()})
+    found = Server(f"http://127.0.0.1:{port}", process, log=folder / "log")
+    try:
+        with found.client:
+            wait_until(lambda: process.poll() is not None or "inkling_workers 2" in _metrics(found))
+            assert process.poll() is None, found.log.read_text()
+            yield found
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts `inkling serve` as a process of its own, with INKLING_* variables, and waits until it answers."""
@@ -305,6 +324,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60, every: float 
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(every)
+
+
+def _metrics(server: Server) -> str:
+    try:
+        return httpx.get(f"{server.url}/metrics", timeout=30).text
+    except httpx.TransportError:
+        return ""
 
 
 def _answers(server: Server) -> bool:

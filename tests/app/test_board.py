@@ -1,0 +1,77 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from app.board import Board, new_folder
+
+
+def test_everyone_sees_what_each_has_put_last(tmp_path: Path) -> None:
+    boards = [Board(tmp_path, place) for place in (0, 1, 10)]
+    assert boards[0].get("counts") is None
+    for i, board in enumerate(boards):
+        for data in (b"first, and longer", b"second", b"%d" % i):
+            board.put("counts", data)
+    boards[1].put("state", b"here")
+    assert boards[2].everyone("counts") == {0: b"0", 1: b"1", 10: b"2"}
+    assert boards[2].everyone("state") == {1: b"here"}
+    boards[1].clear("state")
+    boards[1].clear("state")
+    assert boards[2].everyone("state") == {}
+    assert boards[2].everyone("counts") == {0: b"0", 1: b"1", 10: b"2"}
+
+
+def test_a_successor_goes_on_in_the_same_place(tmp_path: Path) -> None:
+    for data in (b"one", b"two", b"three"):
+        board = Board(tmp_path, 0)
+        board.put("counts", data)
+        assert Board(tmp_path, 0).get("counts") == data
+
+
+@pytest.mark.parametrize("kept", [0, 5, 22])
+def test_one_that_was_killed_while_it_wrote_leaves_what_was_there_before(kept: int, tmp_path: Path) -> None:
+    board = Board(tmp_path, 0)
+    board.put("counts", b"before")
+    board.put("counts", b"after!")
+    newest = max(tmp_path.iterdir(), key=lambda path: path.read_bytes()[:8])
+    os.truncate(newest, kept)
+    assert board.get("counts") == b"before"
+    board.put("counts", b"again")
+    assert board.get("counts") == b"again"
+
+
+def test_who_reads_while_another_writes_finds_something_whole(tmp_path: Path) -> None:
+    board, done = Board(tmp_path, 0), threading.Event()
+    pieces = [bytes([65 + i]) * (1 + 7000 * i) for i in range(5)]
+
+    def write() -> None:
+        for i in range(500):
+            board.put("counts", pieces[i % len(pieces)])
+        done.set()
+
+    thread = threading.Thread(target=write)
+    board.put("counts", pieces[0])
+    thread.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(Board(tmp_path, 0).get("counts"))
+    thread.join()
+    # Two writes during one read are possible here alone, where there is no half a second between them.
+    assert seen - {None} <= set(pieces)
+    assert len(seen) > 1
+
+
+def test_the_folder_goes_with_the_service_and_lies_under_home_where_there_is_no_other(tmp_path, monkeypatch) -> None:
+    with new_folder(tmp_path / "home") as folder:
+        assert list(folder.iterdir()) == []
+        assert folder.stat().st_mode & 0o077 == 0
+        Board(folder, 0).put("state", b"x")
+    assert not folder.exists()
+
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    with new_folder(tmp_path / "home") as folder:
+        assert folder.parent == tmp_path / "home"

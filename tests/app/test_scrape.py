@@ -1,0 +1,177 @@
+import os
+import signal
+import threading
+from pathlib import Path
+
+import httpx
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.settings import Settings
+from models.errors import EngineFailed
+from tests.conftest import Server, running, wait_until
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+
+def scrape(server: Server) -> Samples:
+    """From whichever worker takes a new connection."""
+    answer = httpx.get(f"{server.url}/metrics", timeout=30)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    families = text_string_to_metric_families(answer.text)
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def total(samples: Samples, name: str, **labels: str) -> float:
+    return sum(value for (found, given), value in samples.items() if found == name and labels.items() <= set(given))
+
+
+def workers_of(samples: Samples, name: str) -> set[str]:
+    return {dict(labels)["worker"] for found, labels in samples if found == name}
+
+
+def post_from_both(server: Server, picture: bytes) -> int:
+    """Predictions until both workers have answered some; how many."""
+    workers: set[str] = set()
+    sent: list[int] = []
+
+    def post() -> None:
+        while len(workers) < 2:
+            answer = httpx.post(f"{server.url}/predict", content=picture, timeout=30)
+            assert answer.status_code == 200
+            workers.add(answer.headers["x-request-id"].partition("-")[0])
+            sent.append(1)
+
+    threads = [threading.Thread(target=post) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(sent)
+
+
+def test_counts_add_up_over_workers_and_outlive_one_that_is_killed(two_workers: Server, seven, encode) -> None:
+    picture = encode(seven)
+    labels = {"method": "POST", "route": "/predict", "status": "200"}
+    before = scrape(two_workers)
+    wait_until(lambda: total(scrape(two_workers), "inkling_workers") == 2)
+    sent = post_from_both(two_workers, picture)
+
+    def counted(name: str, **labels: str) -> float:
+        return total(scrape(two_workers), name, **labels) - total(before, name, **labels)
+
+    wait_until(lambda: counted("inkling_requests_total", **labels) == sent)
+    assert counted("inkling_predictions_total", digit="7", verdict="digit") == sent
+    assert counted("inkling_batch_images_sum") == sent
+    assert counted("inkling_confidence_ratio_count") == sent
+    assert counted("inkling_request_duration_seconds_count", route="/predict") == sent
+    for stage in ("decode", "queue"):
+        assert counted("inkling_stage_duration_seconds_count", stage=stage) == sent
+
+    state = scrape(two_workers)
+    assert workers_of(state, "inkling_queue_images") == {"0", "1"}
+    starts = total(state, "inkling_worker_starts_total")
+    seen: list[float] = []
+    gauges: list[set[str]] = []
+    os.kill(worker_of(two_workers), signal.SIGKILL)
+
+    def replaced() -> bool:
+        try:
+            found = scrape(two_workers)
+        except httpx.TransportError:  # it was that worker's connection
+            return False
+        seen.append(total(found, "inkling_requests_total", **labels))
+        gauges.append(workers_of(found, "inkling_queue_images"))
+        return total(found, "inkling_worker_starts_total") == starts + 1 and len(gauges[-1]) == 2
+
+    wait_until(replaced)
+    assert seen == sorted(seen)
+    assert seen[0] >= total(state, "inkling_requests_total", **labels)
+    assert any(len(workers) == 1 for workers in gauges), "the killed worker's gauges never went"
+
+
+def worker_of(server: Server) -> int:
+    assert server.process is not None
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return next(int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+def test_what_is_counted_never_goes_back_whoever_is_asked(two_workers: Server, seven, encode) -> None:
+    picture, done = encode(seven), threading.Event()
+
+    def post() -> None:
+        while not done.is_set():
+            httpx.post(f"{two_workers.url}/predict", content=picture, timeout=30)
+
+    threads = [threading.Thread(target=post) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    last: Samples = {}
+    try:
+        for _ in range(25):
+            found = scrape(two_workers)
+            counters = {key: value for key, value in found.items() if key[0].endswith(("_total", "_bucket", "_count"))}
+            assert all(counters[key] >= value for key, value in last.items())
+            last = counters
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_both_formats_say_the_same(server: Server) -> None:
+    plain = server.client.get("/metrics")
+    other = server.client.get("/metrics", headers=OPENMETRICS)
+    assert other.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    names = {family.name for family in text_string_to_metric_families(plain.text)}
+    assert {family.name for family in openmetrics(other.text)} == names
+    assert len(names) > 15
+
+
+def test_the_service_s_own_state_is_told(tmp_path, monkeypatch, seven, encode) -> None:
+    with running(Settings(home=tmp_path / "home", feedback_limit=9, queue_limit=5)) as found:
+        state = scrape(found)
+        assert total(state, "inkling_active_version") == 1
+        assert (total(state, "inkling_feedback_images"), total(state, "inkling_feedback_limit_images")) == (0, 9)
+        assert (total(state, "inkling_queue_limit_images"), total(state, "inkling_database_up")) == (5, 1)
+        assert {dict(labels)["state"] for name, labels in state if name == "inkling_jobs"} == {
+            *("queued", "running", "evaluating", "succeeded", "rejected", "failed", "cancelled")
+        }
+        with found.full():
+            state = scrape(found)
+            assert total(state, "inkling_queue_images", worker="0") == 5
+            assert found.client.post("/predict", content=encode(seven)).status_code == 503
+            batch = found.client.post("/predict/batch", files=[("files", b"no picture"), ("files", b"")])
+            assert batch.status_code == 503
+        assert total(scrape(found), "inkling_refusals_total", reason="overloaded") == 2
+        files = [("files", b"no picture"), ("files", b""), ("files", encode(seven))]
+        assert found.client.post("/predict/batch", files=files).status_code == 200
+        state = scrape(found)
+        assert total(state, "inkling_refusals_total", reason="unknown-format") == 1
+        assert total(state, "inkling_refusals_total", reason="empty-body") == 1
+        assert total(state, "inkling_predictions_total") == 1
+
+        predictor = found.app.state.service.engine.predictor
+        whole = predictor.predict
+
+        def fail(_: object) -> list:
+            raise EngineFailed("the device is gone")
+
+        monkeypatch.setattr(predictor, "predict", fail)
+        assert found.client.post("/predict", content=encode(seven)).status_code == 503
+        assert total(scrape(found), "inkling_worker_ready", worker="0") == 0
+        monkeypatch.setattr(predictor, "predict", whole)
+        assert found.client.get("/health/ready").status_code == 200
+        assert total(scrape(found), "inkling_worker_ready", worker="0") == 1
+
+        (tmp_path / "home" / "inkling.db").rename(tmp_path / "elsewhere.db")
+        (tmp_path / "home" / "inkling.db").mkdir()
+        (tmp_path / "home" / "models" / "active").write_text("nonsense")
+        found.app.state.jobs._database.close()  # its connections know the file by another name
+        state = scrape(found)
+        assert total(state, "inkling_database_up") == 0
+        named = {name for name, _ in state}
+        assert not named & {"inkling_jobs", "inkling_feedback_images", "inkling_active_version"}
