@@ -78,7 +78,10 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._may_be_short():
             self._held = []
-            return
+        else:
+            self._begin_cycle()
+
+    def _begin_cycle(self) -> None:
         super().on_headers_complete()
         if self._ending and self.cycle is not None:
             self.cycle.keep_alive = False
@@ -111,10 +114,9 @@ class Protocol(HttpToolsProtocol):
 
     def _take_shortcut(self, body: bytes) -> bool:
         """Whether this request has gone the short way."""
-        scope = cast(Scope, self.scope)
-        scope.update(method="POST", path=self.root_path + self.shortcut.path)
+        keep_alive = self.parser.should_keep_alive() and not self._ending
         try:
-            answering = self.shortcut.take(scope, body, self.parser.should_keep_alive(), self._reply)
+            answering = self.shortcut.take(cast(Scope, self.scope), body, keep_alive, self._reply)
         except Exception:
             log.exception("the short way failed")
             return False
@@ -126,7 +128,7 @@ class Protocol(HttpToolsProtocol):
         """What is held back, if anything is, goes the application's way."""
         held = self._let_go()
         if held is not None:
-            super().on_headers_complete()
+            self._begin_cycle()
             for part in held:
                 super().on_body(part)
 
@@ -151,7 +153,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Calls what the application has left in the request's state as `on_disconnect`."""
-        self._hand_over()
+        if self._let_go() is not None:
+            self.shortcut.leave(cast(Scope, self.scope))
         cycle = self.cycle
         super().connection_lost(exc)
         if cycle is not None and cycle.disconnected and (leave := cycle.scope["state"].get("on_disconnect")):
@@ -179,5 +182,6 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def _end_if_idle(self) -> None:
+        self._hand_over()
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()

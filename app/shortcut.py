@@ -40,10 +40,18 @@ class Shortcut:
         data = uploads.plain_picture(uploads.header(scope, b"content-type"), body)
         if data is None or not is_small(data) or len(body) > self.service.settings.max_upload_bytes:
             return None
-        scope["route"] = self
+        self._own(scope)
         answering = Answering(self, scope, keep_alive, reply)
         answering.begin(data)
         return answering
+
+    def leave(self, scope: Scope) -> None:
+        """A client that was gone before its body had come."""
+        self._own(scope)
+        self.access.end(scope, self.access.ids(scope), CLIENT_LEFT, perf_counter())
+
+    def _own(self, scope: Scope) -> None:
+        scope.update(method="POST", path=scope["root_path"] + self.path, route=self)
 
 
 class Answering:

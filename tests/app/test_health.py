@@ -47,7 +47,7 @@ def test_an_unexpected_error_shows_nothing_of_our_insides(tmp_path, monkeypatch,
         async def fail(_: bytes) -> None:
             raise KeyError("a secret")
 
-        monkeypatch.setattr(found.app.state.service, "predict", fail)
+        monkeypatch.setattr(found.app.state.service, "read", fail)
         answer = found.client.post("/predict", content=encode(seven))
         check_problem(answer, 500, "internal-error")
         assert "secret" not in answer.text
