@@ -118,6 +118,8 @@ def _for_people() -> Processor:
     return structlog.dev.ConsoleRenderer(
         timestamp_key="time",
         pad_event_to=0,
+        pad_level=False,
+        sort_keys=False,
         colors="NO_COLOR" not in os.environ,
         exception_formatter=structlog.dev.plain_traceback,
     )
