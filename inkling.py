@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs inside itself, so that `inkling --help` answers at once."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -73,7 +74,8 @@ def main() -> None:
     from training.commands import run
 
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback
     run(app, sys.argv[1:] or ["--help"], "inkling")
 
 
