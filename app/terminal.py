@@ -15,6 +15,7 @@ DELAY_SECONDS = 1
 
 
 def console(stderr: bool = False) -> "Console":
+    """Prints text as it is: no markup, no guessing at colours, no line breaks of its own."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -31,5 +31,7 @@ def run(app: typer.Typer, arguments: Sequence[str], name: str) -> NoReturn:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else name
         message = f"{' '.join(error.format_message().split()).rstrip('.')}; see {path} --help"
+    except OSError as error:  # a full disk behind standard output, and the like
+        message = str(error)
     sys.stderr.write(f"error: {message}\n")
     sys.exit(2)
