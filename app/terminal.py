@@ -1,7 +1,7 @@
 """What a command shows: tables and bars where a person looks on, plain aligned lines in a pipe."""
 
 import sys
-import time
+import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -69,14 +69,18 @@ class Bar:
             redirect_stderr=sys.stderr.isatty(),
         )
         self._task = self._progress.add_task(title, total=total)
-        self._started = time.monotonic()
-        self._shown = False
+        self._start = threading.Timer(DELAY_SECONDS, self._progress.start)
+        self._start.daemon = True
 
     def __enter__(self) -> "Bar":
+        if self._visible:
+            self._start.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._shown:
+        if self._visible:
+            self._start.cancel()
+            self._start.join()
             self._progress.stop()
 
     def print(self, line: "str | Text") -> None:
@@ -87,13 +91,6 @@ class Bar:
 
     def advance(self, count: float) -> None:
         self._progress.advance(self._task, count)
-        self._show()
 
     def move(self, completed: float, title: str) -> None:
         self._progress.update(self._task, completed=completed, description=title)
-        self._show()
-
-    def _show(self) -> None:
-        if self._visible and not self._shown and time.monotonic() - self._started > DELAY_SECONDS:
-            self._progress.start()
-            self._shown = True

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app import terminal
+from tests.conftest import wait_until
 
 OnTerminal = Callable[[Callable[[], None]], str]
 
@@ -46,24 +47,31 @@ def test_rows_are_a_table_for_a_person_and_plain_columns_in_a_pipe(
     assert "[red]" in shown
 
 
-def test_a_bar_comes_once_a_second_has_passed(on_terminal: OnTerminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(quiet: bool = False) -> None:
-        with terminal.Bar("reading", 10, "pictures", quiet) as bar:
-            bar.print("first")
-            bar.advance(5)
-            bar.print("second")
+def work(seen: Callable[[terminal.Bar], bool], quiet: bool = False) -> None:
+    with terminal.Bar("reading", 10, "pictures", quiet) as bar:
+        bar.print("first")
+        bar.advance(5)
+        wait_until(lambda: seen(bar))
+        bar.print("second")
 
-    assert on_terminal(work) == "first\r\nsecond\r\n"
-    monkeypatch.setattr(terminal, "DELAY_SECONDS", -1)
-    shown = on_terminal(work)
+
+def is_drawn(bar: terminal.Bar) -> bool:
+    return bar._progress.live.is_started
+
+
+def test_a_bar_comes_where_it_takes_longer(on_terminal: OnTerminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "DELAY_SECONDS", 1000)
+    assert on_terminal(lambda: work(lambda _: True)) == "first\r\nsecond\r\n"
+    monkeypatch.setattr(terminal, "DELAY_SECONDS", 0)
+    shown = on_terminal(lambda: work(is_drawn))
     assert "reading" in shown
     assert "pictures/s" in shown
     assert "second\r\n" in shown
-    assert on_terminal(lambda: work(quiet=True)) == "first\r\nsecond\r\n"
+    assert on_terminal(lambda: work(lambda _: True, quiet=True)) == "first\r\nsecond\r\n"
 
 
 def test_a_pipe_gets_lines_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(terminal, "DELAY_SECONDS", -1)
+    monkeypatch.setattr(terminal, "DELAY_SECONDS", 0)
     with terminal.Bar("reading", 10, "pictures") as bar:
         bar.advance(5)
         bar.print("line")
