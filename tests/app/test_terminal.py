@@ -1,5 +1,6 @@
 """On a real terminal, which a pipe is not: a pseudo-terminal of this machine."""
 
+import contextlib
 import os
 import pty
 import sys
@@ -26,9 +27,12 @@ def on_terminal() -> OnTerminal:
                 patch.delenv(name, raising=False)
             patch.setattr(sys, "stdout", screen)
             show()
-        found = os.read(ours, 100_000).decode()
+        found = b""
+        with contextlib.suppress(OSError):  # how a pseudo-terminal says that its other end is closed
+            while part := os.read(ours, 65_536):
+                found += part
         os.close(ours)
-        return found
+        return found.decode()
 
     return run
 
