@@ -1,8 +1,7 @@
 """The command line. Each command imports what it needs inside itself, so that `inkling --help` answers at once."""
 
-import json
+import io
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,6 @@ from app import commands
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Reads handwritten digits, and says so when it is not sure.",
 )
@@ -50,35 +48,19 @@ def evaluate(context: typer.Context) -> None:
     main(context.args, "inkling evaluate")
 
 
-@app.command(epilog="Example: inkling predict seven.png --json")
+@app.command(epilog="Example: inkling predict seven.png scans/ --json")
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
+    pictures: Annotated[
+        list[str], typer.Argument(help="Files; folders, with all that is below them; - is standard input.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as the service answers.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No bar.")] = False,
 ) -> None:
-    """Read the digits in picture files, without a server."""
+    """Read the digits in pictures, without a server; status 2 where one could not be read."""
     settings = commands.settings()
-    from models import devices, versions
-    from models.errors import PictureError
-    from models.normalisation import normalise
-    from models.pictures import decode
+    from app import readings
 
-    predictor = versions.find(settings.home, None, settings.model).predictor(devices.resolve(settings.device))
-    failed = False
-    for path in images:
-        try:
-            tile = normalise(decode(path.read_bytes(), settings.max_pixels))
-        except (OSError, PictureError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            print(f"error: {path}: {reason}", file=sys.stderr)
-            failed = True
-            continue
-        answer = predictor.predict(tile.pixels[None])[0]
-        if as_json:
-            print(json.dumps({"file": str(path), **answer._asdict(), "steps": tile.steps}))
-        else:
-            bar = "█" * round(20 * answer.confidence)
-            print(f"{path}  {answer.digit}  {bar:20s} {answer.confidence:7.2%}  {answer.verdict}")
-    if failed:
+    if not readings.predict(pictures, settings, as_json, quiet):
         raise typer.Exit(2)
 
 
@@ -89,15 +71,12 @@ app.add_typer(commands.feedback, name="feedback")
 
 def main() -> None:
     """Runs the command line: 2 for what the caller can mend, and one line that says what it is."""
-    from models.errors import InklingError
+    from training.commands import run
 
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback
-    try:
-        app()
-    except InklingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback
+    run(app, sys.argv[1:] or ["--help"], "inkling")
 
 
 if __name__ == "__main__":

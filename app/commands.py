@@ -1,14 +1,22 @@
 """`inkling models`, `inkling retrain` and `inkling feedback`: what the service does, from a shell."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from app import terminal
+
 if TYPE_CHECKING:
-    from app.client import Client
+    from app.client import Client, Job, Parameters, Versions
     from app.settings import Settings
+    from app.versions import VersionsBody
+
+PATIENCE_SECONDS = 3
+"""For how long a person waits for a service that does not answer."""
 
 models = typer.Typer(help="List the saved versions; `activate` makes one the version that answers.")
 feedback = typer.Typer(help="Count the corrections; send, delete and export them.")
@@ -34,17 +42,15 @@ def list_models(context: typer.Context) -> None:
     """List the saved versions: of the service at INKLING_URL, or under INKLING_HOME where no URL is given."""
     if context.invoked_subcommand is not None:
         return
-    from rich.table import Table
-
     found = _versions()
-    table = Table("version", "network", "state", "parent", "made", "held-out MNIST")
-    for version in found["versions"]:
-        accuracy = version["metrics"].get("held_out", {}).get("accuracy")
-        name = f"{version['version']} (active)" if version["version"] == found["active"] else version["version"]
-        made = str(version["created_at"])[:16].replace("T", " ")
+    rows = []
+    for version in found.versions:
+        accuracy = version.metrics.get("held_out", {}).get("accuracy")
+        name = f"{version.version} (active)" if version.version == found.active else version.version
         right = "" if accuracy is None else f"{accuracy:.2%}"
-        table.add_row(name, version["network"], version["state"], version["parent"] or "", made, right)
-    _console().print(table)
+        made = f"{version.created_at:%Y-%m-%d %H:%M}"
+        rows.append([name, version.network, version.state, version.parent or "", made, right])
+    terminal.print_rows(["version", "network", "state", "parent", "made", "held-out MNIST"], rows)
 
 
 @models.command("activate", epilog="Example: inkling models activate v2")
@@ -52,13 +58,13 @@ def activate_model(version: str) -> None:
     """Make a version the one that answers; an older one rolls back."""
     chosen = settings()
     if _has_url(chosen):
-        with _client(chosen) as client:
+        with _service(chosen) as client:
             client.activate(version)
     else:
         from models.versions import Versions
 
         Versions(chosen.home).activate(version)
-    _console().print(f"{version} is active")
+    terminal.console().print(f"{version} is active")
 
 
 def retrain(
@@ -66,24 +72,39 @@ def retrain(
         bool, typer.Option("--follow", help="Wait for the end, with a bar; status 1 unless it succeeds.")
     ] = False,
     network: Annotated[
-        str | None, typer.Option(help="Another network than the active version's; from scratch.")
+        Literal["net", "sequential", "convnet"] | None,
+        typer.Option(help="Another network than the active version's; from scratch."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.", show_default=False)] = None,
-    start_from: Annotated[str, typer.Option(help="current: fine-tune the active version; or scratch.")] = "current",
+    start_from: Annotated[
+        Literal["current", "scratch"], typer.Option(help="current: fine-tune the active version.")
+    ] = "current",
     use_feedback: Annotated[bool, typer.Option(help="Train on the corrections, too.")] = True,
     seed: Annotated[int, typer.Option()] = 0,
     learning_rate: Annotated[float | None, typer.Option(show_default=False)] = None,
-    activate: Annotated[str, typer.Option(help="auto: a version that passes takes over; or manual.")] = "auto",
+    activate: Annotated[
+        Literal["auto", "manual"], typer.Option(help="auto: a version that passes takes over.")
+    ] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No bar.")] = False,
 ) -> None:
     """Have the service at INKLING_URL train a better version, of MNIST and the corrections."""
-    given = {"network": network, "epochs": epochs, "learning_rate": learning_rate}
-    parameters = {"start_from": start_from, "use_feedback": use_feedback, "seed": seed, "activate": activate}
-    parameters |= {name: value for name, value in given.items() if value is not None}
-    with _client(settings()) as client:
-        job = client.retrain(parameters)
-        _console().print(f"job {job['id']} is {job['state']}")
+    parameters: Parameters = {
+        "start_from": start_from,
+        "use_feedback": use_feedback,
+        "seed": seed,
+        "activate": activate,
+    }
+    if network is not None:
+        parameters["network"] = network
+    if epochs is not None:
+        parameters["epochs"] = epochs
+    if learning_rate is not None:
+        parameters["learning_rate"] = learning_rate
+    with _service(settings()) as client:
+        job = client.retrain(**parameters)
+        terminal.console().print(f"job {job.id} is {job.state}")
         if follow:
-            _follow(client, job)
+            _follow(client, job, quiet)
 
 
 @feedback.callback(invoke_without_command=True, epilog="Example: inkling feedback")
@@ -91,15 +112,10 @@ def count_feedback(context: typer.Context) -> None:
     """Count the corrections that the service at INKLING_URL holds."""
     if context.invoked_subcommand is not None:
         return
-    from rich.table import Table
-
-    with _client(settings()) as client:
-        counts = client.feedback()
-    table = Table("digit", "corrections")
-    for label in map(str, range(10)):
-        table.add_row(label, f"{counts['by_label'].get(label, 0):,}")
-    table.add_row("all", f"{counts['total']:,}")
-    _console().print(table)
+    with _service(settings()) as client:
+        counts = client.feedback_counts()
+    rows = [[str(label), f"{counts.by_label.get(label, 0):,}"] for label in range(10)]
+    terminal.print_rows(["digit", "corrections"], [*rows, ["all", f"{counts.total:,}"]])
 
 
 @feedback.command("send", epilog="Example: inkling feedback send 7 seven.png another.png")
@@ -108,19 +124,31 @@ def send_feedback(
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
 ) -> None:
     """Send pictures of one digit to the service at INKLING_URL."""
-    with _client(settings()) as client:
+    from app.client import BadPicture, PictureRefused
+
+    failed = False
+    with _service(settings()) as client:
         for picture in pictures:
-            stored = client.correct(picture, label)
-            verb = "replaces another label of" if stored["replaced"] else "is"
-            line = f"{picture}: read as {stored['prediction']} by {stored['model']}; {label} {verb} {stored['id']}"
-            _console().print(line, markup=False)
+            name = terminal.printable(picture)
+            try:
+                stored = client.feedback(picture, label)
+            except (BadPicture, PictureRefused) as error:
+                sys.stderr.write(f"error: {name}: {terminal.printable(error)}\n")
+                failed = True
+                continue
+            verb = "replaces another label of" if stored.replaced else "is"
+            terminal.console().print(
+                f"{name}: read as {stored.prediction} by {stored.model}; {label} {verb} {stored.id}"
+            )
+    if failed:
+        raise typer.Exit(2)
 
 
 @feedback.command("delete", epilog="Example: inkling feedback delete b27b684c...")
 def delete_feedback(correction: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Delete a correction and its picture."""
-    with _client(settings()) as client:
-        client.delete(correction)
+    with _service(settings()) as client:
+        client.delete_feedback(correction)
 
 
 @feedback.command("export", epilog="Example: inkling feedback export corrections")
@@ -139,48 +167,44 @@ def export_feedback(
     database.migrate()
     count = Corrections(chosen.home, database, chosen.feedback_limit).export(folder)
     database.close()
-    _console().print(f"{count:,} corrections in {folder}", markup=False)
+    terminal.console().print(f"{count:,} corrections in {folder}")
 
 
-def _follow(client: "Client", job: dict[str, Any]) -> None:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    console = _console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+def _follow(client: "Client", job: "Job", quiet: bool) -> None:
     state = None
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(job["state"], total=1.0)
-        for news in client.follow(job["id"]):
-            progress.update(task, description=news["state"], completed=news["progress"])
-            if news["state"] != state:
-                state = news["state"]
-                console.print(f"{state}{': ' + news['reason'] if news['reason'] else ''}", markup=False)
+    with terminal.Bar(job.state, 100, "%", quiet) as bar:
+        for news in client.follow(job.id):
+            bar.move(100 * news.progress, news.state)
+            if news.state != state:
+                state = news.state
+                bar.print(f"{state}: {news.reason}" if news.reason else state)
     if state != "succeeded":
         raise typer.Exit(1)
 
 
-def _versions() -> dict[str, Any]:
+def _versions() -> "Versions | VersionsBody":
     chosen = settings()
     if _has_url(chosen):
-        with _client(chosen) as client:
+        with _service(chosen) as client:
             return client.versions()
     from app.versions import describe
     from models.versions import Versions
 
-    return describe(Versions(chosen.home)).model_dump()
+    return describe(Versions(chosen.home))
 
 
 def _has_url(chosen: "Settings") -> bool:
     return "url" in chosen.model_fields_set
 
 
-def _client(chosen: "Settings") -> "Client":
-    from app.client import Client
+@contextmanager
+def _service(chosen: "Settings") -> Iterator["Client"]:
+    """The service at INKLING_URL; one line and status 2 for whatever it refuses."""
+    from app.client import Client, ClientError
 
-    return Client(chosen)
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=True)
+    try:
+        with Client(chosen.url, chosen.key() or "", patience=PATIENCE_SECONDS) as client:
+            yield client
+    except ClientError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(2) from None

@@ -101,6 +101,7 @@ class Corrections:
             return _count(connection)
 
     def counts(self) -> Counts:
+        """Days are those of UTC. Raises DatabaseUnavailable."""
         day = sa.func.date(feedback.c.created_at)
         with self._database.read() as connection:
             labels = connection.execute(_count_by(feedback.c.label)).all()

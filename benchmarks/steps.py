@@ -1,10 +1,11 @@
 """What each step between a request's bytes and its answer costs, on one core and without HTTP.
 
-    python -m benchmarks.steps
+    python -m benchmarks.steps [--rounds N]
 
 Microseconds of processor time an image, the least of many rounds: other work on the machine only ever adds to it.
 """
 
+import argparse
 import timeit
 from collections.abc import Callable
 from functools import partial
@@ -23,10 +24,13 @@ from models.normalisation import normalise
 from models.pictures import decode
 from models.versions import RELEASED, read
 
-ROUNDS = 25
-
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.steps", description="What each step of an answer costs."
+    )
+    parser.add_argument("--rounds", type=int, default=25, help="of each step; the table has the least")
+    rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     tile, canvas = pictures.tile(), pictures.SEVEN.read_bytes()
     body, boundary = pictures.multipart(tile).data, pictures.BOUNDARY.encode()
@@ -34,7 +38,7 @@ def main() -> None:
     table = Table("step", "us an image", title="From bytes to an answer, one core")
 
     def row(name: str, step: Callable[[], object], images: int = 1) -> None:
-        table.add_row(name, f"{microseconds(step) / images:.1f}")
+        table.add_row(name, f"{microseconds(step, rounds) / images:.1f}")
 
     row("multipart, as most clients write it", lambda: uploads.split_multipart(body, boundary))
     row("multipart, any", lambda: uploads.parse_multipart(body, boundary))
@@ -54,11 +58,11 @@ def main() -> None:
     Console().print(table)
 
 
-def microseconds(step: Callable[[], object]) -> float:
+def microseconds(step: Callable[[], object], rounds: int) -> float:
     step()
     timer = timeit.Timer(step, timer=thread_time)
     number = max(1, round(0.002 / max(timer.timeit(3) / 3, 1e-7)))
-    return min(timer.repeat(ROUNDS, number)) / number * 1e6
+    return min(timer.repeat(rounds, number)) / number * 1e6
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]
 
 
 def main_parts(ink: Plane) -> Plane:
-    """The ink without what is not connected with the digit and much smaller than it, and without a table's edge."""
+    """Ink [h, w] without what is not connected with the digit and much smaller than it, and without a table's edge."""
     block = -(-max(ink.shape) // 64)
     rows, columns = (-(-side // block) for side in ink.shape)
     padded = np.zeros((rows * block, columns * block), np.float32)

@@ -58,6 +58,7 @@ class Predictor:
         return logits
 
     def predict(self, tiles: Tiles) -> list[Prediction]:
+        """Tiles [N, 28, 28] to N predictions. Raises EngineFailed, DeviceLost as `logits`."""
         probabilities = self.calibration.probabilities(self.logits(tiles))
         certain = self.calibration.certain(probabilities)
         return [self._prediction(*found) for found in zip(probabilities.tolist(), certain.tolist(), strict=True)]

@@ -118,6 +118,7 @@ def find(home: Path, name: str | None = None, released: str = "convnet") -> Vers
 
 
 def read_manifest(folder: Path) -> Manifest:
+    """Raises BrokenVersion."""
     path = folder / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())
@@ -184,6 +185,7 @@ class Versions:
         return name
 
     def manifest(self, name: str) -> Manifest:
+        """Raises UnknownVersion or BrokenVersion."""
         return read_manifest(self._path(name))
 
     def load(self, name: str) -> Version:

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, Server
@@ -31,7 +33,56 @@ def test_a_bad_file_does_not_keep_the_others_from_their_answer(run: Run, seven: 
     assert errors[0] == "error: missing.png: No such file or directory"
     assert errors[1].startswith("error: words.png: the bytes are text; we read PNG")
     assert len(errors) == 2
-    assert result.stdout.startswith("seven.png  7  ")
+    assert result.stdout == "seven.png    7  100.00%  digit\n"
+
+
+def test_folders_and_standard_input(seven: Image.Image, encode) -> None:
+    Path("scans/deep").mkdir(parents=True)
+    Path("scans/b.PNG").write_bytes(encode(seven))
+    Path("scans/deep/a.jpg").write_bytes(encode(seven, "JPEG"))
+    Path("scans/notes.txt").write_text("no picture")
+    Path("empty").mkdir()
+    command = [sys.executable, str(ROOT / "inkling.py"), "predict", "scans", "empty", "-"]
+    result = subprocess.run(command, input=encode(seven), capture_output=True, timeout=120)
+    lines = [line.split()[:2] for line in result.stdout.decode().splitlines()]
+    assert lines == [["scans/b.PNG", "7"], ["scans/deep/a.jpg", "7"], ["-", "7"]]
+    assert result.returncode == 2
+    assert result.stderr.decode().startswith("error: empty: no file below this folder has the name of a picture (PNG")
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_more_pictures_than_a_batch_come_in_their_order(run: Run, seven: Image.Image, encode) -> None:
+    one = np.full((40, 40), 255, np.uint8)
+    one[8:32, 19:22] = 0
+    pictures = [encode(seven), encode(one)]
+    names = [f"{i:03}.png" for i in range(70)]
+    for i, name in enumerate(names):
+        Path(name).write_bytes(pictures[i % 3 == 0])
+    result = run("predict", ".", "--json")
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(answer["file"], answer["digit"]) for answer in answers] == [
+        (name, 1 if i % 3 == 0 else 7) for i, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["predict"], "error: Missing argument 'pictures'; see inkling predict --help"),
+        (["predict", "--jsn", "x"], "error: No such option: --jsn"),
+        (["nonsense"], "error: No such command 'nonsense'; see inkling --help"),
+        (["train", "--recipe", "slow"], "'slow' is none of tutorial, default, quick; see inkling train --help"),
+        (["evaluate", "--pictures", "0"], "error: Invalid value for '--pictures'"),
+        (["retrain", "--activate", "never"], "'never' is not one of 'auto', 'manual'; see inkling retrain --help"),
+        (["feedback", "send", "12", "a.png"], "error: Invalid value for 'label'"),
+        (["models", "activate"], "error: Missing argument 'version'; see inkling models activate --help"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(run: Run, arguments: list[str], words: str) -> None:
+    result = run(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_help_names_the_commands_and_imports_nothing_heavy() -> None:
@@ -43,7 +94,7 @@ def test_help_names_the_commands_and_imports_nothing_heavy() -> None:
 
 
 def test_each_command_has_help_with_an_example(run: Run) -> None:
-    for command in ("serve", "train", "predict", "models", "retrain", "feedback"):
+    for command in ("serve", "train", "evaluate", "predict", "models", "retrain", "feedback"):
         result = run(command, "--help")
         assert result.returncode == 0
         assert "Example: " in result.stdout

@@ -1,11 +1,12 @@
 """`python -m training`, and behind it `inkling train`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from training.commands import ending
+from training.commands import ending, run
 from training.progress import Report
 from training.recipes import RECIPES
 
@@ -44,8 +45,8 @@ def train(
 ) -> None:
     """Train a network on MNIST and save it as the next version."""
     from models.networks import NETWORKS
+    from training import trainer
     from training.trainer import Run
-    from training.trainer import train as run
 
     if network is not None and network not in NETWORKS:
         raise typer.BadParameter(f"{network!r} is none of {', '.join(NETWORKS)}", param_hint="--network")
@@ -55,7 +56,7 @@ def train(
         f"interrupted; the same command goes on from {checkpoint}" if checkpoint else "interrupted; nothing was saved"
     )
     with ending(ended):
-        run(
+        trainer.train(
             Run(recipe, data, home, output, activate, download, device, seed, network, epochs, checkpoint),
             Report(quiet),
         )
@@ -63,7 +64,7 @@ def train(
 
 def main(arguments: list[str] | None = None, name: str = "python -m training") -> None:
     """Runs the trainer and exits: 2 for what the caller can mend, 130 after Ctrl-C."""
-    app(arguments, prog_name=name)
+    run(app, sys.argv[1:] if arguments is None else arguments, name)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Random distortions that leave a digit the digit it is: other hands, other pens, other scanners.
 
-Whole batches at once, on the device of the batch, from the generator given.
+Tiles are float32 [N, 1, 28, 28] in 0..1: whole batches at once, on their device, from the generator given.
 """
 
 import math
@@ -84,6 +84,7 @@ def outline(tiles: Tensor, generator: Generator) -> Tensor:
 
 
 def noise(tiles: Tensor, generator: Generator) -> Tensor:
+    """Normal, of a deviation up to 0.3, different for each tile."""
     strength = 0.3 * torch.rand(len(tiles), 1, 1, 1, generator=generator, device=tiles.device)
     return (tiles + strength * torch.randn(tiles.shape, generator=generator, device=tiles.device)).clamp_(0, 1)
 

@@ -26,6 +26,7 @@ def calibrated(network: nn.Module, held_out: Digits) -> Predictor:
 
 
 def dataset(digits: Digits, held_out: Digits) -> dict[str, Any]:
+    """What a manifest says of the data: checksums of what was trained on, and of what was not."""
     return {
         "name": "MNIST",
         "held_out": mnist.HELD_OUT,
@@ -36,5 +37,6 @@ def dataset(digits: Digits, held_out: Digits) -> dict[str, Any]:
 
 
 def libraries() -> dict[str, str]:
+    """The versions of Python and of the libraries that weights depend on, by name."""
     names = ("torch", "torchvision", "numpy", "pillow")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}

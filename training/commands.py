@@ -1,22 +1,37 @@
-"""How the commands of this room end."""
+"""How commands end."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from models.errors import InklingError
 
 
 @contextmanager
 def ending(interrupted: str) -> Iterator[None]:
-    """Status 2 and one line for what the caller can mend; 130 and the line given after Ctrl-C."""
+    """Status 130 and the line given after Ctrl-C."""
     try:
         yield
-    except InklingError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write(f"{interrupted}\n")
         raise typer.Exit(130) from None
+
+
+def run(app: typer.Typer, arguments: Sequence[str], name: str) -> NoReturn:
+    """Runs a command line and exits: 2 and one line for what the caller can mend, wherever Typer has a box for it."""
+    try:
+        sys.exit(app(arguments, prog_name=name, standalone_mode=False))
+    except InklingError as error:
+        message = str(error)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else name
+        message = f"{' '.join(error.format_message().split()).rstrip('.')}; see {path} --help"
+    except OSError as error:  # a full disk behind standard output, and the like
+        message = str(error)
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(2)

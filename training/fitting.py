@@ -141,7 +141,7 @@ class _Course:
 
 
 def draw(tiles: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Random indices of `count` tiles, with replacement."""
+    """Random indices [count] of tiles, with replacement."""
     return torch.randint(max(len(tiles), 1), (count,), generator=generator, device=tiles.device)
 
 

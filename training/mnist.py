@@ -36,15 +36,17 @@ class Digits:
 
 
 def training_set(folder: Path, download: bool = True) -> Digits:
+    """The 60,000, from folder/MNIST/raw, fetched into it if that is allowed. Raises DataError."""
     return _load(folder, train=True, download=download)
 
 
 def test_set(folder: Path, download: bool = True) -> Digits:
+    """The 10,000, as `training_set`."""
     return _load(folder, train=False, download=download)
 
 
 def held_out_indices() -> Tensor:
-    """The fixed list: those training images whose index has the smallest sha256, in ascending order of the index."""
+    """The fixed list, int64 [5000]: the training images whose index has the smallest sha256, in ascending order."""
     ranked = sorted(range(60_000), key=lambda index: hashlib.sha256(f"held-out {index}".encode()).digest())
     return torch.tensor(sorted(ranked[:HELD_OUT]))
 

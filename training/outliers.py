@@ -53,6 +53,7 @@ def glyph(generator: np.random.Generator, _: Digits) -> Pixels:
 
 
 def scribble(generator: np.random.Generator, _: Digits) -> Pixels:
+    """One to three rounded lines without aim."""
     strokes = [generator.uniform(0, 6, (generator.integers(4, 14), 2)) for _ in range(generator.integers(1, 4))]
     return _written([_rounded(stroke) for stroke in strokes], generator)
 

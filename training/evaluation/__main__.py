@@ -1,11 +1,12 @@
 """`python -m training.evaluation`, and behind it `inkling evaluate`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from training.commands import ending
+from training.commands import ending, run
 from training.progress import Report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -50,7 +51,7 @@ def evaluate(
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m training.evaluation") -> None:
-    app(arguments, prog_name=name)
+    run(app, sys.argv[1:] if arguments is None else arguments, name)
 
 
 if __name__ == "__main__":

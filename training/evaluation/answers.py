@@ -99,11 +99,13 @@ def answer(predictor: Predictor, samples: Sequence[Sample], advance: Callable[[i
 
 
 def pooled(parts: Sequence[Answers]) -> Answers:
+    """As if they had been answered together."""
     names = [field.name for field in dataclasses.fields(Answers)]
     return Answers(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def figures(answers: Answers) -> Figures:
+    """For pictures of digits, one or more."""
     right, confidences = answers.right, answers.confidences
     certain = np.full_like(answers.probabilities, 0.0)
     certain[np.arange(len(answers)), np.where(answers.drawn, answers.digits, (answers.labels + 1) % 10)] = 1
@@ -123,6 +125,7 @@ def figures(answers: Answers) -> Figures:
 
 
 def refusals(answers: Answers) -> Refusals:
+    """For pictures of no digit, one or more."""
     unsure = ~answers.kept
     return Refusals(
         pictures=len(answers),

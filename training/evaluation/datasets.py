@@ -53,6 +53,7 @@ def load(path: Path) -> Dataset:
 
 
 def of_digits(name: str, digits: mnist.Digits) -> Dataset:
+    """Each tile as the PNG of 28 x 28 pixels that a client would send."""
     pairs = enumerate(zip(digits.labels.tolist(), digits.images.numpy(), strict=True))
     return Dataset(name, [Sample(f"{name} {index}", label, partial(encoded, tile)) for index, (label, tile) in pairs])
 

@@ -19,6 +19,7 @@ THUMBNAIL = 112
 
 
 def page(evaluation: Evaluation) -> str:
+    """The report as one HTML document that loads nothing. Raises InklingError where Matplotlib is missing."""
     # The first data set gets the large confusion matrix; the curves compare it with the others and with damage.
     sets = {kind.name: kind.answers for kind in evaluation.group("data sets")}
     compared = dict(list(sets.items())[:2])

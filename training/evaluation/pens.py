@@ -110,6 +110,7 @@ def slanted(rng: Generator, image: Image.Image, strength: float = 1.0) -> Image.
 
 
 def cropped(plane: Plane, above: float) -> Plane:
+    """[H, W] cut down to the pixels above that value, of which there has to be one."""
     rows, columns = np.nonzero(plane > above)
     return plane[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 

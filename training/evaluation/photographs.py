@@ -72,6 +72,7 @@ def _digit(rng: Generator, tile: Pixels, width: float) -> Plane:
 
 
 def photograph(rng: Generator, ink: Plane, colour: str, lamp: Plane, noise: float | None = None) -> bytes:
+    """Ink 0..1 [H, W], in a colour of INKS, on paper under the lamp, as a JPEG; noise: in levels, else at random."""
     paper = np.array([rng.uniform(225, 250), rng.uniform(222, 246), rng.uniform(200, 240)])
     texture = 1 + rng.uniform(0.004, 0.02) * _grain(rng, ink.shape, rng.uniform(0.6, 1.5))
     if rng.random() < 0.2:

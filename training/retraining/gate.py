@@ -38,6 +38,7 @@ class Comparison:
 
     @property
     def p_better(self) -> float:
+        """How likely it is to win so many images, or more, if neither is better."""
         return tail(self.won, self.lost + self.won)
 
     def figures(self) -> dict[str, Any]:

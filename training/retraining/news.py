@@ -12,10 +12,12 @@ from training.progress import Bar, Report
 
 
 def tell(**news: Any) -> None:
+    """Members of the job that have changed, to the process that owns it."""
     print(json.dumps(news), flush=True)  # noqa: T201 standard output is the pipe to the owner
 
 
 def log(line: str) -> None:
+    """For the log of the job."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
