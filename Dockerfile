@@ -16,8 +16,8 @@ RUN python3 -m pip --python /opt/venv/bin/python3 install --no-compile --no-deps
 COPY pyproject.toml ./
 RUN mkdir -p app models training/evaluation training/retraining && touch inkling.py \
     && python3 -m pip --python /opt/venv/bin/python3 install --no-compile --editable '.[train,postgresql]'
-# What is there to compile and to test with, and CUDA's parts for several GPUs. torch.compile, which nothing here calls,
-# is the only one to need Triton. Licences stay.
+# What is there to compile and to test with, and CUDA's parts for several GPUs. Only torch.compile, which nothing here
+# calls, needs Triton. Licences stay.
 RUN python3 -m pip --python /opt/venv/bin/python3 uninstall --yes triton \
     && cd /opt/venv/lib/python3*/site-packages \
     && rm -rf torch/include torch/share torch/test torch/bin/protoc* torch/bin/test_* torch/lib/libshm_windows \

@@ -1,0 +1,68 @@
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from app.settings import Settings
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SCHEMA = json.loads((Path(__file__).parent / "compose/compose-spec.json").read_text())
+
+
+def test_it_keeps_to_the_published_schema() -> None:
+    validator = jsonschema.Draft201909Validator(SCHEMA)
+    assert [error.message for error in validator.iter_errors(COMPOSE)] == []
+    wrong = {**COMPOSE, "services": {"inkling": {"imgae": "inkling"}}}
+    assert not validator.is_valid(wrong)
+
+
+def test_what_it_mounts_is_there() -> None:
+    """A path that is missing would become an empty folder."""
+    sources = [
+        volume.partition(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])
+    ]
+    named = {source for source in sources if not source.startswith(".")}
+    assert named == set(COMPOSE["volumes"])
+    assert [source for source in sources if source not in named and not (DEPLOY / source).exists()] == []
+    assert (DEPLOY / COMPOSE["services"]["inkling"]["build"] / "Dockerfile").is_file()
+
+
+def test_the_service_is_set_up_with_its_own_settings() -> None:
+    service = COMPOSE["services"]["inkling"]
+    assert {name.removeprefix("INKLING_").lower() for name in service["environment"]} <= set(Settings.model_fields)
+    assert service["environment"]["INKLING_API_KEY_FILE"] == f"/run/secrets/{service['secrets'][0]}"
+    assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, ["/tmp"], ["ALL"])
+
+
+def test_the_key_can_not_be_committed() -> None:
+    key = DEPLOY / COMPOSE["secrets"]["api-key"]["file"]
+    assert subprocess.run(["git", "check-ignore", "-q", key], cwd=ROOT).returncode == 0
+    assert not key.is_relative_to(ROOT / "app")
+
+
+def test_only_the_service_is_for_other_machines() -> None:
+    ports = {name: service["ports"] for name, service in COMPOSE["services"].items()}
+    assert ports.pop("inkling") == ["8000:8000"]
+    assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
+
+
+@pytest.mark.parametrize("arguments", [["check", "config"], ["check", "rules"]])
+def test_promtool_takes_our_files(arguments: list[str], tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed; on Debian: apt-get install prometheus")
+    # Where the container has them, but for the root.
+    mounts = [mount.split(":") for mount in COMPOSE["services"]["prometheus"]["volumes"] if mount.startswith("./")]
+    for source, target, _ in mounts:
+        path = tmp_path / target.removeprefix("/etc/prometheus/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text((DEPLOY / source).read_text().replace("/etc/prometheus/", f"{tmp_path}/"))
+    file = tmp_path / ("prometheus.yml" if "config" in arguments else "rules.yml")
+    result = subprocess.run(["promtool", *arguments, file], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "SUCCESS" in result.stdout
