@@ -82,26 +82,10 @@ def predict(
         raise typer.Exit(2)
 
 
-@app.command(epilog="Example: inkling backup monday.tar")
-def backup(
-    file: Annotated[Path, typer.Argument(help="A new file; - is standard output.", show_default=False)],
-) -> None:
-    """Write versions, corrections and database under INKLING_HOME to a tar file, also while a service uses them."""
-    settings = commands.settings()
-    from app import backup
-
-    if str(file) == "-" and sys.stdout.isatty():
-        print("error: a backup is no text: name a file, or send the output to one", file=sys.stderr)
-        raise typer.Exit(2)
-    count = backup.write(settings, sys.stdout.buffer) if str(file) == "-" else backup.save(settings, file)
-    print(f"{count:,} files of {settings.home} in {'the output' if str(file) == '-' else file}", file=sys.stderr)
-    if not backup.has_database(settings):
-        print("the database is not in it: back up PostgreSQL with its own tools", file=sys.stderr)
-
-
 app.add_typer(commands.models, name="models")
 app.command(epilog="Example: inkling retrain --follow")(commands.retrain)
 app.add_typer(commands.feedback, name="feedback")
+app.command(epilog="Example: inkling backup monday.tar")(commands.backup)
 
 
 def main() -> None:
