@@ -82,10 +82,10 @@ def _poison(options: argparse.Namespace) -> None:
 
 
 def _activations(options: argparse.Namespace) -> None:
-    outcome, late = activations.measure(options.hand, options.data, options.count or 20)
+    outcome, latest = activations.measure(options.hand, options.data, options.count or 20)
     console.print(
         f"{options.count or 20} activations, {len(outcome.answers):,} answers, {len(outcome.failures)} failed, "
-        f"{late} by a version that was not active within the 2 s before"
+        f"the old version took none that was sent later than {latest:.1f} s after an activation"
     )
     for failure in outcome.failures[:5]:
         console.print(failure)
