@@ -67,6 +67,7 @@ def predict(
 app.add_typer(commands.models, name="models")
 app.command(epilog="Example: inkling retrain --follow")(commands.retrain)
 app.add_typer(commands.feedback, name="feedback")
+app.command(epilog="Example: inkling backup monday.tar")(commands.backup)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`inkling models`, `inkling retrain` and `inkling feedback`: what the service does, from a shell."""
+"""`inkling models`, `retrain`, `feedback` and `backup`: what the service does and has, from a shell."""
 
 import sys
 from collections.abc import Iterator
@@ -168,6 +168,22 @@ def export_feedback(
     count = Corrections(chosen.home, database, chosen.feedback_limit).export(folder)
     database.close()
     terminal.console().print(f"{count:,} corrections in {folder}")
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file; - is standard output.", show_default=False)],
+) -> None:
+    """Write versions, corrections and database under INKLING_HOME to a tar file, also while a service uses them."""
+    from app import backup
+
+    chosen = settings()
+    if str(file) == "-" and sys.stdout.isatty():
+        sys.stderr.write("error: a backup is no text; name a file, or send standard output to one\n")
+        raise typer.Exit(2)
+    count = backup.write(chosen, sys.stdout.buffer) if str(file) == "-" else backup.save(chosen, file)
+    sys.stderr.write(f"{count:,} files of {chosen.home}\n")
+    if not backup.has_database(chosen):
+        sys.stderr.write("the database is not among them: PostgreSQL has tools of its own\n")
 
 
 def _follow(client: "Client", job: "Job", quiet: bool) -> None:

@@ -201,7 +201,7 @@ class Versions:
 
         Raises UnknownVersion or BrokenVersion.
         """
-        with self._alone():
+        with self.alone():
             self._activate(name)
 
     def prune(self, keep: int) -> list[str]:
@@ -209,7 +209,7 @@ class Versions:
 
         What a killed process left behind goes as well.
         """
-        with self._alone():
+        with self.alone():
             names, active = self.names(), self.active()
             spared = {active, self.manifest(active).parent, *names[-keep:]}
             removed = [name for name in names if name not in spared]
@@ -238,7 +238,7 @@ class Versions:
         activated where the active version is that release and nobody retrained it. Raises HomeError or BrokenVersion.
         """
         check_writable(self.folder)
-        with self._alone():  # several services may start on one HOME
+        with self.alone():  # several services may start on one HOME
             self._seed(model)
 
     def _seed(self, model: str) -> None:
@@ -268,7 +268,7 @@ class Versions:
             log.warning("INKLING_MODEL=%s only starts a new HOME; this one goes on with %s", model, active.network)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """One process at a time seeds, activates or prunes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as lock:
