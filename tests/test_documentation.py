@@ -31,6 +31,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NO_COMMANDS = {
     '{"digit":7,': "an answer",
+    '{"time":': "a line of the log",
     "inkling.py   the command line": "the rooms",
     "bytes -> limits": "the way of an image",
 }
