@@ -32,17 +32,20 @@ class Tile:
 
 def normalise(picture: Picture) -> Tile:
     """Finds the digit and brings it into MNIST's shape. Raises NothingDrawn when there is no ink."""
-    if may_be_ready(picture) and _are_ready(picture.pixels[None])[0]:
+    if may_be_ready(picture) and _is_ready(picture.pixels):
         return Tile(picture.pixels, ())
     return _normalise(picture)
 
 
 def normalise_all(pictures: Sequence[Picture]) -> list[Tile | NothingDrawn]:
-    """As `normalise`, or why not, for several that may be ready; one look at them all takes little more than at one."""
+    """As `normalise`, or why not, for several that may be ready; a look at many takes little more than a look at one."""
     if not pictures:
         return []
     found: list[Tile | NothingDrawn] = []
-    ready = _are_ready(np.stack([picture.pixels for picture in pictures])).tolist()
+    if len(pictures) == 1:
+        ready = [_is_ready(pictures[0].pixels)]
+    else:
+        ready = _are_ready(np.stack([picture.pixels for picture in pictures])).tolist()
     for picture, is_ready in zip(pictures, ready, strict=True):
         try:
             found.append(Tile(picture.pixels, ()) if is_ready else _normalise(picture))
@@ -80,21 +83,48 @@ def _normalise(picture: Picture) -> Tile:
     return Tile(_centred(digit), tuple(steps))
 
 
-_INDICES = np.arange(SIDE, dtype=np.float32)
+_MOMENTS = np.stack([np.ones(SIDE), np.arange(SIDE)]).astype(np.float32)
 
 
-def _are_ready(tiles: Pixels) -> NDArray[np.bool_]:
-    """Which of tiles [N, 28, 28] are plainly of MNIST's own convention; the general way would give them back unchanged.
+def _is_ready(pixels: Pixels) -> bool:
+    """Whether a tile [28, 28] is plainly of MNIST's own convention; the general way would give it back unchanged.
 
     Plainly: bright ink on exactly 0, and an empty border. Ink of that size leaves most of the next ring empty too, so
     that the ground can only be 0.
     """
+    plane = pixels.astype(np.float32)
+    # The sum of each column, and the same weighted by the row; then of each row. Whole numbers, so they are exact.
+    columns, weighted_by_row = _MOMENTS @ plane
+    rows, weighted_by_column = (plane @ _MOMENTS.T).T
+    top, bottom = _extent(rows)
+    left, right = _extent(columns)
+    if min(top, left) < 1 or max(bottom, right) > SIDE - 1 or abs(max(bottom - top, right - left) - BOX) > 1:
+        return False
+    total = float(rows.sum())
+    row, column = float(weighted_by_row.sum()) / total, float(weighted_by_column.sum()) / total
+    return _is_centred(top, bottom, row) and _is_centred(left, right, column) and bool(pixels.max() >= 200)
+
+
+def _extent(sums: Plane) -> tuple[int, int]:
+    """The first that is not 0, and the one after the last; -1 and 0 where there is none."""
+    found = (sums > 0).tobytes()
+    return found.find(1), found.rfind(1) + 1
+
+
+def _is_centred(start: int, end: int, mean: float) -> bool:
+    """Along one axis, as `_place` has it; `mean` is the centre of mass, counted from the tile's edge."""
+    place = min(max(round(14 - (mean - start)), 0), SIDE - (end - start))
+    return abs(place - start) <= 1
+
+
+def _are_ready(tiles: Pixels) -> NDArray[np.bool_]:
+    """`_is_ready` of each of tiles [N, 28, 28]; of one, it would take twice as long."""
     planes = tiles.astype(np.float32)
     sums = np.stack([planes.sum(axis=2), planes.sum(axis=1)])  # of rows and of columns; whole numbers, so exact
     has_ink = sums > 0
     start, end = has_ink.argmax(axis=2), SIDE - has_ink[:, :, ::-1].argmax(axis=2)
     # Along each axis, as `_place` has it; the mean is the centre of mass, counted from the tile's edge.
-    means = (sums @ _INDICES).astype(np.float64) / sums.sum(axis=2).clip(1)
+    means = (sums @ _MOMENTS[1]).astype(np.float64) / sums.sum(axis=2).clip(1)
     places = np.rint(14 - (means - start)).clip(0, SIDE - (end - start))
     sized = np.abs((end - start).max(axis=0) - BOX) <= 1
     framed = (start >= 1) & (end <= SIDE - 1) & (np.abs(places - start) <= 1)

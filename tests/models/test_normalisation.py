@@ -144,7 +144,9 @@ def test_a_tile_that_is_plainly_ready_is_what_the_general_way_would_give_back(mo
     found = [tile_or_error(tile) for tile in tiles]
     together = normalisation.normalise_all([Picture(tile) for tile in tiles])
     assert found == [NothingDrawn if isinstance(one, NothingDrawn) else contents(one) for one in together]
-    assert sum(normalisation._are_ready(np.stack(tiles))) > 20
+    ready = normalisation._are_ready(np.stack(tiles)).tolist()
+    assert ready == [normalisation._is_ready(tile) for tile in tiles]
+    assert sum(ready) > 20
     monkeypatch.setattr(normalisation, "may_be_ready", lambda _: False)
     assert found == [tile_or_error(tile) for tile in tiles]
 
