@@ -38,7 +38,7 @@ def normalise(picture: Picture) -> Tile:
 
 
 def normalise_all(pictures: Sequence[Picture]) -> list[Tile | NothingDrawn]:
-    """As `normalise`, or why not, for several that may be ready; a look at many takes little more than a look at one."""
+    """As `normalise`, or why not, for several that may be ready: a look at many takes little more than at one."""
     if not pictures:
         return []
     found: list[Tile | NothingDrawn] = []
