@@ -266,6 +266,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     def serve(**variables: str) -> Server:
         environment = {"INKLING_HOME": str(tmp_path / "home"), "INKLING_PORT": str(free_port()), **variables}
+        environment["TMPDIR"] = str(tmp_path)  # one that is killed leaves something there
         log = tmp_path / f"log-{environment['INKLING_PORT']}"  # a pipe that nobody reads would fill up
         with log.open("w") as file:
             process = spawn("serve", stderr=file, **environment)
