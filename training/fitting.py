@@ -50,14 +50,13 @@ def fit(
         started = perf_counter()
         course.epoch += 1
         network.train()
-        distorted, damaged = recipe.strengths(course.epoch)
         total_loss = torch.zeros((), device=device)
         order = torch.randperm(len(images), generator=course.shuffler).to(device)
         with report.bar(f"epoch {course.epoch}/{recipe.epochs}", batches * recipe.batch_size) as bar:
             for chosen in order.split(recipe.batch_size)[:batches]:
                 some = draw(strangers, strangers_a_batch, course.generator)
                 drawn = torch.cat([images[chosen], strangers[some]])
-                tiles = augment(as_input(drawn), course.generator, distorted, damaged)
+                tiles = augment(as_input(drawn), course.generator, recipe.distorted, recipe.damaged)
                 tiles = tiles.contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
                     loss = loss_of(network(tiles), labels[chosen])

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Recipe:
     """averaging: how much of the averaged weights a step keeps; distorted: how far tiles are, 1 as far as hands
-    differ; damaged: the share of tiles that lose quality; settling: the share of the epochs, at the end, that halve
-    both; outliers: how many tiles of no digit are drawn for the run.
+    differ; damaged: the share of tiles that lose quality; outliers: how many tiles of no digit are drawn for the run.
     """
 
     network: str
@@ -18,13 +17,7 @@ class Recipe:
     averaging: float = 0.0
     distorted: float = 1.0
     damaged: float = 0.0
-    settling: float = 0.0
     outliers: int = 0
-
-    def strengths(self, epoch: int) -> tuple[float, float]:
-        """(distorted, damaged) in an epoch, counted from 1: practice first, and then what digits mostly look like."""
-        settled = epoch > self.epochs * (1 - self.settling)
-        return (self.distorted / 2, self.damaged / 2) if settled else (self.distorted, self.damaged)
 
 
 RECIPES = {
@@ -33,13 +26,12 @@ RECIPES = {
     # AdamW on a one-cycle schedule over augmented tiles, averaged weights. training/fitting.py
     "default": Recipe(
         network="convnet",
-        epochs=60,
+        epochs=48,
         batch_size=128,
         learning_rate=0.004,
         weight_decay=0.02,
         averaging=0.999,
         damaged=1 / 3,
-        settling=0.2,
         outliers=60_000,
     ),
     # The same in about a minute on two cores: accurate, but no practice in damage and in what is no digit.
