@@ -98,9 +98,10 @@ class Access:
         self._ended.append(_Ended(scope, ids, status, perf_counter() - started))
 
     def _write_down(self) -> None:
+        ended, self._ended = self._ended, []
         lines = []
         now = self._lines.now() if self._lines else ""
-        for scope, (identity, trace, _), status, seconds in self._ended:
+        for scope, (identity, trace, _), status, seconds in ended:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", UNMATCHED)
             problem = scope["state"].get("problem")
@@ -124,6 +125,5 @@ class Access:
             if problem is not None:
                 line["problem"] = problem
             lines.append(line)
-        self._ended.clear()
         if self._lines is not None and lines:
             self._lines.write(lines)

@@ -28,6 +28,7 @@ class Board:
 
     def put(self, kind: Kind, data: bytes) -> None:
         """Raises OSError."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # what cleans up temporary files may have taken it away
         number = self._newest(kind)[0] + 1
         file = os.open(self._path(kind, number % 2), os.O_WRONLY | os.O_CREAT, 0o600)
         try:

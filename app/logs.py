@@ -51,7 +51,7 @@ class Lines(logging.Handler):
         super().__init__()
         self._descriptor = descriptor
         self._waiting: list[bytes] = []
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()  # the garbage collector may have something to log meanwhile
         self._for_people = _for_people() if for_people else None
         self.setFormatter(_formatter(self._for_people))
 

@@ -115,7 +115,8 @@ class Problem(Exception):
         return response
 
 
-def _problem_of(request: Request, error: Exception) -> Problem:
+def problem_of(request: Request, error: Exception) -> Problem:
+    """What an error of any kind is called here."""
     match error:
         case Problem():
             return error
@@ -136,7 +137,7 @@ def _problem_of(request: Request, error: Exception) -> Problem:
 
 def respond(request: Request, error: Exception) -> Response:
     """The problem as an answer; app/access.py finds its name in the request's state."""
-    problem = _problem_of(request, error)
+    problem = problem_of(request, error)
     request.scope.setdefault("state", {})["problem"] = problem.name
     return problem.response()
 

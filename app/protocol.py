@@ -30,7 +30,7 @@ class Protocol(HttpToolsProtocol):
 
     access: Access
     shortcut: Shortcut
-    _held: list[bytes] | None = None
+    _held: bytearray | None = None
     """The body so far, of a request that may take the shortcut."""
     _handing_over: asyncio.TimerHandle | None = None
     _head_bytes = 0
@@ -38,7 +38,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        in_head = self._in_head()
+        begun = self.scope if self._in_head() else None
         try:
             rest = self._feed(data)
             while rest:
@@ -49,7 +49,8 @@ class Protocol(HttpToolsProtocol):
             return
         if self._held is not None and self._handing_over is None:  # many a client sends head and body apart
             self._handing_over = self.loop.call_later(HOLD_SECONDS, self._hand_over)
-        self._head_bytes = self._head_bytes + len(data) if in_head and self._in_head() else 0
+        # Only where it is the same head still; another one has its own scope.
+        self._head_bytes = self._head_bytes + len(data) if begun is self.scope and self._in_head() else 0
         if self._head_bytes > MAX_HEAD_BYTES:
             self.send_400_response("The head of the request is too long.")
 
@@ -77,11 +78,12 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self._may_be_short():
-            self._held = []
+            self._held = bytearray()
         else:
             self._begin_cycle()
 
     def _begin_cycle(self) -> None:
+        self._unset_keepalive_if_required()
         super().on_headers_complete()
         if self._ending and self.cycle is not None:
             self.cycle.keep_alive = False
@@ -90,12 +92,12 @@ class Protocol(HttpToolsProtocol):
         if self._held is None:
             super().on_body(body)
         else:
-            self._held.append(body)
-            if sum(map(len, self._held)) > HOLD_BYTES:
+            self._held += body
+            if len(self._held) > HOLD_BYTES:
                 self._hand_over()
 
     def on_message_complete(self) -> None:
-        if self._held is not None and self._take_shortcut(b"".join(self._held)):
+        if self._held is not None and self._take_shortcut(bytes(self._held)):
             self._let_go()
         else:
             self._hand_over()
@@ -109,6 +111,7 @@ class Protocol(HttpToolsProtocol):
             and not self.parser.should_upgrade()
             and not self.expect_100_continue
             and not self._ending
+            and not self.flow.write_paused  # the application waits for a client that does not read
             and (self.cycle is None or self.cycle.response_complete)
         )
 
@@ -129,10 +132,10 @@ class Protocol(HttpToolsProtocol):
         held = self._let_go()
         if held is not None:
             self._begin_cycle()
-            for part in held:
-                super().on_body(part)
+            if held:
+                super().on_body(bytes(held))
 
-    def _let_go(self) -> list[bytes] | None:
+    def _let_go(self) -> bytearray | None:
         if self._handing_over is not None:
             self._handing_over.cancel()
             self._handing_over = None

@@ -5,19 +5,23 @@ the application, which gives the same answers.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from time import perf_counter
 
+from starlette.requests import Request
 from starlette.types import Scope
 
 from app import uploads
 from app.access import CLIENT_LEFT, Access, Ids
 from app.predictions import body_of
-from app.problems import Problem
+from app.problems import problem_of
 from app.service import Service
 from models.engine import Reading
 from models.errors import InklingError
 from models.pictures import is_small
+
+log = logging.getLogger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
 Reply = Callable[["Answering", int, Headers, bytes], None]
@@ -93,17 +97,20 @@ class Answering:
         self._service.engine.release()
         if future.cancelled():
             self._access.end(self.scope, self._ids, CLIENT_LEFT, self._started)
-        elif (error := future.exception()) is None:
+            return
+        try:
             reading = future.result()
-            self._service.metrics.prediction(reading.prediction)
-            self._send(200, [(b"content-type", b"application/json")], body_of(reading))
-        elif isinstance(error, InklingError):
+            body = body_of(reading)
+        except Exception as error:
+            if not isinstance(error, InklingError):
+                log.exception("the request failed")
             self._refuse(error)
         else:
-            raise error
+            self._service.metrics.prediction(reading.prediction)
+            self._send(200, [(b"content-type", b"application/json")], body)
 
-    def _refuse(self, error: InklingError) -> None:
-        problem = Problem.of(error)
+    def _refuse(self, error: Exception) -> None:
+        problem = problem_of(Request(self.scope), error)
         self.scope["state"]["problem"] = problem.name
         self._send(*problem.answer())
 

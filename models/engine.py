@@ -261,9 +261,16 @@ _EMPTY = Tile(np.zeros((28, 28), np.uint8), ())
 
 
 def _normalised(callers: list[Caller]) -> list[Place]:
-    """Together; those whose pictures show nothing are told so."""
+    """Together; those whose pictures show nothing, or can not be normalised, are told so."""
     found = [caller.picture for caller in callers if isinstance(caller.picture, Picture)]
-    tiles = iter(normalise_all(found))
+    try:
+        tiles = iter(normalise_all(found))
+    except Exception as error:
+        log.exception("normalising failed")
+        if len(callers) > 1:  # one must not fail others
+            return [place for caller in callers for place in _normalised([caller])]
+        callers[0].future.set_exception(EngineFailed(f"normalising failed: {error}"))
+        return []
     places = []
     for picture, future, since in callers:
         tile = picture if isinstance(picture, Tile) else next(tiles)

@@ -1,12 +1,14 @@
 """Which requests go the short way; that it answers as the long one does, tests/app/test_predictions.py shows."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from app import shortcut
 from app.access import Access
 from app.settings import Settings
 from tests.app.test_protocol import answers, connect, request
@@ -123,3 +125,45 @@ def test_an_engine_that_is_closed_is_not_ready(tmp_path: Path, tile: bytes) -> N
             check_problem(found.client.post("/predict", content=tile), 503, "not-ready", "closed")
         finally:
             found.app.state.service.engine._closing = False
+
+
+def test_a_body_in_very_many_pieces_is_handed_over(server: Server, tile: bytes, long_ways: list[str]) -> None:
+    """It is neither gathered piece by piece for ever nor held back beyond a bound."""
+    pieces = 70_000
+    with connect(server) as connection:
+        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head + b"1\r\nX\r\n" * pieces + b"0\r\n\r\n")
+        assert answers(connection, 1)[0][0] == 415
+    assert long_ways == ["/predict"]
+
+
+def test_a_client_that_does_not_read_is_waited_for(server: Server, long_ways: list[str]) -> None:
+    """Its answers are not piled up: the way of the application, which waits, is taken once they are not read."""
+    message = request(b"no picture " * 100)
+    with connect(server) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(2)
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while sent < 200_000_000:
+                sent += connection.send(message * 20)
+    assert long_ways
+
+
+def test_many_requests_ahead_are_no_long_head(server: Server, tile: bytes) -> None:
+    count = 3000
+    with connect(server) as connection:
+        sender = threading.Thread(target=connection.sendall, args=[request(b"no picture") * count])
+        sender.start()
+        assert {status for status, _ in answers(connection, count)} == {415}
+        sender.join()
+
+
+def test_a_failure_after_the_forward_pass_is_an_internal_error(
+    server: Server, tile: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> bytes:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(shortcut, "body_of", fail)
+    check_problem(server.client.post("/predict", content=tile), 500, "internal-error")

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from models import engine as engine_module
 from models import networks
 from models.calibration import Calibration
 from models.engine import MAX_BATCH, MAX_INLINE, SIZES, Engine, Reading
-from models.errors import DeviceLost, EngineFailed, Overloaded
+from models.errors import DeviceLost, EngineFailed, NothingDrawn, Overloaded
 from models.normalisation import Tile
+from models.pictures import Picture
 from models.prediction import Prediction, Predictor, Tiles
 
 
@@ -208,3 +210,27 @@ def test_closing_answers_what_was_accepted(inline: bool, gate: Gate) -> None:
         return await asyncio.gather(*futures)
 
     assert len(scenario(gate, play, inline=inline)) == 100
+
+
+def test_pictures_that_can_not_be_normalised_fail_alone(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the error is: the engine goes on."""
+    right = engine_module.normalise_all
+
+    def fail(pictures: list[Picture]) -> list[Tile | NothingDrawn]:
+        if any((picture.pixels == TILES[1]).all() for picture in pictures):
+            raise MemoryError
+        return right(pictures)
+
+    monkeypatch.setattr(engine_module, "normalise_all", fail)
+
+    async def play(engine: Engine) -> list[Reading | BaseException]:
+        stroke = np.zeros((28, 28), np.uint8)
+        stroke[4:24, 12:16] = 255
+        futures = [engine.predict(Picture(tile)) for tile in (stroke, TILES[1], stroke)]
+        return await asyncio.gather(*futures, return_exceptions=True)
+
+    for _ in range(2):
+        first, second, third = scenario(gate, play)
+        assert isinstance(second, EngineFailed)
+        assert isinstance(first, Reading)
+        assert isinstance(third, Reading)
