@@ -1,4 +1,5 @@
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -75,3 +76,11 @@ def test_the_folder_goes_with_the_service_and_lies_under_home_where_there_is_no_
     monkeypatch.setattr("tempfile.gettempdir", nowhere)
     with new_folder(tmp_path / "home") as folder:
         assert folder.parent == tmp_path / "home"
+
+
+def test_a_folder_that_was_taken_away_comes_back(tmp_path: Path) -> None:
+    board = Board(tmp_path / "board", 0)
+    board.put("counts", b"1")
+    shutil.rmtree(board.folder)
+    board.put("counts", b"2")
+    assert board.get("counts") == b"2"
