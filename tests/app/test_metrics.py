@@ -64,8 +64,7 @@ def test_callers_that_were_dropped_are_counted_once(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_logged_once_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "file").touch()
-    metrics = Metrics(Board(tmp_path / "file" / "board", 0), [])
+    metrics = Metrics(Board(tmp_path / "gone" / "board", 0), [])
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             read(metrics, 1)
