@@ -19,6 +19,9 @@ ENOUGH = 50
 """Held-out corrections from which on the candidate has to be significantly better."""
 GOOD = 0.99
 """...unless the active version is that right there already."""
+LEARNED = 0.5
+"""What a candidate has to get right of so many held-out corrections: it learned from the others of the same hands. By
+chance alone one in twenty with random labels would pass as significantly better."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ def refusal(mnist: Comparison, feedback: Comparison) -> str | None:
         return f"worse on held-out MNIST by more than {MARGIN:.1%}: {_said(mnist)}"
     if feedback.candidate_right < feedback.active_right:
         return f"worse on held-out feedback: {_said(feedback)}"
+    if feedback.images >= ENOUGH and feedback.candidate_right < LEARNED * feedback.images:
+        return f"wrong in most of the held-out feedback: {_said(feedback)}; do its labels fit its pictures?"
     enough = feedback.images >= ENOUGH and feedback.active_right < GOOD * feedback.images
     if enough and feedback.p_better >= SIGNIFICANT:
         return f"not significantly better on held-out feedback: {_said(feedback)}, p = {feedback.p_better:.4f}"

@@ -47,6 +47,9 @@ def test_comparing_counts_where_they_differ() -> None:
         (EVEN, split(50, 30, 0, 0), "not significantly better on held-out feedback"),
         (EVEN, split(50, 30, 0, 4), "not significantly better"),  # p = 1/16
         (EVEN, split(50, 30, 0, 5), None),  # p = 1/32
+        (EVEN, split(400, 40, 20, 45), "wrong in most of the held-out feedback: 65 of 400"),  # p = 0.001, labels drawn
+        (EVEN, split(50, 5, 0, 20), None),
+        (EVEN, split(50, 5, 0, 19), "wrong in most"),
         (EVEN, split(100, 99, 1, 1), None),  # good enough already
         (EVEN, split(100, 98, 1, 1), "not significantly better"),
         (EVEN, split(100, 99, 1, 0), "worse on held-out feedback"),
