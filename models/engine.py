@@ -27,9 +27,8 @@ from models.prediction import Prediction, Predictor, Tiles
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Batches are padded to one of these: libraries keep memory for every size that they have seen."""
 MAX_BATCH = SIZES[-1]
-MAX_INLINE = 32
-"""The largest batch on the event loop, so that others have their turn after milliseconds; little is lost by it."""
-_LONGEST_TURN = 0.01
+TURN_SECONDS = 0.004
+"""About how long batches keep the event loop to themselves, before others have their turn."""
 
 log = logging.getLogger(__name__)
 
@@ -178,17 +177,24 @@ class Engine:
         So refusing many does not starve the few that were accepted.
         """
         started = time.perf_counter()
-        share = min(started - self._rested, _LONGEST_TURN)
+        share = min(started - self._rested, TURN_SECONDS)
         while callers := self._callers_or_idle():
             # A batch takes its predictor once, so that a swap does not touch what is in flight.
             began = time.perf_counter()
             answers = outcomes(self.predictor, self._stacked(callers), len(callers))
             self._tell(callers, began)
             self._answer(callers, answers)
-            if len(self._waiting) < MAX_INLINE or time.perf_counter() - started >= share:
+            if len(self._waiting) < self._most or time.perf_counter() - started >= share:
                 self._soon(self._run_batch)
                 break
         self._rested = time.perf_counter()
+
+    @property
+    def _most(self) -> int:
+        """The largest batch: on the event loop, the largest that fits into a turn."""
+        if self._thread is not None:
+            return MAX_BATCH
+        return max((size for size in SIZES if size * self.predictor.pace <= TURN_SECONDS), default=1)
 
     def _callers_or_idle(self) -> list[Place]:
         callers = self._next_callers()
@@ -203,11 +209,10 @@ class Engine:
         return self._tiles[: next(size for size in SIZES if size >= len(callers))]
 
     def _next_callers(self) -> list[Place]:
-        most = MAX_INLINE if self._thread is None else MAX_BATCH
         places: list[Place] = []
         while self._waiting and not places:
             callers: list[Caller] = []
-            while self._waiting and len(callers) < most:
+            while self._waiting and len(callers) < self._most:
                 caller = self._waiting.popleft()
                 if caller.future.done():
                     self.dropped += 1

@@ -10,7 +10,7 @@ import torch
 from models import engine as engine_module
 from models import networks
 from models.calibration import Calibration
-from models.engine import MAX_BATCH, MAX_INLINE, SIZES, Engine, Reading
+from models.engine import MAX_BATCH, SIZES, TURN_SECONDS, Engine, Reading
 from models.errors import DeviceLost, EngineFailed, NothingDrawn, Overloaded
 from models.normalisation import Tile
 from models.pictures import Picture
@@ -95,17 +95,29 @@ def alone() -> list[Prediction]:
 @pytest.mark.parametrize("inline", [True, False])
 def test_every_batch_size_answers_each_caller_with_its_own(inline: bool, gate: Gate, alone: list[Prediction]) -> None:
     async def play(engine: Engine) -> None:
+        gate.pace = TURN_SECONDS / 32
         for count in range(1, 2 * MAX_BATCH + 2):
             gate.batches.clear()
             batched = await asyncio.gather(*(predict(engine, tile) for tile in TILES[:count]))
             for one, other in zip(alone, batched, strict=False):
                 assert one.digit == other.prediction.digit
                 assert one.probabilities == pytest.approx(other.prediction.probabilities, abs=1e-5)
-            most = MAX_INLINE if inline else MAX_BATCH
+            most = 32 if inline else MAX_BATCH
             assert gate.batches[0] == next(size for size in SIZES if size >= min(count, most))
             assert len(gate.batches) == -(-count // most)
 
     scenario(gate, play, inline=inline, queue_limit=1000)
+
+
+@pytest.mark.parametrize(("turns", "most"), [(0, 64), (1 / 64, 64), (1 / 20, 16), (1 / 2, 2), (3, 1)])
+def test_a_batch_on_the_event_loop_is_as_large_as_fits_into_a_turn(turns: float, most: int, gate: Gate) -> None:
+    async def play(engine: Engine) -> None:
+        assert gate.pace > 0, "warming measures it"
+        gate.pace = turns * TURN_SECONDS
+        await asyncio.gather(*(predict(engine, tile) for tile in TILES[:MAX_BATCH]))
+        assert gate.batches[0] == most
+
+    scenario(gate, play, inline=True)
 
 
 def test_what_arrives_during_a_forward_pass_is_the_next_batch(gate: Gate) -> None:
