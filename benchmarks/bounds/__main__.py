@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import wrk
+from benchmarks import h2load, wrk
 from benchmarks.bounds import cost, load
 from benchmarks.bounds.setting import Setting
 from benchmarks.machine import BenchmarkError, cores, describe, end_in_order, say
@@ -46,6 +46,7 @@ def main() -> None:
     end_in_order()
     try:
         wrk.find()
+        h2load.find()
         targets, failed = measured(options)
     except BenchmarkError as error:
         parser.exit(2, f"error: {error}\n")
