@@ -8,7 +8,6 @@ and the first, warming run are not.
 """
 
 import argparse
-import dataclasses
 import os
 import statistics
 from pathlib import Path
@@ -43,11 +42,11 @@ def main() -> None:
 
     console = Console()
     quick = RECIPES["quick"]
-    _run(dataclasses.replace(quick, epochs=1), device, digits[torch.arange(5_000)], held_out, 0)
+    _run(quick.but(epochs=1), device, digits[torch.arange(5_000)], held_out, 0)
     table = Table("epochs", "median s", "fastest", "slowest", "held out, mean", "worst seed")
     reached: dict[float, str] = {}
     for epochs in range(1, options.most_epochs + 1):
-        recipe = dataclasses.replace(quick, epochs=epochs)
+        recipe = quick.but(epochs=epochs)
         runs = [_run(recipe, device, digits, held_out, seed) for seed in range(options.seeds)]
         seconds, right = zip(*runs, strict=True)
         times = (statistics.median(seconds), min(seconds), max(seconds))

@@ -13,11 +13,13 @@ from training.augmentation import augment
 from training.checkpoint import Checkpoint, State
 from training.mnist import Digits
 from training.outliers import bank
-from training.progress import Report
-from training.recipes import Recipe
+from training.progress import Bar, Report
+from training.recipes import Part, Recipe
 
 OUTLIERS_A_BATCH = 1 / 5
 OUTLIER_WEIGHT = 0.5
+PART_SEEDS = 100
+"""How far apart the seeds of a recipe's parts are."""
 
 
 def fit(
@@ -31,65 +33,89 @@ def fit(
 ) -> None:
     """Trains the network in place, on the device that it is on, and leaves it with the best epoch's averaged weights.
 
-    The best epoch is the one with the fewest errors on the held-out digits, and the smaller loss between equals. With
-    a checkpoint, each epoch's end is saved, and a run that was cut short comes out as if it had not been.
+    The best epoch is the one with the fewest errors on the held-out digits, and the smaller loss between equals; each
+    part of the recipe has its own, from which the next part begins. With a checkpoint, each epoch's end is saved, and a
+    run that was cut short comes out as if it had not been.
     """
     state = checkpoint.load() if checkpoint else None  # the file of another run is refused before any work
-    device = next(network.parameters()).device
-    images, labels = digits.images.to(device), digits.labels.to(device)
-    held_out_images, held_out_labels = as_input(held_out.images, device), held_out.labels.to(device)
-    strangers = bank(digits, recipe.outliers, seed, report).to(device) if recipe.outliers else images[:0]
-    batches = len(images) // recipe.batch_size  # the last, smaller batch would disturb batch normalisation
-    strangers_a_batch = int(recipe.batch_size * OUTLIERS_A_BATCH) if len(strangers) else 0
-    course = _Course(recipe, network, batches, seed)
     if checkpoint and state:
-        course.load_state_dict(state)
-        report.line(f"going on after epoch {course.epoch} of {checkpoint.path}")
-
-    while course.epoch < recipe.epochs:
-        started = perf_counter()
-        course.epoch += 1
-        network.train()
-        total_loss = torch.zeros((), device=device)
-        order = torch.randperm(len(images), generator=course.shuffler).to(device)
-        with report.bar(f"epoch {course.epoch}/{recipe.epochs}", batches * recipe.batch_size) as bar:
-            for chosen in order.split(recipe.batch_size)[:batches]:
-                some = draw(strangers, strangers_a_batch, course.generator)
-                drawn = torch.cat([images[chosen], strangers[some]])
-                tiles = augment(as_input(drawn), course.generator, recipe.distorted, recipe.damaged)
-                tiles = tiles.contiguous(memory_format=torch.channels_last)
-                with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
-                    loss = loss_of(network(tiles), labels[chosen])
-                course.step(loss)
-                total_loss += loss.detach()
-                bar.advance(len(chosen))
-
-        errors, held_out_loss = _errors_and_loss(course.average.module, held_out_images, held_out_labels)
-        course.keep_best(errors, held_out_loss)
-        report.scores(total_loss.item() / batches, 1 - errors / len(held_out))
-        report.line(
-            f"epoch {course.epoch}/{recipe.epochs}  loss {total_loss.item() / batches:.4f}  "
-            f"held out {1 - errors / len(held_out):.2%} ({errors} wrong, loss {held_out_loss:.4f})  "
-            f"{batches * recipe.batch_size / (perf_counter() - started):,.0f} images/s"
+        report.line(f"going on after epoch {state['epoch']} of {checkpoint.path}")
+    device = next(network.parameters()).device
+    everything = Digits(digits.images.to(device), digits.labels.to(device))
+    held_out_images, held_out_labels = as_input(held_out.images, device), held_out.labels.to(device)
+    last = 0
+    for number, part in enumerate(recipe.parts):
+        first, last = last + 1, last + part.epochs
+        if state and state["epoch"] > last:
+            continue
+        part_seed = seed + number * PART_SEEDS
+        if number:
+            torch.manual_seed(part_seed)
+        strangers = (
+            bank(digits, part.outliers, part_seed, report).to(device) if part.outliers else everything.images[:0]
         )
-        if checkpoint:
-            checkpoint.save(course.state_dict())
-    network.load_state_dict(course.best_weights)
+        course = _Course(recipe, part, network, len(digits), part_seed)
+        if state:
+            course.load_state_dict(state)
+            state = None
+        for epoch in range(max(first, course.epoch + 1), last + 1):
+            started = perf_counter()
+            with report.bar(f"epoch {epoch}/{recipe.epochs}", course.images) as bar:
+                loss = _train(part, course, everything, strangers, bar)
+            seconds = perf_counter() - started
+            errors, held_out_loss = _errors_and_loss(course.average.module, held_out_images, held_out_labels)
+            course.keep_best(errors, held_out_loss)
+            report.scores(loss, 1 - errors / len(held_out))
+            report.line(
+                f"epoch {epoch}/{recipe.epochs}  loss {loss:.4f}  "
+                f"held out {1 - errors / len(held_out):.2%} ({errors} wrong, loss {held_out_loss:.4f})  "
+                f"{course.images / seconds:,.0f} images/s"
+            )
+            course.epoch = epoch
+            if checkpoint:
+                checkpoint.save(course.state_dict())
+        network.load_state_dict(course.best_weights)
+
+
+def _train(part: Part, course: "_Course", digits: Digits, strangers: Tensor, bar: Bar) -> float:
+    """One epoch; the mean loss of its batches."""
+    device = digits.images.device
+    course.network.train()
+    total_loss = torch.zeros((), device=device)
+    order = torch.randperm(len(digits), generator=course.shuffler).to(device)
+    strangers_a_batch = int(course.batch_size * OUTLIERS_A_BATCH) if len(strangers) else 0
+    for chosen in order[: course.images].split(course.batch_size):
+        some = draw(strangers, strangers_a_batch, course.generator)
+        drawn = torch.cat([digits.images[chosen], strangers[some]])
+        tiles = augment(as_input(drawn), course.generator, part.distorted, part.damaged)
+        tiles = tiles.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
+            loss = loss_of(course.network(tiles), digits.labels[chosen])
+        course.step(loss)
+        total_loss += loss.detach()
+        bar.advance(len(chosen))
+    return total_loss.item() * course.batch_size / course.images
 
 
 class _Course:
-    """Everything that changes from step to step."""
+    """Everything that changes from step to step in one part of a recipe.
 
-    def __init__(self, recipe: Recipe, network: nn.Module, batches: int, seed: int) -> None:
+    epoch: the last one that is done, in the whole recipe; images: in an epoch.
+    """
+
+    def __init__(self, recipe: Recipe, part: Part, network: nn.Module, images: int, seed: int) -> None:
+        batches = images // recipe.batch_size  # the last, smaller batch would disturb batch normalisation
         device = next(network.parameters()).device
         self.epoch = 0
+        self.batch_size = recipe.batch_size
+        self.images = batches * recipe.batch_size
         self.network = network.to(memory_format=torch.channels_last)
         self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True)
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+            network.parameters(), lr=part.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, recipe.learning_rate, total_steps=recipe.epochs * batches, pct_start=0.15
+            self.optimizer, part.learning_rate, total_steps=part.epochs * batches, pct_start=0.15
         )
         self.shuffler = torch.Generator().manual_seed(seed)
         self.generator = torch.Generator(device).manual_seed(seed)

@@ -38,8 +38,7 @@ def train(run: Run, report: Report) -> Path:
     Returns the folder of the version. Raises DataError, DeviceError or HomeError before any work, and leaves
     nothing behind when it is interrupted.
     """
-    recipe = RECIPES[run.recipe]
-    recipe = dataclasses.replace(recipe, network=run.network or recipe.network, epochs=run.epochs or recipe.epochs)
+    recipe = RECIPES[run.recipe].but(network=run.network, epochs=run.epochs)
     device = devices.resolve(run.device)
     digits, held_out = mnist.split(mnist.training_set(run.data, run.download))
     if run.output:

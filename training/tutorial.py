@@ -23,16 +23,17 @@ AVERAGING, EVERY = 0.95, 5
 
 def fit(recipe: Recipe, network: nn.Module, digits: Digits, test: Digits, seed: int, report: Report) -> None:
     """Trains the network in place, on the device that it is on; prints test accuracy and chooses nothing by it."""
+    (part,) = recipe.parts
     device = next(network.parameters()).device
     images, labels = digits.images.to(device), digits.labels.to(device)
     test_images, test_labels = as_input(test.images, device), test.labels.to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=part.learning_rate, fused=True)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
     shuffler = torch.Generator().manual_seed(seed)
 
-    for epoch in range(1, recipe.epochs + 1):
+    for epoch in range(1, part.epochs + 1):
         order = torch.randperm(len(images), generator=shuffler).to(device)
-        with report.bar(f"epoch {epoch}/{recipe.epochs}", len(images)) as bar:
+        with report.bar(f"epoch {epoch}/{part.epochs}", len(images)) as bar:
             for batch, chosen in enumerate(order.split(recipe.batch_size), start=1):
                 loss = F.cross_entropy(network(as_input(images[chosen])), labels[chosen])
                 optimizer.zero_grad(set_to_none=False)  # kept: asking the system for them anew takes time

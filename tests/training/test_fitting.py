@@ -11,7 +11,8 @@ from training.mnist import Digits, split
 from training.progress import Report
 from training.recipes import RECIPES
 
-RECIPE = dataclasses.replace(RECIPES["default"], network="net", epochs=2, batch_size=64, averaging=0.98, outliers=300)
+PART = dataclasses.replace(RECIPES["default"].parts[0], epochs=2, outliers=300)
+RECIPE = dataclasses.replace(RECIPES["default"], network="net", batch_size=64, averaging=0.98, parts=(PART,))
 
 
 def fitted(digits: Digits, held_out: Digits, seed: int) -> tuple[torch.nn.Module, float]:
@@ -33,22 +34,44 @@ def test_a_short_run_learns_and_repeats_itself(training_digits: Digits) -> None:
     assert not torch.equal(first.fc3.weight, other.fc3.weight)
 
 
+def test_a_part_begins_with_the_best_weights_of_the_one_before(training_digits: Digits) -> None:
+    digits, held_out = split(training_digits)
+    some, few = digits[torch.arange(2_000)], held_out[torch.arange(1_000)]
+    gentle = dataclasses.replace(PART, epochs=1, learning_rate=1e-9, outliers=0)
+    weights = []
+    for parts in ((PART,), (PART, gentle)):
+        torch.manual_seed(0)
+        network = networks.create("net")
+        fitting.fit(dataclasses.replace(RECIPE, parts=parts), network, some, few, 0, Report(quiet=True))
+        weights.append(network.fc3.weight.detach())
+    assert not torch.equal(*weights)
+    assert torch.allclose(*weights, atol=1e-6)
+
+
 class Killed(Report):
-    """Ends the process's work when the second epoch is reported, before that epoch is saved."""
+    """Ends the process's work when an epoch is reported, before that epoch is saved."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(quiet=True)
+        self._epoch = epoch
 
     def line(self, text: str) -> None:
-        if text.startswith("epoch 2"):
+        if text.startswith(f"epoch {self._epoch}/"):
             raise KeyboardInterrupt
 
 
-def test_a_run_that_was_cut_short_comes_out_as_if_it_had_not_been(training_digits: Digits, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed_in", [2, 4, 5])
+def test_a_run_that_was_cut_short_comes_out_as_if_it_had_not_been(
+    killed_in: int, training_digits: Digits, tmp_path: Path
+) -> None:
     digits, held_out = split(training_digits)
     some, few = digits[torch.arange(320)], held_out[torch.arange(200)]
-    recipe = dataclasses.replace(RECIPE, network="convnet", epochs=3)
+    parts = (dataclasses.replace(PART, epochs=3), PART)
+    recipe = dataclasses.replace(RECIPE, network="convnet", parts=parts)
     weights = []
     for checkpoint, report in (
         (None, Report(quiet=True)),
-        (Checkpoint(tmp_path / "run.pt", {}), Killed(quiet=True)),
+        (Checkpoint(tmp_path / "run.pt", {}), Killed(killed_in)),
         (Checkpoint(tmp_path / "run.pt", {}), Report(quiet=True)),
     ):
         torch.manual_seed(0)

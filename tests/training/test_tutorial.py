@@ -36,4 +36,4 @@ def test_one_epoch_of_the_lesson(
 
 def test_the_recipe_is_the_classic_one() -> None:
     recipe = RECIPES["tutorial"]
-    assert (recipe.network, recipe.batch_size, recipe.learning_rate, recipe.epochs) == ("net", 64, 0.002, 1)
+    assert (recipe.network, recipe.batch_size, recipe.parts[0].learning_rate, recipe.epochs) == ("net", 64, 0.002, 1)

@@ -52,7 +52,7 @@ def fit(
     Calls `advance` every few batches, with the epoch, the share of the work that is done, and the loss and the accuracy
     of one batch as it was trained on, augmented.
     """
-    default = RECIPES["default"]
+    practice = RECIPES["default"].parts[0]
     device = next(network.parameters()).device
     former = networks.fused(copy.deepcopy(network)).to(memory_format=torch.channels_last)
     old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -81,7 +81,7 @@ def fit(
         others = draw(strangers, round(OUTLIERS_A_BATCH * settings.batch_size), generator)
         labels = torch.cat([digits.labels[chosen].to(device), corrected[some]])
         images = torch.cat([digits.images[chosen].to(device), corrections[some], strangers[others]])
-        tiles = augment(as_input(images), generator, default.distorted, default.damaged)
+        tiles = augment(as_input(images), generator, practice.distorted, practice.damaged)
         tiles = tiles.contiguous(memory_format=torch.channels_last)
         logits = network(tiles)
         loss = _loss(logits, labels, _answers(former, tiles[:replayed]))

@@ -128,7 +128,7 @@ def _train(order: Order, base: Version, data: Data, device: torch.device) -> tup
         advance = JobProgress(settings.epochs).advance
         finetuning.fit(settings, network, data.digits, data.feedback, order.seed, advance)
         return network, {"recipe": "fine-tuning", "network": name, **dataclasses.asdict(settings)}
-    recipe = _given(RECIPES["default"], network=name, epochs=order.epochs, learning_rate=order.learning_rate)
+    recipe = RECIPES["default"].but(network=name, epochs=order.epochs, learning_rate=order.learning_rate)
     network = networks.create(name).to(device)
     fitting.fit(recipe, network, _mixed(data), data.held_out, order.seed, JobReport(recipe.epochs))
     return network, {"recipe": "default", **dataclasses.asdict(recipe)}
