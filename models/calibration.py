@@ -1,4 +1,4 @@
-"""From logits to probabilities that mean what they say, and from probabilities to a verdict."""
+"""From logits to probabilities that mean what they say, and from both to a verdict."""
 
 from typing import Literal
 
@@ -8,38 +8,60 @@ from pydantic import BaseModel, Field
 
 Verdict = Literal["digit", "unsure"]
 
+_LEAST_EVIDENCE = 1e-6
+
 
 class Calibration(BaseModel, frozen=True):
     """Fitted on held-out data, kept in the manifest.
 
-    temperature divides the logits (Guo et al. 2017, arXiv 1706.04599). An answer is `unsure` when its confidence lies
-    below threshold: then it may be another digit; or its evidence does: then it may be none.
+    Logits are divided by a temperature (Guo et al. 2017, arXiv 1706.04599), which each answer has of its own:
+    temperature * evidence ** power * exp(-margin * lead). A network that was taught to have no idea of what is no digit
+    is too modest about digits that look strange; and of two with the same confidence, the one with the lead over its
+    runner-up is right more often.
+
+    An answer is `unsure` when its confidence lies below threshold: then it may be another digit; or its evidence, over
+    the temperature, below the bound of that name: then it may be none.
     """
 
     temperature: float = Field(default=1.0, gt=0)
+    power: float = 0.0
+    margin: float = 0.0
     threshold: float = Field(default=0.5, ge=0, le=1)
     evidence: float = Field(default=0.0, ge=0)
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Rows of logits [N, 10] to rows that sum to 1, in double precision and safe from overflow."""
-        scaled = logits.astype(np.float64) / self.temperature
-        scaled -= scaled.max(axis=1, keepdims=True)
-        exponentials = np.exp(scaled)
+        return self.answers(logits)[0]
+
+    def answers(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Of rows of logits [N, 10] the probabilities, and whether the verdict is `digit` [N]."""
+        below = logits.astype(np.float64)
+        below -= below.max(axis=1, keepdims=True)
+        found = _evidence(below)
+        below /= (self.temperature * found**self.power * np.exp(-self.margin * _lead(below, found)))[:, None]
+        exponentials = np.exp(below, out=below)
         rows: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return rows
-
-    def certain(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """For rows of probabilities [N, 10], whether the verdict is `digit`."""
-        confident: NDArray[np.bool_] = probabilities.max(axis=1) >= self.threshold
-        return confident & (evidence(probabilities) >= self.evidence)
+        certain: NDArray[np.bool_] = rows.max(axis=1) >= self.threshold
+        return rows, certain & (found >= self.evidence * self.temperature)
 
 
-def evidence(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of rows [N, 10]: by how much the best logit stands above the mean of all ten, in nats.
+def evidence_and_lead(logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of rows [N, 10]: how far the best logit stands above the mean of all, and above the second as a part of that.
 
     A digit is unlike most of the others, even where it is hard to tell from one of them. A network that was taught to
     have no idea of what is no digit is not that clear about anything else.
     """
-    logarithms = np.log(probabilities.clip(1e-300))
-    found: NDArray[np.float64] = logarithms.max(axis=1) - logarithms.mean(axis=1)
+    below = logits.astype(np.float64)
+    below -= below.max(axis=1, keepdims=True)
+    found = _evidence(below)
+    return found, _lead(below, found)
+
+
+def _evidence(below: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.maximum(below.sum(axis=1) / -10, _LEAST_EVIDENCE)
+    return found
+
+
+def _lead(below: NDArray[np.float64], evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.partition(below, -2, axis=1)[:, -2] / -evidence
     return found

@@ -64,8 +64,7 @@ class Predictor:
 
     def predict(self, tiles: Tiles) -> list[Prediction]:
         """Tiles [N, 28, 28] to N predictions. Raises EngineFailed, DeviceLost as `logits`."""
-        probabilities = self.calibration.probabilities(self.logits(tiles))
-        certain = self.calibration.certain(probabilities)
+        probabilities, certain = self.calibration.answers(self.logits(tiles))
         return [self._prediction(*found) for found in zip(probabilities.tolist(), certain.tolist(), strict=True)]
 
     def warm(self, sizes: Sequence[int] = (1,)) -> None:

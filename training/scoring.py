@@ -18,11 +18,11 @@ def logits_of(predictor: Predictor, digits: Digits) -> NDArray[np.float32]:
 def score(predictor: Predictor, digits: Digits) -> dict[str, float | int]:
     """Accuracy, negative log-likelihood in nats, and the share of answers with verdict `digit`."""
     labels = digits.labels.numpy()
-    probabilities = predictor.calibration.probabilities(logits_of(predictor, digits))
+    probabilities, certain = predictor.calibration.answers(logits_of(predictor, digits))
     likelihoods = probabilities[np.arange(len(labels)), labels]
     return {
         "images": len(labels),
         "accuracy": round(float((probabilities.argmax(axis=1) == labels).mean()), 6),
         "negative_log_likelihood": round(float(-np.log(likelihoods.clip(1e-12)).mean()), 6),
-        "answered": round(float(predictor.calibration.certain(probabilities).mean()), 6),
+        "answered": round(float(certain.mean()), 6),
     }

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from models.calibration import Calibration, evidence
+from models.calibration import Calibration, evidence_and_lead
 
 
 def test_rows_sum_to_one_and_do_not_overflow() -> None:
@@ -20,22 +21,56 @@ def test_a_higher_temperature_is_less_sure() -> None:
     assert soft < sharp
 
 
+def sharpness(rows: NDArray[np.float32], **fields: float) -> NDArray[np.float64]:
+    """By how many times the differences between logits are larger in the logarithms of their probabilities."""
+    logarithms = np.log(Calibration(**fields).probabilities(rows))
+    found: NDArray[np.float64] = np.ptp(logarithms, axis=1) / np.ptp(rows, axis=1)
+    return found
+
+
+def test_logits_are_divided_by_the_power_of_their_evidence() -> None:
+    rows = np.array([[4.0, 3, *[0] * 8], [0.4, 0.3, *[0] * 8]], np.float32)
+    evidence, _ = evidence_and_lead(rows)
+    assert evidence == pytest.approx([3.3, 0.33])
+    for power in (0, 0.5, 1, -0.3):
+        assert sharpness(rows, temperature=2, power=power) == pytest.approx(1 / (2 * evidence**power))
+
+
+def test_a_lead_over_the_second_sharpens_by_its_margin() -> None:
+    rows = np.array([[9.0, 0, *[0] * 8], [9.0, 9.0, *[0] * 8]], np.float32)
+    _, lead = evidence_and_lead(rows)
+    assert lead == pytest.approx([9 / 8.1, 0])
+    assert sharpness(rows, temperature=2, margin=0.5) == pytest.approx(np.exp(0.5 * lead) / 2)
+
+
+def certain(rows: list[list[float]], **bounds: float) -> list[bool]:
+    found: list[bool] = Calibration(**bounds).answers(np.array(rows, np.float32))[1].tolist()
+    return found
+
+
 def test_the_verdict_turns_at_the_threshold() -> None:
-    rows = np.array([[confidence] + [(1 - confidence) / 9] * 9 for confidence in (0.69, 0.7)])
-    assert Calibration(threshold=0.7).certain(rows).tolist() == [False, True]
+    rows = np.log([[confidence] + [(1 - confidence) / 9] * 9 for confidence in (0.69, 0.71)])
+    assert certain(rows.tolist(), threshold=0.7) == [False, True]
 
 
 def test_doubt_between_two_digits_is_no_digit_at_all() -> None:
-    between_two, none = [0.5, 0.5] + [1e-9] * 8, [0.5] + [0.5 / 9] * 9
-    rows = np.array([between_two, none])
-    rows /= rows.sum(axis=1, keepdims=True)
-    assert evidence(rows) == pytest.approx([np.log(0.5) - np.log(rows[0]).mean(), np.log(9) * 0.9], abs=0.01)
-    assert Calibration(threshold=0.4, evidence=5).certain(rows).tolist() == [True, False]
-    assert Calibration(threshold=0.6, evidence=5).certain(rows).tolist() == [False, False]
+    between_two, none = [10.0, 10.0, *[0.0] * 8], [2.0, *[0.0] * 9]
+    assert evidence_and_lead(np.array([between_two, none], np.float32))[0] == pytest.approx([8, 1.8])
+    assert certain([between_two, none], threshold=0.4, evidence=5) == [True, False]
+    assert certain([between_two, none], threshold=0.6, evidence=5) == [False, False]
 
 
-def test_certainty_itself_has_finite_evidence() -> None:
-    assert np.isfinite(evidence(np.eye(10)[:1])).all()
+def test_the_bound_of_the_evidence_is_in_units_of_the_temperature() -> None:
+    row = [4.0, *[0.0] * 9]
+    assert certain([row], threshold=0, temperature=2, evidence=1.75) == [True]
+    assert certain([row], threshold=0, temperature=2, evidence=1.85) == [False]
+
+
+def test_logits_that_are_all_the_same_are_no_idea() -> None:
+    rows = np.full((1, 10), 3, np.float32)
+    calibration = Calibration(power=-0.7, margin=0.5, evidence=0.1)
+    assert calibration.probabilities(rows) == pytest.approx(np.full((1, 10), 0.1))
+    assert certain([[3.0] * 10], power=-0.7, margin=0.5, evidence=0.1) == [False]
 
 
 @pytest.mark.parametrize("fields", [{"temperature": 0}, {"temperature": -1}, {"threshold": 1.1}, {"evidence": -1}])
