@@ -11,6 +11,7 @@ of its own, since a device can hang.
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -103,10 +104,12 @@ class Engine:
         """Warms the predictor. Raises EngineFailed."""
         self.warm(self.predictor)
 
-    @staticmethod
-    def warm(predictor: Predictor) -> None:
-        """Runs the batch sizes that a predictor will see, before it is used. Raises EngineFailed."""
-        predictor.warm(SIZES)
+    def warm(self, predictor: Predictor) -> None:
+        """Runs the batch sizes that a predictor will see, before it is used. Raises EngineFailed.
+
+        On the event loop those are the ones that fit into a turn.
+        """
+        predictor.warm(SIZES, TURN_SECONDS if self._thread is None else math.inf)
 
     async def close(self) -> None:
         """Answers what was accepted, then takes no more."""
@@ -184,17 +187,10 @@ class Engine:
             answers = outcomes(self.predictor, self._stacked(callers), len(callers))
             self._tell(callers, began)
             self._answer(callers, answers)
-            if len(self._waiting) < self._most or time.perf_counter() - started >= share:
+            if len(self._waiting) < self.predictor.largest or time.perf_counter() - started >= share:
                 self._soon(self._run_batch)
                 break
         self._rested = time.perf_counter()
-
-    @property
-    def _most(self) -> int:
-        """The largest batch: on the event loop, the largest that fits into a turn."""
-        if self._thread is not None:
-            return MAX_BATCH
-        return max((size for size in SIZES if size * self.predictor.pace <= TURN_SECONDS), default=1)
 
     def _callers_or_idle(self) -> list[Place]:
         callers = self._next_callers()
@@ -212,7 +208,7 @@ class Engine:
         places: list[Place] = []
         while self._waiting and not places:
             callers: list[Caller] = []
-            while self._waiting and len(callers) < self._most:
+            while self._waiting and len(callers) < self.predictor.largest:
                 caller = self._waiting.popleft()
                 if caller.future.done():
                     self.dropped += 1

@@ -1,5 +1,6 @@
 """One saved version, ready to predict: tiles in, calibrated predictions out."""
 
+import math
 from collections.abc import Sequence
 from time import perf_counter
 from typing import NamedTuple
@@ -34,14 +35,14 @@ def as_input(tiles: Tiles | Tensor, device: torch.device | None = None) -> Tenso
 class Predictor:
     """A network with its calibration, on a device. Not safe for several threads at once.
 
-    pace: seconds that an image takes in the largest batch it was warmed with; 0 before.
+    largest: the largest batch that it was warmed for, 0 before.
     """
 
     def __init__(self, network: nn.Module, calibration: Calibration, model: str, device: torch.device) -> None:
         self.calibration = calibration
         self.model = model
         self.device = device
-        self.pace = 0.0
+        self.largest = 0
         # Channels last is the faster layout for small convolutions on CPU and on CUDA alike.
         self._network = networks.fused(network).to(device).to(memory_format=torch.channels_last)
 
@@ -67,11 +68,16 @@ class Predictor:
         probabilities, certain = self.calibration.answers(self.logits(tiles))
         return [self._prediction(*found) for found in zip(probabilities.tolist(), certain.tolist(), strict=True)]
 
-    def warm(self, sizes: Sequence[int] = (1,)) -> None:
-        """Runs a forward pass at each batch size, so that no user's request is the first. Raises EngineFailed."""
+    def warm(self, sizes: Sequence[int] = (1,), within: float = math.inf) -> None:
+        """Runs a forward pass at each batch size, so that no user's request is the first. Raises EngineFailed.
+
+        Sizes are given in rising order; one that takes longer than `within` seconds ends it, and is not for use.
+        """
         for size in sizes:
             self.logits(np.zeros((size, 28, 28), np.uint8))
-        self.pace = min(self._seconds(max(sizes)) for _ in range(3)) / max(sizes)
+            if self.largest and min(self._seconds(size) for _ in range(3)) > within:
+                break
+            self.largest = size
 
     def _seconds(self, size: int) -> float:
         started = perf_counter()

@@ -95,29 +95,40 @@ def alone() -> list[Prediction]:
 @pytest.mark.parametrize("inline", [True, False])
 def test_every_batch_size_answers_each_caller_with_its_own(inline: bool, gate: Gate, alone: list[Prediction]) -> None:
     async def play(engine: Engine) -> None:
-        gate.pace = TURN_SECONDS / 32
+        gate.largest = 32 if inline else MAX_BATCH
         for count in range(1, 2 * MAX_BATCH + 2):
             gate.batches.clear()
             batched = await asyncio.gather(*(predict(engine, tile) for tile in TILES[:count]))
             for one, other in zip(alone, batched, strict=False):
                 assert one.digit == other.prediction.digit
                 assert one.probabilities == pytest.approx(other.prediction.probabilities, abs=1e-5)
-            most = 32 if inline else MAX_BATCH
-            assert gate.batches[0] == next(size for size in SIZES if size >= min(count, most))
-            assert len(gate.batches) == -(-count // most)
+            assert gate.batches[0] == next(size for size in SIZES if size >= min(count, gate.largest))
+            assert len(gate.batches) == -(-count // gate.largest)
 
     scenario(gate, play, inline=inline, queue_limit=1000)
 
 
-@pytest.mark.parametrize(("turns", "most"), [(0, 64), (1 / 64, 64), (1 / 20, 16), (1 / 2, 2), (3, 1)])
-def test_a_batch_on_the_event_loop_is_as_large_as_fits_into_a_turn(turns: float, most: int, gate: Gate) -> None:
+@pytest.mark.parametrize(("share", "largest"), [(1 / 64, 64), (1 / 20, 16), (1 / 2, 2), (3, 1)])
+def test_a_batch_on_the_event_loop_is_as_large_as_fits_into_a_turn(
+    share: float, largest: int, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """share: of a turn, that an image takes."""
+    monkeypatch.setattr(gate, "_seconds", lambda size: size * share * TURN_SECONDS)
+
     async def play(engine: Engine) -> None:
-        assert gate.pace > 0, "warming measures it"
-        gate.pace = turns * TURN_SECONDS
         await asyncio.gather(*(predict(engine, tile) for tile in TILES[:MAX_BATCH]))
-        assert gate.batches[0] == most
+        assert gate.batches[0] == largest
 
     scenario(gate, play, inline=True)
+
+
+def test_in_a_thread_batches_are_of_any_size(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_seconds", lambda size: 1000.0)
+
+    async def play(engine: Engine) -> None:
+        assert gate.largest == MAX_BATCH
+
+    scenario(gate, play, inline=False)
 
 
 def test_what_arrives_during_a_forward_pass_is_the_next_batch(gate: Gate) -> None:
