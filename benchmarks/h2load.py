@@ -1,12 +1,11 @@
 """h2load, a load generator in C++ that offers requests at a fixed rate and keeps each one's status and time."""
 
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import BenchmarkError
+from benchmarks.machine import BenchmarkError, program
 from benchmarks.pictures import Body
 
 _PERIOD_MS = 10
@@ -24,10 +23,7 @@ class Answer:
 
 def find() -> str:
     """Raises BenchmarkError when h2load is not installed."""
-    found = shutil.which("h2load")
-    if found is None:
-        raise BenchmarkError("h2load is not installed; on Debian and Ubuntu: apt-get install nghttp2-client")
-    return found
+    return program("h2load", "nghttp2-client")
 
 
 def offer(url: str, body: Body, rate: float, seconds: float, connections: int, core: int) -> list[Answer]:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import signal
 import sys
 from datetime import UTC, datetime
@@ -23,6 +24,14 @@ def cores() -> tuple[int, int]:
     if len(usable) < 2:
         raise BenchmarkError(f"the server and the load generator need a core each; usable: {usable}")
     return usable[-1], usable[0]
+
+
+def program(name: str, package: str) -> str:
+    """The path of a load generator. Raises BenchmarkError when it is not installed."""
+    found = shutil.which(name)
+    if found is None:
+        raise BenchmarkError(f"{name} is not installed; on Debian and Ubuntu: apt-get install {package}")
+    return found
 
 
 def end_in_order() -> None:

@@ -1,12 +1,11 @@
 """wrk, the load generator: a closed loop in C that keeps one request in flight on each connection."""
 
 import json
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import BenchmarkError
+from benchmarks.machine import program
 from benchmarks.pictures import Body
 
 # The request never changes, so wrk builds it once; `done` prints what wrk would only print rounded.
@@ -43,10 +42,7 @@ class Load:
 
 def find() -> str:
     """Raises BenchmarkError when wrk is not installed."""
-    found = shutil.which("wrk")
-    if found is None:
-        raise BenchmarkError("wrk is not installed; on Debian and Ubuntu: apt-get install wrk")
-    return found
+    return program("wrk", "wrk")
 
 
 def script(folder: Path, name: str, body: Body) -> Path:

@@ -27,7 +27,9 @@ def train(
     ] = None,
     activate: Annotated[bool, typer.Option(help="Make the new version the one that is served.")] = True,
     network: Annotated[str | None, typer.Option(help="Train this network instead of the recipe's.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data; the recipe's if not given.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the data instead of the recipe's, all like its first.")
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="The same seed on the same machine gives the same weights.")
     ] = 0,
