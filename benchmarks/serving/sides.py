@@ -45,6 +45,7 @@ def all_sides() -> list[Side]:
     tile = pictures.tile()
     multipart = pictures.multipart(tile)
     net = Contender(f"Inkling {_inkling_version()}", "shipped defaults", _inkling("net"))
+    silent = Contender("Inkling, neither logs nor metrics", "else shipped defaults", _silent)
     default = Contender("Inkling, default network", "shipped defaults", _inkling("convnet"))
     plain = Contender(f"FastAPI {version('fastapi')}", "uvicorn's defaults", _uvicorn("plain"))
     bare = Contender(f"uvicorn {version('uvicorn')}", "no access log", _uvicorn("bare", "--no-access-log"))
@@ -67,6 +68,7 @@ def all_sides() -> list[Side]:
             BATCH_CONNECTIONS,
         ),
         Side("inkling-default", "multipart", default, multipart),
+        Side("inkling-silent", "multipart", silent, multipart),
         Side("fastapi", "multipart", plain, multipart),
         *(Side(name, "multipart", contender, multipart) for name, contender in others.items()),
         Side("bare", "multipart", bare, multipart),
@@ -81,6 +83,13 @@ def _inkling_version() -> str:
 
 def _inkling(model: str) -> Callable[[Path, int], Server]:
     return lambda folder, core: inkling(f"inkling-{model}", folder, {core}, MODEL=model, WORKERS="1")
+
+
+def _silent(folder: Path, core: int) -> Server:
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.serving.others.silent", str(port)]
+    variables = {"INKLING_HOME": str(folder / "home-silent"), "INKLING_MODEL": "net", "PYTHONPATH": str(ROOT)}
+    return Server("silent", command, port, folder, {core}, variables)
 
 
 def _uvicorn(module: str, *options: str) -> Callable[[Path, int], Server]:

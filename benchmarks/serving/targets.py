@@ -57,6 +57,9 @@ def ratios(rounds: Rounds, steps: Sequence[Mapping[str, float]]) -> list[Target]
             2,
             against("inkling-default", "fastapi", 64),
         ),
+        Target(
+            "with logs and metrics against without, 64", 0.9, None, against("inkling-multipart", "inkling-silent", 64)
+        ),
     ]
 
 
