@@ -51,9 +51,8 @@ def fit(
         part_seed = seed + number * PART_SEEDS
         if number:
             torch.manual_seed(part_seed)
-        strangers = (
-            bank(digits, part.outliers, part_seed, report).to(device) if part.outliers else everything.images[:0]
-        )
+        outliers = outliers_of(recipe, part, len(digits))
+        strangers = bank(digits, outliers, part_seed, report).to(device) if outliers else everything.images[:0]
         course = _Course(recipe, part, network, len(digits), part_seed)
         if state:
             course.load_state_dict(state)
@@ -163,6 +162,12 @@ class _Course:
         else:
             torch.set_rng_state(state["dropout"])
         self.best, self.best_weights = state["best"], state["best_weights"]
+
+
+def outliers_of(recipe: Recipe, part: Part, digits: int) -> int:
+    """How many are drawn for a part: no more than its batches take, as drawing takes longer than training."""
+    batches = part.epochs * (digits // recipe.batch_size)
+    return min(part.outliers, batches * int(recipe.batch_size * OUTLIERS_A_BATCH))
 
 
 def draw(tiles: Tensor, count: int, generator: torch.Generator) -> Tensor:

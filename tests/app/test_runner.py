@@ -116,6 +116,46 @@ def test_a_job_makes_a_better_version_that_takes_over(server: Server, tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_job_from_scratch_trains_by_the_recipe_on_digits_and_corrections(
+    server: Server, tmp_path: Path, seven, encode
+) -> None:
+    for turn in (0, 10):
+        picture = encode(seven.rotate(turn, fillcolor=255))
+        server.client.post("/feedback", files={"file": picture}, data={"label": "7"}).raise_for_status()
+    asked = {"start_from": "scratch", "network": "sequential", "epochs": 1, "learning_rate": 0.002}
+    server.client.post("/retrain", json=asked).raise_for_status()
+    seen: list[dict] = []
+
+    def ended(job: dict) -> bool:
+        seen.append(job)
+        return job["state"] in ENDED
+
+    job = wait_for(server, ended)
+    assert (job["state"], job["version"], job["reason"]) == ("succeeded", "v2", "v2 passed and is active")
+    states = ["queued", "running", "evaluating", "succeeded"]
+    order = [states.index(one["state"]) for one in seen]
+    assert order == sorted(order)
+    assert {"running", "succeeded"} <= {one["state"] for one in seen}
+    progress = [one["progress"] for one in seen]
+    assert progress == sorted(progress)
+    assert any(0 < share < 1 for share in progress)
+    assert (job["epoch"], job["epochs"], job["progress"]) == (1, 1, 1.0)
+    gate = job["metrics"]["gate"]
+    assert gate["mnist"]["candidate_right"] > 0.85 * gate["mnist"]["images"]
+    wait_until(lambda: server.predict(encode(seven))["model"] == "v2")
+    manifest = Versions(tmp_path / "home").manifest("v2")
+    assert (manifest.network, manifest.parent) == ("sequential", "v1")
+    assert manifest.training["recipe"] == "default"
+    assert [part["epochs"] for part in manifest.training["parts"]] == [1]
+    assert [part["learning_rate"] for part in manifest.training["parts"]] == [0.002]
+    assert manifest.dataset["feedback"] + manifest.dataset["held_out_feedback"] == 2
+    log = server.client.get(f"/retrain/{job['id']}").json()["log"]
+    assert "from scratch on " in log
+    assert "epoch 1/1" in log
+    assert list((tmp_path / "home" / "retraining").iterdir()) == []
+
+
+@pytest.mark.slow
 def test_corrections_that_contradict_each_other_are_rejected_and_the_active_version_stays(
     tmp_path: Path, data_folder: Path
 ) -> None:

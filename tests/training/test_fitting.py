@@ -48,6 +48,13 @@ def test_a_part_begins_with_the_best_weights_of_the_one_before(training_digits: 
     assert torch.allclose(*weights, atol=1e-6)
 
 
+def test_no_more_is_drawn_for_a_part_than_its_batches_take() -> None:
+    recipe = dataclasses.replace(RECIPE, batch_size=100)
+    for epochs, outliers, expected in ((1, 300, 200), (2, 300, 300), (1, 0, 0)):
+        part = dataclasses.replace(PART, epochs=epochs, outliers=outliers)
+        assert fitting.outliers_of(recipe, part, 1_050) == expected
+
+
 class Killed(Report):
     """Ends the process's work when an epoch is reported, before that epoch is saved."""
 

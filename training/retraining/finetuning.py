@@ -1,8 +1,9 @@
 """Fine-tunes a trained network on corrections, without forgetting what it knew.
 
+What few corrections can not show of their hand is learned from MNIST digits that are rewritten as they are (hands.py).
 Four things keep the old: MNIST digits and outliers are replayed in every batch (Rolnick et al. 2019, arXiv 1811.11682);
 on the digits the network also keeps to its former answers (Li and Hoiem 2016, arXiv 1606.09282); the statistics of
-batch normalisation stay; and what is left is the mean of the old weights and the new (Wortsman et al. 2022, arXiv
+batch normalisation stay; and what is left is a mean of the old weights and the new (Wortsman et al. 2022, arXiv
 2109.01903), which keeps nearly all that was learned and forgets next to nothing.
 """
 
@@ -22,11 +23,15 @@ from training.mnist import Digits
 from training.outliers import bank
 from training.progress import Report
 from training.recipes import RECIPES
+from training.retraining import hands
 
-EPOCH = 20_000
+EPOCH = 12_500
 """MNIST digits that an epoch replays."""
-SHARE = 0.25
-"""Corrections among the digits of a batch, however few there are."""
+SHARE, REWRITTEN_SHARE = 0.125, 0.25
+"""Among the digits of a batch, however few there are: corrections, and digits rewritten as they are."""
+REWRITTEN = 6_000
+DISTORTED = 0.5
+"""How far both are distorted: less than what is replayed, since it is just this hand that counts."""
 FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.5
 OUTLIERS, OUTLIERS_A_BATCH = 2_000, 1 / 6
 
@@ -57,12 +62,16 @@ def fit(
     former = networks.fused(copy.deepcopy(network)).to(memory_format=torch.channels_last)
     old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     strangers = bank(digits, OUTLIERS, seed, Report(quiet=True)).to(device)
-    corrections, corrected = feedback.images.to(device), feedback.labels.to(device)
     generator = torch.Generator(device).manual_seed(seed)
     shuffler = torch.Generator().manual_seed(seed)
+    corrections = Digits(feedback.images.to(device), feedback.labels.to(device))
+    sources: list[tuple[Digits, int]] = []
+    if len(feedback):
+        alike = hands.rewritten(former, digits, corrections, REWRITTEN, generator)
+        shares = ((corrections, SHARE), (alike, REWRITTEN_SHARE))
+        sources = [(source, round(share * settings.batch_size)) for source, share in shares]
 
-    drawn = round(SHARE * settings.batch_size) if len(feedback) else 0
-    replayed = settings.batch_size - drawn
+    replayed = settings.batch_size - sum(count for _, count in sources)
     batches = min(EPOCH, len(digits)) // replayed
     total = settings.epochs * batches
     optimizer = torch.optim.AdamW(
@@ -77,12 +86,13 @@ def fit(
         if step % batches == 0:
             order = torch.randperm(len(digits), generator=shuffler)
         chosen = order[step % batches * replayed :][:replayed]
-        some = draw(corrections, drawn, generator)
         others = draw(strangers, round(OUTLIERS_A_BATCH * settings.batch_size), generator)
-        labels = torch.cat([digits.labels[chosen].to(device), corrected[some]])
-        images = torch.cat([digits.images[chosen].to(device), corrections[some], strangers[others]])
-        tiles = augment(as_input(images), generator, practice.distorted, practice.damaged)
-        tiles = tiles.contiguous(memory_format=torch.channels_last)
+        known = as_input(torch.cat([digits.images[chosen].to(device), strangers[others]]))
+        known = augment(known, generator, practice.distorted, practice.damaged)
+        new = [source[draw(source.images, count, generator)] for source, count in sources]
+        hand = [augment(as_input(some.images), generator, DISTORTED, 0) for some in new]
+        labels = torch.cat([digits.labels[chosen].to(device), *[some.labels for some in new]])
+        tiles = torch.cat([known[:replayed], *hand, known[replayed:]]).contiguous(memory_format=torch.channels_last)
         logits = network(tiles)
         loss = _loss(logits, labels, _answers(former, tiles[:replayed]))
         optimizer.zero_grad()

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import fmean
 from time import monotonic
@@ -45,13 +45,16 @@ class JobProgress:
 
 
 class JobReport(Report):
-    """A report of the ordinary training loop that tells the owner: the bar of an epoch is the job's progress."""
+    """A report of the ordinary training loop that tells the owner: whatever its bars count is the job's progress.
 
-    def __init__(self, epochs: int) -> None:
+    images: what all bars count together, those of tiles that are drawn before an epoch begins as well.
+    """
+
+    def __init__(self, epochs: int, images: int) -> None:
         super().__init__(quiet=True)
         self._progress = JobProgress(epochs)
-        self._epochs = epochs
-        self._epoch = 0
+        self._images = images
+        self._epoch = self._done = 0
 
     def line(self, text: str) -> None:
         log(text)
@@ -62,21 +65,20 @@ class JobReport(Report):
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Bar]:
         with super().bar(title, total) as bar:
-            if not title.startswith("epoch"):
-                yield bar
-                return
-            self._epoch += 1
-            yield _EpochBar(bar, self._epoch, self._epochs, total, self._progress)
+            self._epoch += title.startswith("epoch")
+            yield _JobBar(bar, self._advance)
+
+    def _advance(self, images: int) -> None:
+        self._done += images
+        self._progress.advance(max(1, self._epoch), self._done / self._images)
 
 
-class _EpochBar(Bar):
-    def __init__(self, bar: Bar, epoch: int, epochs: int, total: int, news: JobProgress) -> None:
-        self._bar, self._epoch, self._epochs, self._total, self._news = bar, epoch, epochs, total, news
-        self._done = 0
+class _JobBar(Bar):
+    def __init__(self, bar: Bar, advanced: Callable[[int], None]) -> None:
+        self._bar, self._advanced = bar, advanced
 
     def advance(self, images: int) -> None:
-        self._done += images
-        self._news.advance(self._epoch, (self._epoch - 1 + self._done / self._total) / self._epochs)
+        self._advanced(images)
 
     def retitle(self, title: str) -> None:
         self._bar.retitle(title)

@@ -130,8 +130,16 @@ def _train(order: Order, base: Version, data: Data, device: torch.device) -> tup
         return network, {"recipe": "fine-tuning", "network": name, **dataclasses.asdict(settings)}
     recipe = RECIPES["default"].but(network=name, epochs=order.epochs, learning_rate=order.learning_rate)
     network = networks.create(name).to(device)
-    fitting.fit(recipe, network, _mixed(data), data.held_out, order.seed, JobReport(recipe.epochs))
+    digits = _mixed(data)
+    report = JobReport(recipe.epochs, _images(recipe, len(digits)))
+    fitting.fit(recipe, network, digits, data.held_out, order.seed, report)
     return network, {"recipe": "default", **dataclasses.asdict(recipe)}
+
+
+def _images(recipe: Recipe, digits: int) -> int:
+    """How many are drawn and trained on in all."""
+    epoch = digits // recipe.batch_size * recipe.batch_size
+    return sum(fitting.outliers_of(recipe, part, digits) + part.epochs * epoch for part in recipe.parts)
 
 
 def _given(settings: Settings, **values: Any) -> Settings:

@@ -11,8 +11,9 @@ from training.retraining.finetuning import FineTuning, fit
 
 
 @pytest.fixture(autouse=True)
-def few_outliers(monkeypatch: pytest.MonkeyPatch) -> None:
+def little_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetuning, "OUTLIERS", 90)
+    monkeypatch.setattr(finetuning, "REWRITTEN", 300)
 
 
 @pytest.fixture(scope="module")

@@ -33,14 +33,23 @@ def test_progress_is_told_seldom_with_the_means_since_then_and_its_end_always(
     ]
 
 
-def test_the_bars_of_the_ordinary_loop_are_the_epochs_of_the_job(capsys: pytest.CaptureFixture[str]) -> None:
-    report = JobReport(2)
-    for title in ("epoch 1/2", "epoch 2/2"):
-        with report.bar(title, 100) as bar:
-            bar.advance(60)
+def test_whatever_the_bars_of_the_ordinary_loop_count_is_the_progress_of_the_job(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(range(10, 1000, 10))
+    monkeypatch.setattr("training.retraining.news.monotonic", lambda: next(times))
+    report = JobReport(2, 250)
+    for title, total in (("drawing what is no digit", 50), ("epoch 1/2", 100), ("epoch 2/2", 100)):
+        with report.bar(title, total) as bar:
+            bar.advance(total // 2)
             bar.retitle(title)
-            bar.advance(40)
-        report.scores(0.25, 0.75)
-    *_, last, scores = news(capsys)
-    assert last == {"epoch": 2, "epochs": 2, "progress": 1.0}
+            bar.advance(total // 2)
+    report.scores(0.25, 0.75)
+    *told, scores = news(capsys)
+    assert [(one["epoch"], one["progress"]) for one in told] == [
+        *((1, 0.1), (1, 0.2)),
+        *((1, 0.4), (1, 0.6)),
+        *((2, 0.8), (2, 1.0)),
+    ]
+    assert {one["epochs"] for one in told} == {2}
     assert scores == {"metrics": {"loss": 0.25, "accuracy": 0.75}}
