@@ -12,7 +12,7 @@ from typing import BinaryIO
 from app.database import url_of
 from app.settings import Settings
 from models.errors import HomeError
-from models.versions import Versions
+from models.shelf import Shelf
 
 
 class BackupError(HomeError):
@@ -24,7 +24,7 @@ def write(settings: Settings, file: BinaryIO) -> int:
 
     Data sets and what a running job has written so far are not in it. Raises BackupError.
     """
-    saved = Versions(settings.home)
+    saved = Shelf(settings.home)
     if not saved.names():
         raise BackupError(f"{settings.home} holds no versions; expected INKLING_HOME to name the HOME of a service")
     try:

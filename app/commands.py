@@ -1,7 +1,7 @@
 """`inkling models`, `retrain`, `feedback` and `backup`: what the service does and has, from a shell."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,9 +11,9 @@ import typer
 from app import terminal
 
 if TYPE_CHECKING:
-    from app.client import Client, Job, Parameters, Versions
+    from app.client import Client, Job, Parameters, Version
     from app.settings import Settings
-    from app.versions import VersionsBody
+    from models.shelf import Manifest
 
 PATIENCE_SECONDS = 3
 """For how long a person waits for a service that does not answer."""
@@ -42,14 +42,14 @@ def list_models(context: typer.Context) -> None:
     """List the saved versions: of the service at INKLING_URL, or under INKLING_HOME where no URL is given."""
     if context.invoked_subcommand is not None:
         return
-    found = _versions()
+    active, found = _versions()
     rows = []
-    for version in found.versions:
+    for name, version in found.items():
         accuracy = version.metrics.get("held_out", {}).get("accuracy")
-        name = f"{version.version} (active)" if version.version == found.active else version.version
         right = "" if accuracy is None else f"{accuracy:.2%}"
         made = f"{version.created_at:%Y-%m-%d %H:%M}"
-        rows.append([name, version.network, version.state, version.parent or "", made, right])
+        title = f"{name} (active)" if name == active else name
+        rows.append([title, version.network, version.state, version.parent or "", made, right])
     terminal.print_rows(["version", "network", "state", "parent", "made", "held-out MNIST"], rows)
 
 
@@ -198,15 +198,16 @@ def _follow(client: "Client", job: "Job", quiet: bool) -> None:
         raise typer.Exit(1)
 
 
-def _versions() -> "Versions | VersionsBody":
+def _versions() -> "tuple[str | None, Mapping[str, Version | Manifest]]":
+    """The active one's name, and what is told of each, newest first."""
     chosen = settings()
     if _has_url(chosen):
         with _service(chosen) as client:
-            return client.versions()
-    from app.versions import describe
-    from models.versions import Versions
+            listed = client.versions()
+        return listed.active, {version.version: version for version in listed.versions}
+    from models.shelf import Shelf
 
-    return describe(Versions(chosen.home))
+    return Shelf(chosen.home).look()
 
 
 def _has_url(chosen: "Settings") -> bool:

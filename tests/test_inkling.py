@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,12 +86,23 @@ def test_wrong_input_is_one_line_and_status_2(run: Run, arguments: list[str], wo
     assert result.stderr.count("\n") == 1
 
 
-def test_help_names_the_commands_and_imports_nothing_heavy() -> None:
-    script = "import sys, inkling\ntry: inkling.app(['--help'])\nfinally: print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    for word in ("serve", "train", "predict", "models", "retrain", "feedback"):
-        assert word in result.stdout
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["backup", "monday.tar"], ["retrain", "--help"]])
+def test_what_needs_no_network_imports_none(arguments: list[str]) -> None:
+    version = Path("state/models/v1")
+    version.mkdir(parents=True)
+    (version / "manifest.json").write_text('{"network": "net"}')
+    (version.parent / "active").write_text("v1\n")
+    script = f"import sys, inkling\ntry: inkling.app({arguments})\nfinally: print('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
     assert result.stdout.endswith("False\n")
+
+
+def test_help_names_the_commands(run: Run) -> None:
+    shown = run("--help").stdout
+    for word in ("serve", "train", "evaluate", "predict", "models", "retrain", "feedback"):
+        assert word in shown
 
 
 def test_each_command_has_help_with_an_example(run: Run) -> None:
