@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from models.shelf import Manifest
 
+Quiet = Annotated[bool, typer.Option("--quiet", help="No bar.")]
+
 PATIENCE_SECONDS = 3
 """For how long a person waits for a service that does not answer."""
 
@@ -85,7 +87,7 @@ def retrain(
     activate: Annotated[
         Literal["auto", "manual"], typer.Option(help="auto: a version that passes takes over.")
     ] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", help="No bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Have the service at INKLING_URL train a better version, of MNIST and the corrections."""
     parameters: Parameters = {
@@ -122,12 +124,13 @@ def count_feedback(context: typer.Context) -> None:
 def send_feedback(
     label: Annotated[int, typer.Argument(min=0, max=9, help="The digit that they show.")],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
+    quiet: Quiet = False,
 ) -> None:
     """Send pictures of one digit to the service at INKLING_URL."""
     from app.client import BadPicture, PictureRefused
 
     failed = False
-    with _service(settings()) as client:
+    with _service(settings()) as client, terminal.Bar("sending", len(pictures), "pictures", quiet) as bar:
         for picture in pictures:
             name = terminal.printable(picture)
             try:
@@ -135,11 +138,10 @@ def send_feedback(
             except (BadPicture, PictureRefused) as error:
                 sys.stderr.write(f"error: {name}: {terminal.printable(error)}\n")
                 failed = True
-                continue
-            verb = "replaces another label of" if stored.replaced else "is"
-            terminal.console().print(
-                f"{name}: read as {stored.prediction} by {stored.model}; {label} {verb} {stored.id}"
-            )
+            else:
+                verb = "replaces another label of" if stored.replaced else "is"
+                bar.print(f"{name}: read as {stored.prediction} by {stored.model}; {label} {verb} {stored.id}")
+            bar.advance(1)
     if failed:
         raise typer.Exit(2)
 
@@ -154,6 +156,7 @@ def delete_feedback(correction: Annotated[str, typer.Argument(metavar="ID")]) ->
 @feedback.command("export", epilog="Example: inkling feedback export corrections")
 def export_feedback(
     folder: Annotated[Path, typer.Argument(help="A folder that is new or empty.", show_default=False)],
+    quiet: Quiet = False,
 ) -> None:
     """Write the corrections under INKLING_HOME as torchvision's ImageFolder reads them: FOLDER/LABEL/ID.png."""
     from app.corrections import Corrections
@@ -165,13 +168,16 @@ def export_feedback(
         raise typer.Exit(2)
     database = Database(chosen)
     database.migrate()
-    count = Corrections(chosen.home, database, chosen.feedback_limit).export(folder)
+    corrections = Corrections(chosen.home, database, chosen.feedback_limit)
+    with terminal.Bar("exporting", corrections.count(), "corrections", quiet) as bar:
+        count = corrections.export(folder, bar.advance)
     database.close()
     terminal.console().print(f"{count:,} corrections in {folder}")
 
 
 def backup(
     file: Annotated[Path, typer.Argument(help="A new file; - is standard output.", show_default=False)],
+    quiet: Quiet = False,
 ) -> None:
     """Write versions, corrections and database under INKLING_HOME to a tar file, also while a service uses them."""
     from app import backup
@@ -180,7 +186,7 @@ def backup(
     if str(file) == "-" and sys.stdout.isatty():
         sys.stderr.write("error: a backup is no text; name a file, or send standard output to one\n")
         raise typer.Exit(2)
-    count = backup.write(chosen, sys.stdout.buffer) if str(file) == "-" else backup.save(chosen, file)
+    count = backup.write(chosen, sys.stdout.buffer, quiet) if str(file) == "-" else backup.save(chosen, file, quiet)
     sys.stderr.write(f"{count:,} files of {chosen.home}\n")
     if not backup.has_database(chosen):
         sys.stderr.write("the database is not among them: PostgreSQL has tools of its own\n")
