@@ -406,6 +406,9 @@ def test_the_viewer_of_the_interface_works_under_the_same_policy(
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".live-responses-table")).to_contain_text('"status": "live"')
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    for scheme, shown in (("dark", "dark"), ("light", "normal")):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        expect(page.locator("html")).to_have_css("color-scheme", shown)
 
 
 def test_a_retraining_followed_to_its_end_and_rolled_back(page: Page, server: Server, data_folder: Path) -> None:
