@@ -54,7 +54,7 @@ def predict(
         list[str], typer.Argument(help="Files; folders, with all that is below them; - is standard input.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as the service answers.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No bar.")] = False,
+    quiet: commands.Quiet = False,
 ) -> None:
     """Read the digits in pictures, without a server; status 2 where one could not be read."""
     settings = commands.settings()

@@ -79,6 +79,10 @@ class Access:
         self.end(scope, ids, 400, perf_counter())
         return ids.identity
 
+    def left(self, scope: Scope) -> None:
+        """A client was gone before anybody had looked at its request."""
+        self.end(scope, self.ids(scope), CLIENT_LEFT, perf_counter())
+
     def ids(self, scope: Scope) -> Ids:
         """The ids that came with a request, as far as they are well formed, or one that is made here."""
         identity, trace, returned = b"", None, []

@@ -9,29 +9,31 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
+from app import terminal
 from app.database import url_of
 from app.settings import Settings
 from models.errors import HomeError
-from models.versions import Versions
+from models.shelf import Shelf
 
 
 class BackupError(HomeError):
     pass
 
 
-def write(settings: Settings, file: BinaryIO) -> int:
+def write(settings: Settings, file: BinaryIO, quiet: bool = True) -> int:
     """Writes versions, corrections and database, and returns how many files; a database that is no SQLite is left out.
 
     Data sets and what a running job has written so far are not in it. Raises BackupError.
+    quiet: no bar for the pictures, of which there may be many.
     """
-    saved = Versions(settings.home)
+    saved = Shelf(settings.home)
     if not saved.names():
         raise BackupError(f"{settings.home} holds no versions; expected INKLING_HOME to name the HOME of a service")
     try:
         with tarfile.open(fileobj=file, mode="w|") as tar:
             # First the rows, then the pictures: each row was written after its picture, so that none is without one.
             database = _add_database(tar, settings)
-            pictures = sum(_add(tar, path, settings.home) for path in (settings.home / "feedback").glob("*/[!.]*.png"))
+            pictures = _add_pictures(tar, settings.home, quiet)
             with saved.alone():  # no version goes, and no other one becomes active
                 paths = [path for name in saved.names() for path in (saved.folder / name).iterdir()]
                 versions = sum(_add(tar, path, settings.home) for path in [saved.folder / "active", *sorted(paths)])
@@ -41,7 +43,7 @@ def write(settings: Settings, file: BinaryIO) -> int:
     return database + pictures + versions
 
 
-def save(settings: Settings, path: Path) -> int:
+def save(settings: Settings, path: Path, quiet: bool = True) -> int:
     """As `write`, to a new file that nobody else may read and that appears whole. Raises BackupError."""
     if path.exists():
         raise BackupError(f"{path} is there already; a backup is written to a new file")
@@ -51,7 +53,7 @@ def save(settings: Settings, path: Path) -> int:
         raise BackupError(f"{path} can not be written: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            count = write(settings, file)
+            count = write(settings, file, quiet)
             os.fsync(descriptor)
         Path(temporary).replace(path)
     finally:
@@ -75,6 +77,16 @@ def _add_database(tar: tarfile.TarFile, settings: Settings) -> int:
     entry.size, entry.mtime, entry.mode = len(data), int(path.stat().st_mtime), 0o644
     tar.addfile(entry, io.BytesIO(data))
     return 1
+
+
+def _add_pictures(tar: tarfile.TarFile, home: Path, quiet: bool) -> int:
+    paths = list((home / "feedback").glob("*/[!.]*.png"))
+    count = 0
+    with terminal.Bar("backing up", len(paths), "pictures", quiet) as bar:
+        for path in paths:
+            count += _add(tar, path, home)
+            bar.advance(1)
+    return count
 
 
 def _add(tar: tarfile.TarFile, path: Path, home: Path) -> bool:

@@ -1,7 +1,9 @@
 """A folder in which the workers of one service show each other their figures, so that any of them can tell of all."""
 
 import contextlib
+import fcntl
 import os
+import shutil
 import struct
 import tempfile
 import zlib
@@ -13,6 +15,7 @@ Kind = Literal["counts", "state"]
 
 _HEAD = struct.Struct("=QQI")
 """How manieth it is, its length, and its checksum."""
+_PREFIX = "inkling-board-"
 
 
 class Board:
@@ -30,11 +33,9 @@ class Board:
         """Raises OSError."""
         self.folder.mkdir(mode=0o700, exist_ok=True)  # what cleans up temporary files may have taken it away
         number = self._newest(kind)[0] + 1
-        file = os.open(self._path(kind, number % 2), os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            os.write(file, _HEAD.pack(number, len(data), zlib.crc32(data)) + data)
-        finally:
-            os.close(file)
+        descriptor = os.open(self._path(kind, number % 2), os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_HEAD.pack(number, len(data), zlib.crc32(data)) + data)
 
     def get(self, kind: Kind) -> bytes | None:
         return self._newest(kind)[1]
@@ -70,11 +71,33 @@ class Board:
 
 @contextlib.contextmanager
 def new_folder(home: Path) -> Iterator[Path]:
-    """An empty folder for as long as a service runs; under HOME where there is no other place for temporary files."""
+    """An empty folder for as long as a service runs; under HOME where there is no other place for temporary files.
+
+    It is locked by its service, and so what a killed one has left behind can be told, and goes.
+    """
     try:
         parent = Path(tempfile.gettempdir())
     except FileNotFoundError:
         parent = home
         home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="inkling-", dir=parent, ignore_cleanup_errors=True) as name:
-        yield Path(name)
+    for left in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    hidden = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
+    with _locked(hidden):  # before anybody can find it
+        folder = hidden.rename(parent / hidden.name.removeprefix("."))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises OSError where another process has locked it, or it is no folder of ours."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

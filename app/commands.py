@@ -1,7 +1,7 @@
 """`inkling models`, `retrain`, `feedback` and `backup`: what the service does and has, from a shell."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,9 +11,11 @@ import typer
 from app import terminal
 
 if TYPE_CHECKING:
-    from app.client import Client, Job, Parameters, Versions
+    from app.client import Client, Job, Parameters, Version
     from app.settings import Settings
-    from app.versions import VersionsBody
+    from models.shelf import Manifest
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="No bar.")]
 
 PATIENCE_SECONDS = 3
 """For how long a person waits for a service that does not answer."""
@@ -42,14 +44,14 @@ def list_models(context: typer.Context) -> None:
     """List the saved versions: of the service at INKLING_URL, or under INKLING_HOME where no URL is given."""
     if context.invoked_subcommand is not None:
         return
-    found = _versions()
+    active, found = _versions()
     rows = []
-    for version in found.versions:
+    for name, version in found.items():
         accuracy = version.metrics.get("held_out", {}).get("accuracy")
-        name = f"{version.version} (active)" if version.version == found.active else version.version
         right = "" if accuracy is None else f"{accuracy:.2%}"
         made = f"{version.created_at:%Y-%m-%d %H:%M}"
-        rows.append([name, version.network, version.state, version.parent or "", made, right])
+        title = f"{name} (active)" if name == active else name
+        rows.append([title, version.network, version.state, version.parent or "", made, right])
     terminal.print_rows(["version", "network", "state", "parent", "made", "held-out MNIST"], rows)
 
 
@@ -85,7 +87,7 @@ def retrain(
     activate: Annotated[
         Literal["auto", "manual"], typer.Option(help="auto: a version that passes takes over.")
     ] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", help="No bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Have the service at INKLING_URL train a better version, of MNIST and the corrections."""
     parameters: Parameters = {
@@ -122,12 +124,13 @@ def count_feedback(context: typer.Context) -> None:
 def send_feedback(
     label: Annotated[int, typer.Argument(min=0, max=9, help="The digit that they show.")],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
+    quiet: Quiet = False,
 ) -> None:
     """Send pictures of one digit to the service at INKLING_URL."""
     from app.client import BadPicture, PictureRefused
 
     failed = False
-    with _service(settings()) as client:
+    with _service(settings()) as client, terminal.Bar("sending", len(pictures), "pictures", quiet) as bar:
         for picture in pictures:
             name = terminal.printable(picture)
             try:
@@ -135,11 +138,10 @@ def send_feedback(
             except (BadPicture, PictureRefused) as error:
                 sys.stderr.write(f"error: {name}: {terminal.printable(error)}\n")
                 failed = True
-                continue
-            verb = "replaces another label of" if stored.replaced else "is"
-            terminal.console().print(
-                f"{name}: read as {stored.prediction} by {stored.model}; {label} {verb} {stored.id}"
-            )
+            else:
+                verb = "replaces another label of" if stored.replaced else "is"
+                bar.print(f"{name}: read as {stored.prediction} by {stored.model}; {label} {verb} {stored.id}")
+            bar.advance(1)
     if failed:
         raise typer.Exit(2)
 
@@ -154,6 +156,7 @@ def delete_feedback(correction: Annotated[str, typer.Argument(metavar="ID")]) ->
 @feedback.command("export", epilog="Example: inkling feedback export corrections")
 def export_feedback(
     folder: Annotated[Path, typer.Argument(help="A folder that is new or empty.", show_default=False)],
+    quiet: Quiet = False,
 ) -> None:
     """Write the corrections under INKLING_HOME as torchvision's ImageFolder reads them: FOLDER/LABEL/ID.png."""
     from app.corrections import Corrections
@@ -165,13 +168,16 @@ def export_feedback(
         raise typer.Exit(2)
     database = Database(chosen)
     database.migrate()
-    count = Corrections(chosen.home, database, chosen.feedback_limit).export(folder)
+    corrections = Corrections(chosen.home, database, chosen.feedback_limit)
+    with terminal.Bar("exporting", corrections.count(), "corrections", quiet) as bar:
+        count = corrections.export(folder, bar.advance)
     database.close()
     terminal.console().print(f"{count:,} corrections in {folder}")
 
 
 def backup(
     file: Annotated[Path, typer.Argument(help="A new file; - is standard output.", show_default=False)],
+    quiet: Quiet = False,
 ) -> None:
     """Write versions, corrections and database under INKLING_HOME to a tar file, also while a service uses them."""
     from app import backup
@@ -180,7 +186,7 @@ def backup(
     if str(file) == "-" and sys.stdout.isatty():
         sys.stderr.write("error: a backup is no text; name a file, or send standard output to one\n")
         raise typer.Exit(2)
-    count = backup.write(chosen, sys.stdout.buffer) if str(file) == "-" else backup.save(chosen, file)
+    count = backup.write(chosen, sys.stdout.buffer, quiet) if str(file) == "-" else backup.save(chosen, file, quiet)
     sys.stderr.write(f"{count:,} files of {chosen.home}\n")
     if not backup.has_database(chosen):
         sys.stderr.write("the database is not among them: PostgreSQL has tools of its own\n")
@@ -198,15 +204,16 @@ def _follow(client: "Client", job: "Job", quiet: bool) -> None:
         raise typer.Exit(1)
 
 
-def _versions() -> "Versions | VersionsBody":
+def _versions() -> "tuple[str | None, Mapping[str, Version | Manifest]]":
+    """The active one's name, and what is told of each, newest first."""
     chosen = settings()
     if _has_url(chosen):
         with _service(chosen) as client:
-            return client.versions()
-    from app.versions import describe
-    from models.versions import Versions
+            listed = client.versions()
+        return listed.active, {version.version: version for version in listed.versions}
+    from models.shelf import Shelf
 
-    return describe(Versions(chosen.home))
+    return Shelf(chosen.home).look()
 
 
 def _has_url(chosen: "Settings") -> bool:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -109,20 +110,24 @@ class Corrections:
         by_label = {str(label): count for label, count in labels}
         return Counts(sum(by_label.values()), by_label, {str(found): count for found, count in days})
 
-    def export(self, folder: Path) -> int:
+    def export(self, folder: Path, advance: Callable[[int], None] = lambda _: None) -> int:
         """Writes a tree as torchvision's ImageFolder reads it, FOLDER/LABEL/ID.png, and returns how many it wrote.
 
-        The folder is new or empty. Raises StorageFull.
+        The folder is new or empty; `advance` is called with 1 after each. Raises StorageFull.
         """
+        count = 0
         with self._database.read() as connection:
             rows = connection.execute(sa.select(feedback.c.id, feedback.c.label).order_by(feedback.c.id)).all()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for label in {row.label for row in rows}:
                 (folder / str(label)).mkdir(exist_ok=True)
-            return sum(_copy(self._path(row.id), folder / str(row.label) / f"{row.id}.png") for row in rows)
+            for row in rows:
+                count += _copy(self._path(row.id), folder / str(row.label) / f"{row.id}.png")
+                advance(1)
         except OSError as error:
             raise _storage_error(error, folder) from error
+        return count
 
     def _write(self, name: str, tile: Pixels) -> None:
         path = self._path(name)

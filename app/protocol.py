@@ -158,6 +158,8 @@ class Protocol(HttpToolsProtocol):
         """Calls what the application has left in the request's state as `on_disconnect`."""
         if self._let_go() is not None:
             self.shortcut.leave(cast(Scope, self.scope))
+        for waiting, _ in self.pipeline:
+            self.access.left(cast(Scope, waiting.scope))
         cycle = self.cycle
         super().connection_lost(exc)
         if cycle is not None and cycle.disconnected and (leave := cycle.scope["state"].get("on_disconnect")):

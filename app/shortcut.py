@@ -52,7 +52,7 @@ class Shortcut:
     def leave(self, scope: Scope) -> None:
         """A client that was gone before its body had come."""
         self._own(scope)
-        self.access.end(scope, self.access.ids(scope), CLIENT_LEFT, perf_counter())
+        self.access.left(scope)
 
     def _own(self, scope: Scope) -> None:
         scope.update(method="POST", path=scope["root_path"] + self.path, route=self)

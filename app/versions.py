@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from app.keys import NEEDS_KEY
-from models.errors import VersionError
-from models.versions import State, Versions
+from models.shelf import Manifest, State
+from models.versions import Versions
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -39,37 +39,23 @@ Saved = Annotated[Versions, Depends(versions_of)]
 
 @router.get("", summary="The saved versions, newest first, and which is active")
 def listed(saved: Saved) -> VersionsBody:
-    return describe(saved)
+    active, found = saved.look()
+    return VersionsBody(active=active, versions=[_body(name, manifest) for name, manifest in found.items()])
 
 
 @router.get("/{version}", summary="One saved version")
 def one(version: str, saved: Saved) -> VersionBody:
-    return _body(saved, version)
+    return _body(version, saved.manifest(version))
 
 
 @router.post("/{version}/activate", summary="Make it the version that answers", dependencies=NEEDS_KEY)
 async def activate(version: str, saved: Saved) -> VersionBody:
     """Every worker serves it within two seconds. One that does not load is refused, and the old one stays."""
     await asyncio.to_thread(saved.activate, version)
-    return _body(saved, version)
+    return _body(version, saved.manifest(version))
 
 
-def describe(saved: Versions) -> VersionsBody:
-    """What is under HOME; a version whose manifest can not be read is left out."""
-    found = []
-    for name in reversed(saved.names()):
-        try:
-            found.append(_body(saved, name))
-        except VersionError:  # also one that was pruned since
-            continue
-    try:
-        return VersionsBody(active=saved.active(), versions=found)
-    except VersionError:
-        return VersionsBody(active=None, versions=found)
-
-
-def _body(saved: Versions, name: str) -> VersionBody:
-    manifest = saved.manifest(name)
+def _body(name: str, manifest: Manifest) -> VersionBody:
     return VersionBody(
         version=name,
         network=manifest.network,

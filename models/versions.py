@@ -8,57 +8,34 @@ A version appears under its name whole or not at all: it is written to a folder 
 the disk and renamed.
 """
 
-import fcntl
 import hashlib
 import io
 import logging
 import os
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
 from models import canary, networks
-from models.calibration import Calibration
 from models.errors import BrokenVersion, HomeError, UnknownVersion
 from models.folders import check_writable
 from models.prediction import Predictor
+from models.shelf import MANIFEST, Shelf, read_manifest
+from models.shelf import Manifest as Manifest  # whoever writes a version needs it
 
 RELEASED = Path(__file__).parent / "released"
 log = logging.getLogger(__name__)
 
-WEIGHTS, MANIFEST = "weights.pt", "manifest.json"
-
-_NAME = re.compile(r"v[1-9]\d*")
-
-
-State = Literal["released", "trained", "accepted", "rejected"]
-"""Where a version comes from; of retrained ones, whether the gate let them pass."""
+WEIGHTS = "weights.pt"
 
 _LEFTOVER_SECONDS = 3600
-
-
-class Manifest(BaseModel):
-    network: str
-    state: State = "trained"
-    created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
-    parent: str | None = None
-    metrics: dict[str, Any] = {}
-    calibration: Calibration = Calibration()
-    sha256: str = ""
-    training: dict[str, Any] = {}
-    dataset: dict[str, Any] = {}
-    libraries: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -117,19 +94,6 @@ def find(home: Path, name: str | None = None, released: str = "convnet") -> Vers
     return saved.load(name)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Raises BrokenVersion."""
-    path = folder / MANIFEST
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BrokenVersion(f"{path} can not be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise BrokenVersion(f"{path} is not a manifest: {where}: {first['msg']}") from error
-
-
 def check_output(folder: Path) -> None:
     """Raises HomeError unless the two files of a version can be written to the folder without losing anything else."""
     folder = folder.resolve()
@@ -157,36 +121,8 @@ def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manif
         shutil.rmtree(building, ignore_errors=True)
 
 
-class Versions:
-    """The versions under one HOME. Several processes may use the same HOME at a time."""
-
-    def __init__(self, home: Path) -> None:
-        self.folder = home / "models"
-        self._active = self.folder / "active"
-
-    def names(self) -> list[str]:
-        """Oldest first."""
-        if not self.folder.is_dir():
-            return []
-        found = (entry.name for entry in self.folder.iterdir() if entry.is_dir())
-        return sorted(filter(_NAME.fullmatch, found), key=lambda name: int(name[1:]))
-
-    def active(self) -> str:
-        """The active version's name. Raises UnknownVersion when none was ever activated, BrokenVersion for nonsense."""
-        try:
-            name = self._active.read_bytes().decode("ascii", "replace").strip()
-        except (FileNotFoundError, NotADirectoryError):
-            raise UnknownVersion(f"no version is active under {self.folder}") from None
-        except OSError as error:
-            raise BrokenVersion(f"{self._active} can not be read: {error.strerror}") from error
-        if name not in self.names():
-            known = ", ".join(self.names()) or "none"
-            raise BrokenVersion(f"{self._active} names {name[:20]!r}, which is no version; there are {known}")
-        return name
-
-    def manifest(self, name: str) -> Manifest:
-        """Raises UnknownVersion or BrokenVersion."""
-        return read_manifest(self._path(name))
+class Versions(Shelf):
+    """The versions under one HOME, to load, write and activate."""
 
     def load(self, name: str) -> Version:
         """Raises UnknownVersion or BrokenVersion."""
@@ -267,14 +203,6 @@ class Versions:
         if active.network != model and active.state == "released":
             log.warning("INKLING_MODEL=%s only starts a new HOME; this one goes on with %s", model, active.network)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """One process at a time seeds, activates or prunes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
     def _sweep(self) -> None:
         for path in (path for kind in ("v", "removed-", "active-") for path in self.folder.glob(f".{kind}*")):
             with suppress(OSError):  # somebody else sweeps as well
@@ -296,11 +224,6 @@ class Versions:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return name
-
-    def _path(self, name: str) -> Path:
-        if name not in self.names():
-            raise UnknownVersion(f"there is no version {name!r}; there are {', '.join(self.names()) or 'none'}")
-        return self.folder / name
 
     def _claim(self) -> str:
         """Reserves the next number by an exclusive mkdir of its temporary name."""

@@ -1,11 +1,27 @@
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from app.board import Board, new_folder
+from tests.conftest import ROOT
+
+
+def python(script: str, folder: Path) -> subprocess.Popen[str]:
+    """Runs it there, and temporary files lie there, too."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_everyone_sees_what_each_has_put_last(tmp_path: Path) -> None:
@@ -76,6 +92,47 @@ def test_the_folder_goes_with_the_service_and_lies_under_home_where_there_is_no_
     monkeypatch.setattr("tempfile.gettempdir", nowhere)
     with new_folder(tmp_path / "home") as folder:
         assert folder.parent == tmp_path / "home"
+
+
+def test_what_a_killed_service_left_goes_with_the_next_start(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    script = """
+import app.board, pathlib, sys
+with app.board.new_folder(pathlib.Path()) as folder:
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+    services = [python(script, tmp_path) for _ in range(2)]
+    killed, living = [Path(service.stdout.readline().strip()) for service in services]
+    (tmp_path / "inkling-board-link").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "inkling-board-file").touch()
+    try:
+        services[0].kill()
+        services[0].wait()
+        assert killed.is_dir()
+        with new_folder(tmp_path) as folder:
+            assert not killed.exists()
+            assert living.is_dir()
+            assert folder.parent == tmp_path
+        assert {path.name for path in tmp_path.iterdir()} == {living.name, "inkling-board-link", "inkling-board-file"}
+    finally:
+        for service in services:
+            service.kill()
+            service.communicate()
+
+
+def test_what_does_not_fit_on_the_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
+    script = """
+import app.board, pathlib, resource
+board = app.board.Board(pathlib.Path(), 0)
+board.put("counts", b"before")
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))  # a longer write is cut short
+board.put("counts", bytes(200_000))
+"""
+    result = python(script, tmp_path)
+    _, error = result.communicate(timeout=60)
+    assert error.endswith("OSError: [Errno 27] File too large\n")
+    assert Board(tmp_path, 0).get("counts") == b"before"
 
 
 def test_a_folder_that_was_taken_away_comes_back(tmp_path: Path) -> None:

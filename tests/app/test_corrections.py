@@ -65,7 +65,9 @@ def test_deleting_takes_the_picture_along(store: Corrections) -> None:
 
 def test_the_export_is_a_tree_of_tiles_by_label(store: Corrections, tmp_path: Path) -> None:
     stored = {number: store.add(tile(number), 5 + number % 2, READ_AS_3)[0] for number in range(3)}
-    assert store.export(tmp_path / "export") == 3
+    told: list[int] = []
+    assert store.export(tmp_path / "export", told.append) == 3
+    assert told == [1, 1, 1]
     found = sorted(path.relative_to(tmp_path / "export") for path in (tmp_path / "export").rglob("*.png"))
     assert found == sorted(Path(str(correction.label)) / f"{correction.id}.png" for correction in stored.values())
     for number, correction in stored.items():

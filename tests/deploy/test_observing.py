@@ -144,6 +144,26 @@ def test_the_alerts_fire_when_they_should() -> None:
     promtool("test", "rules", Path(__file__).parent / "alerts.yml")
 
 
+def test_grafana_12_takes_the_dashboard_as_it_is() -> None:
+    """What its schema asks for: https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/"""
+    dashboard = json.loads(DASHBOARD.read_text())
+    assert dashboard["schemaVersion"] == 41
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    first, *others = dashboard["templating"]["list"]  # the others are looked up in what it chooses
+    assert (first["name"], first["type"], first["query"]) == ("datasource", "datasource", "prometheus")
+    assert all(variable["datasource"] == source for variable in others)
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["type"] in {"stat", "timeseries", "heatmap"}
+        assert panel["datasource"] == source
+        assert panel["fieldConfig"].keys() == {"defaults", "overrides"}
+        assert all(target["datasource"] == source for target in panel["targets"])
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        if panel["type"] == "timeseries":
+            assert panel["options"]["legend"]["showLegend"]
+
+
 def test_the_panels_lie_side_by_side() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in json.loads(DASHBOARD.read_text())["panels"]:

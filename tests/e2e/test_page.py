@@ -170,7 +170,7 @@ def test_the_bars_move_while_a_digit_is_drawn(page: Page) -> None:
     expect_digit(page, 7)  # before the pen is lifted
     expect(page.locator("#spoken")).to_be_empty()
     page.mouse.up()
-    expect(page.locator("#spoken")).to_have_text(re.compile(r"^A seven, .* sure\.$"))
+    expect(page.locator("#spoken")).to_have_text(re.compile(r"^Read as a seven, .* sure\.$"))
     expect(page.locator("#verdict .by")).to_have_text(re.compile(r"^read by v1 in \d+ ms$"))
     expect(page.locator("#seen p")).to_have_text(re.compile("inverted .*, cut to the digit, .* and centred"))
     share = page.locator("#bars li").nth(7).evaluate("item => Number(item.style.getPropertyValue('--share'))")
@@ -265,6 +265,21 @@ def test_by_keyboard_alone(page: Page, tmp_path: Path, encode, seven: Image.Imag
         page.keyboard.press("Enter")
     chooser.value.set_files(path)
     expect_digit(page, 7)
+
+
+def test_a_screen_reader_is_told_what_there_is_to_see(page: Page) -> None:
+    pad = page.locator("#pad")
+    expect(pad).to_have_accessible_name("Paper to draw a digit on")
+    tree = page.context.new_cdp_session(page)
+    nodes = tree.send("Accessibility.getFullAXTree")["nodes"]  # what is hidden, or folded away, is not in it
+    described = {node["name"]["value"]: node.get("description", {}).get("value") for node in nodes if "name" in node}
+    assert described["Paper to draw a digit on"].startswith("Arrow keys move the pen, Space sets it down")
+    assert page.get_by_role("group", name="It was a").get_by_role("button").count() == 10
+    expect(page.get_by_role("button", name="It was an 8", exact=True)).to_be_disabled()
+    draw(page, SEVEN)
+    expect_digit(page, 7)
+    bars = page.get_by_role("list", name="Probabilities")
+    expect(bars).to_match_aria_snapshot("\n".join(["- list:", *[f"  - listitem: /^{i}. \\d+%$/" for i in range(10)]]))
 
 
 def test_a_picture_dropped_or_pasted(page: Page, encode, seven: Image.Image) -> None:
@@ -391,6 +406,9 @@ def test_the_viewer_of_the_interface_works_under_the_same_policy(
     page.get_by_role("button", name="Execute").click()
     expect(page.locator(".live-responses-table")).to_contain_text('"status": "live"')
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    for scheme, shown in (("dark", "dark"), ("light", "normal")):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        expect(page.locator("html")).to_have_css("color-scheme", shown)
 
 
 def test_a_retraining_followed_to_its_end_and_rolled_back(page: Page, server: Server, data_folder: Path) -> None:

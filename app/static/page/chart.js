@@ -46,8 +46,8 @@ export class Chart {
     this.element.querySelector("path").setAttribute("d", places.length ? line : "");
     const now = values.length ? this.#format(values.at(-1)) : "";
     this.element.querySelector("strong").textContent = now;
-    const range = most > least ? `between ${this.#format(least)} and ${this.#format(most)}` : "";
+    const range = most > least ? `${this.#format(least)} to ${this.#format(most)}` : "";
     this.element.querySelector(".note").textContent = range;
-    this.element.querySelector("svg").setAttribute("aria-label", `${this.#title}: ${now || "nothing yet"} ${range}`);
+    this.element.querySelector("svg").setAttribute("aria-label", `${this.#title}: ${now ? `${now}; ${range}` : "nothing yet"}`);
   }
 }

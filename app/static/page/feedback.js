@@ -16,7 +16,7 @@ export class Feedback {
     this.#buttons = Array.from({ length: 10 }, (_, digit) => {
       const button = document.createElement("button");
       button.textContent = digit;
-      button.setAttribute("aria-label", `It was a ${digit}`);
+      button.setAttribute("aria-label", `It was ${named(digit)}`);
       button.addEventListener("click", () => this.#send(digit));
       return button;
     });
@@ -69,8 +69,8 @@ export class Feedback {
     back.className = "quiet";
     back.textContent = "Take it back";
     back.addEventListener("click", () => this.#takeBack(id));
-    let words = `Thank you: kept as a ${label}. `;
-    if (known) words = replaced ? `Changed to a ${label}. ` : `Known as a ${label} already. `;
+    let words = `Thank you: kept as ${named(label)}. `;
+    if (known) words = replaced ? `Changed to ${named(label)}. ` : `Known as ${named(label)} already. `;
     this.#said.replaceChildren(words, back);
   }
 
@@ -78,3 +78,5 @@ export class Feedback {
     this.#buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === digit)));
   }
 }
+
+const named = (digit) => `${digit === 8 ? "an" : "a"} ${digit}`;

@@ -18,6 +18,9 @@ function compared({ images, active_right, candidate_right, won, lost, p_worse },
 
 /** p_worse: how likely so many losses, or more, are if neither is better. */
 const verdict = (p_worse) =>
-  p_worse < 0.05
-    ? `Worse, and not by chance (p = ${p_worse.toFixed(4)}).`
-    : `No sign that it is worse (p = ${p_worse.toFixed(2)}).`;
+  p_worse < 0.05 ? `Worse, and not by chance (${p(p_worse, 4)}).` : `No sign that it is worse (${p(p_worse, 2)}).`;
+
+const p = (value, digits) => {
+  const least = 10 ** -digits;
+  return value < least ? `p\u00a0<\u00a0${least}` : `p\u00a0=\u00a0${value.toFixed(digits)}`;
+};

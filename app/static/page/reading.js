@@ -8,7 +8,7 @@ import { Seen } from "./seen.js";
 const LEAST_WAIT = 60; // ms between a change and the request, so that a stroke is not a request a pixel
 const MOST_WAIT = 600;
 
-const WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+const WORDS = "a zero,a one,a two,a three,a four,a five,a six,a seven,an eight,a nine".split(",");
 
 export class Reading {
   #verdict = document.getElementById("verdict");
@@ -119,4 +119,4 @@ const certainty = ({ verdict, confidence }) =>
   verdict === "digit" ? `${percent(confidence)} sure` : `not sure: ${percent(confidence)}`;
 
 const sentence = ({ digit, verdict, confidence }) =>
-  verdict === "digit" ? `A ${WORDS[digit]}, ${percent(confidence)} sure` : `Not sure. Perhaps a ${WORDS[digit]}`;
+  verdict === "digit" ? `Read as ${WORDS[digit]}, ${percent(confidence)} sure` : `Not sure. Perhaps ${WORDS[digit]}`;

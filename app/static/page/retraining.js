@@ -18,12 +18,15 @@ const STATES = {
   cancelled: "Cancelled",
 };
 
+/** Also of a loss that grows beyond all bounds. */
+const NUMBER = new Intl.NumberFormat("en-GB", { notation: "compact", maximumSignificantDigits: 3 });
+
 export class Retraining {
   #element;
   #ended;
   #job = null;
-  #loss = new Chart("Loss", (value) => value.toFixed(3));
-  #accuracy = new Chart("Accuracy in training", (value) => `${(100 * value).toFixed(1)} %`);
+  #loss = new Chart("Loss", (value) => NUMBER.format(value));
+  #accuracy = new Chart("Accuracy", (value) => `${(100 * value).toFixed(1)} %`);
 
   /** Calls `ended()` after a job that was followed. */
   constructor(element, ended) {

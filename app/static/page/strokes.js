@@ -58,16 +58,19 @@ function drawStroke(context, side, points) {
     context.arc(x * side, y * side, (WIDTH * weight * side) / 2, 0, 2 * Math.PI);
     context.fill();
   }
-  let from = points[0];
+  context.beginPath();
+  context.moveTo(points[0].x * side, points[0].y * side);
   for (let i = 1; i < points.length; i++) {
-    const control = points[i - 1];
-    const to = i === points.length - 1 ? points[i] : middle(control, points[i]);
-    context.beginPath();
-    context.lineWidth = WIDTH * control.weight * side;
-    context.moveTo(from.x * side, from.y * side);
+    const [control, next] = [points[i - 1], points[i]];
+    const last = i === points.length - 1;
+    const to = last ? next : middle(control, next);
     context.quadraticCurveTo(control.x * side, control.y * side, to.x * side, to.y * side);
+    // One path as long as the width stays: where two meet, their edges would be twice as dark.
+    if (!last && next.weight === control.weight) continue;
+    context.lineWidth = WIDTH * control.weight * side;
     context.stroke();
-    from = to;
+    context.beginPath();
+    context.moveTo(to.x * side, to.y * side);
   }
 }
 

@@ -57,7 +57,7 @@ export class Versions {
     const [name, facts] = [document.createElement("strong"), document.createElement("div")];
     name.textContent = version.version;
     facts.append(paragraph(STATES[version.state]));
-    const date = DATE.format(new Date(version.created_at));
+    const date = DATE.format(new Date(version.created_at)).replaceAll(" ", "\u00a0");
     const made = paragraph([version.network, accuracy(version), date].filter(Boolean).join(" · "));
     made.className = "note";
     facts.append(made);
