@@ -64,7 +64,7 @@ def tail(successes: int, trials: int) -> float:
 def refusal(mnist: Comparison, feedback: Comparison) -> str | None:
     """Why the candidate may not take over; None when it may."""
     if mnist.p_worse < SIGNIFICANT:
-        return f"significantly worse on held-out MNIST: {_said(mnist)}, p = {mnist.p_worse:.4f}"
+        return f"significantly worse on held-out MNIST: {_said(mnist)}, p = {mnist.p_worse:.2g}"
     if mnist.active_right - mnist.candidate_right > MARGIN * mnist.images:
         return f"worse on held-out MNIST by more than {MARGIN:.1%}: {_said(mnist)}"
     if feedback.candidate_right < feedback.active_right:
@@ -73,7 +73,7 @@ def refusal(mnist: Comparison, feedback: Comparison) -> str | None:
         return f"wrong in most of the held-out feedback: {_said(feedback)}; do its labels fit its pictures?"
     enough = feedback.images >= ENOUGH and feedback.active_right < GOOD * feedback.images
     if enough and feedback.p_better >= SIGNIFICANT:
-        return f"not significantly better on held-out feedback: {_said(feedback)}, p = {feedback.p_better:.4f}"
+        return f"not significantly better on held-out feedback: {_said(feedback)}, p = {feedback.p_better:.2g}"
     return None
 
 
