@@ -32,7 +32,7 @@ SHARE, REWRITTEN_SHARE = 0.125, 0.25
 REWRITTEN = 6_000
 DISTORTED = 0.5
 """How far both are distorted: less than what is replayed, since it is just this hand that counts."""
-FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.5
+FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.35
 OUTLIERS, OUTLIERS_A_BATCH = 2_000, 1 / 6
 
 
@@ -57,7 +57,7 @@ def fit(
     Calls `advance` every few batches, with the epoch, the share of the work that is done, and the loss and the accuracy
     of one batch as it was trained on, augmented.
     """
-    practice = RECIPES["default"].parts[0]
+    practice = RECIPES["default"].parts[-1]
     device = next(network.parameters()).device
     former = networks.fused(copy.deepcopy(network)).to(memory_format=torch.channels_last)
     old = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -21,8 +21,7 @@ TURN, SLANT, WIDTH = math.radians(20), 0.4, 0.2
 """Standard deviations of what is tried: angle, columns a row, and the logarithm of width by height."""
 DOUBT = 0.1
 """How many labels may be drawn at random."""
-PRIOR, ROUNDS = 0.3, 300
-"""Imagined corrections over all maps, so that none is lost; rounds of the shares."""
+ROUNDS = 300
 SIDE, INK = 20 / 28, 0.1
 """MNIST's convention: the longest side of a digit in its tile; and what is ink when it is measured."""
 
@@ -84,12 +83,10 @@ def _likelihoods(network: nn.Module, corrections: Digits, maps: Tensor) -> Tenso
 
 def _shares(likelihoods: Tensor) -> Tensor:
     """[M], the share of the corrections that each map has."""
-    count, maps = likelihoods.shape
-    shares = torch.full((maps,), 1 / maps, device=likelihoods.device)
+    shares = torch.full((likelihoods.shape[1],), 1 / likelihoods.shape[1], device=likelihoods.device)
     for _ in range(ROUNDS):
         owners = shares * likelihoods
-        owners /= owners.sum(1, keepdim=True)
-        shares = (owners.sum(0) + PRIOR / maps) / (count + PRIOR)
+        shares = (owners / owners.sum(1, keepdim=True)).mean(0)
     return shares
 
 

@@ -43,7 +43,7 @@ def test_what_it_is_shown_it_learns_and_says_how_far_it_is(digits: Digits) -> No
     assert [epoch for epoch, *_ in told] == sorted(epoch for epoch, *_ in told)
     assert (told[0][0], told[-1][0], told[-1][1]) == (1, 2, 1.0)
     assert told[-1][2] < told[0][2]
-    assert told[-1][3] > told[0][3]
+    assert told[-1][3] > 0.9
     assert all(parameter.isfinite().all() for parameter in network.parameters())
 
 
