@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.learning import activations, gain, hand, kills
 from benchmarks.learning.gain import Gain
+from benchmarks.machine import end_in_order
 from models.errors import DataError
 
 CORRECTIONS, POISON = 500, 2_000
@@ -37,6 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"{', '.join(sorted(unknown))}: expected {', '.join(PARTS)}")
+    end_in_order()
     options.usps = options.usps or options.data / "usps" / "zip.train.gz"
     try:
         options.hand = hand.load(options.usps)
