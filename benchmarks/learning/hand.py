@@ -13,7 +13,7 @@ from models.errors import DataError
 from models.normalisation import normalise
 from models.pictures import decode
 
-SHEAR, TURN = 0.6, -30
+SHEAR, TURN = 0.6, -28
 """Columns to the right a row; degrees against the clock."""
 _SIDE, _CANVAS = 64, 128
 
