@@ -94,7 +94,7 @@ def test_a_place_that_can_not_be_written_is_said_before_training(
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (["--recipe", "magic"], "none of tutorial, default, quick"),
+        (["--recipe", "magic"], "none of tutorial, default, net, quick"),
         (["--network", "resnet"], "none of net, sequential, convnet"),
         (["--epochs", "0"], "--epochs"),
         (["--recipe", "tutorial", "--checkpoint", "run.pt"], "Invalid value for --checkpoint"),
