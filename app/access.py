@@ -103,7 +103,7 @@ class Access:
 
     def _write_down(self) -> None:
         ended, self._ended = self._ended, []
-        lines = []
+        lines: list[bytes] = []
         now = self._lines.now() if self._lines else ""
         for scope, (identity, trace, _), status, seconds in ended:
             method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -112,22 +112,7 @@ class Access:
             self._metrics.request(method, route, status, seconds)
             if problem is not None:
                 self._metrics.refusal(problem)
-            if route in UNLOGGED:
-                continue
-            line = {
-                "time": now,
-                "level": "info",
-                "event": "request",
-                "request_id": identity.decode(),
-                "method": method,
-                "route": route,
-                "status": status,
-                "duration": round(seconds, 6),
-            }
-            if trace is not None:
-                line["trace_id"] = trace.decode()
-            if problem is not None:
-                line["problem"] = problem
-            lines.append(line)
-        if self._lines is not None and lines:
+            if self._lines is not None and route not in UNLOGGED:
+                lines.append(self._lines.request(now, identity, method, route, status, seconds, trace, problem))
+        if self._lines is not None:
             self._lines.write(lines)

@@ -13,15 +13,19 @@ import threading
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
-from pydantic_core import to_json
 from starlette.types import Scope
 from structlog.typing import EventDict, Processor
 
 PIPE_BYTES = select.PIPE_BUF
 """What a pipe takes as one: more at a time could come out with another process's lines in the middle of it."""
+
+# Half of what a serialiser takes, for each of thousands of requests a second.
+_REQUEST = (
+    b'{"time":"%b","level":"info","event":"request","request_id":"%b","method":"%b","route":"%b",'
+    b'"status":%d,"duration":%.6f%b}\n'
+)
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that is being answered; every line that is logged meanwhile bears it."""
@@ -67,12 +71,40 @@ class Lines(logging.Handler):
         """As structlog's TimeStamper writes it."""
         return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
-    def write(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Lines that need nothing but to be rendered, in one go."""
+    def request(
+        self,
+        time: str,
+        identity: bytes,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        trace: bytes | None,
+        problem: str | None,
+    ) -> bytes:
+        """The line of a request that has ended. No value needs an escape: ids were checked, and the others are ours."""
         if self._for_people is None:
-            self._waiting += [to_json(line) + b"\n" for line in lines]
-        else:
-            self._waiting += [str(self._for_people(None, "info", line)).encode() + b"\n" for line in lines]
+            more = b',"trace_id":"%b"' % trace if trace is not None else b""
+            if problem is not None:
+                more += b',"problem":"%b"' % problem.encode()
+            return _REQUEST % (time.encode(), identity, method.encode(), route.encode(), status, seconds, more)
+        line = {
+            "time": time,
+            "level": "info",
+            "event": "request",
+            "request_id": identity.decode(),
+            "method": method,
+            "route": route,
+            "status": status,
+            "duration": round(seconds, 6),
+            **({"trace_id": trace.decode()} if trace is not None else {}),
+            **({"problem": problem} if problem is not None else {}),
+        }
+        return str(self._for_people(None, "info", line)).encode() + b"\n"
+
+    def write(self, lines: Iterable[bytes]) -> None:
+        """Lines that are rendered already, in one go."""
+        self._waiting += lines
         self.flush()
 
     def flush(self) -> None:

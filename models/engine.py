@@ -28,7 +28,7 @@ from models.prediction import Prediction, Predictor, Tiles
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Batches are padded to one of these: libraries keep memory for every size that they have seen."""
 MAX_BATCH = SIZES[-1]
-TURN_SECONDS = 0.004
+TURN_SECONDS = 0.006
 """About how long batches keep the event loop to themselves, before others have their turn."""
 
 log = logging.getLogger(__name__)

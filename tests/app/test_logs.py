@@ -55,7 +55,7 @@ def test_a_traceback_shows_no_variables(for_people: bool, tmp_path: Path) -> Non
 
 def test_lines_of_several_processes_stay_whole_in_a_pipe() -> None:
     reading, writing = os.pipe()
-    many = [{"event": "request", "number": i, "filling": "x" * (i % 300)} for i in range(2000)]
+    many = [b'{"number":%d,"filling":"%b"}\n' % (i, b"x" * (i % 300)) for i in range(2000)]
     received: list[bytes] = []
 
     def read() -> None:
@@ -73,14 +73,31 @@ def test_lines_of_several_processes_stay_whole_in_a_pipe() -> None:
     reader.join()
     os.close(reading)
     found = [json.loads(line) for line in b"".join(received).splitlines()]
-    assert sorted(line["number"] for line in found) == sorted([line["number"] for line in many] * 3)
+    assert sorted(line["number"] for line in found) == sorted([*range(2000)] * 3)
+
+
+def test_the_line_of_a_request_is_whole_json() -> None:
+    line = Lines(2).request("2026-01-02T03:04:05.678901Z", b"a-1", "POST", "/predict", 503, 0.0123456, b"ab" * 16, "x")
+    assert line.endswith(b"}\n")
+    assert json.loads(line) == {
+        "time": "2026-01-02T03:04:05.678901Z",
+        "level": "info",
+        "event": "request",
+        "request_id": "a-1",
+        "method": "POST",
+        "route": "/predict",
+        "status": 503,
+        "duration": 0.012346,
+        "trace_id": "ab" * 16,
+        "problem": "x",
+    }
 
 
 def test_a_log_that_nobody_reads_stops_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     lines = Lines(writing)
-    lines.write([{"event": "request"}])
+    lines.write([b'{"event":"request"}\n'])
     logger(lines).info("as well")
     os.close(writing)
 
