@@ -28,8 +28,15 @@ def in_a_corner(tile: np.ndarray) -> np.ndarray:
     return canvas
 
 
-@pytest.mark.parametrize("change", [as_it_is, inverted, enlarged, in_a_corner])
-@pytest.mark.parametrize("model", ["convnet", "net"])
+# What is done to a picture before the network sees it does not depend on the network.
+@pytest.mark.parametrize(
+    ("model", "change"),
+    [
+        *(("convnet", change) for change in (as_it_is, inverted, enlarged, in_a_corner)),
+        *(("net", change) for change in (as_it_is, inverted)),
+        *(pytest.param("net", change, marks=pytest.mark.slow) for change in (enlarged, in_a_corner)),
+    ],
+)
 def test_a_thousand_digits(
     model: str,
     change: Callable[[np.ndarray], np.ndarray],
