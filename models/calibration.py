@@ -35,33 +35,24 @@ class Calibration(BaseModel, frozen=True):
 
     def answers(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Of rows of logits [N, 10] the probabilities, and whether the verdict is `digit` [N]."""
-        below = logits.astype(np.float64)
-        below -= below.max(axis=1, keepdims=True)
-        found = _evidence(below)
-        below /= (self.temperature * found**self.power * np.exp(-self.margin * _lead(below, found)))[:, None]
+        below, evidence, lead = compared(logits)
+        below /= (self.temperature * evidence**self.power * np.exp(-self.margin * lead))[:, None]
         exponentials = np.exp(below, out=below)
         rows: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
         certain: NDArray[np.bool_] = rows.max(axis=1) >= self.threshold
-        return rows, certain & (found >= self.evidence * self.temperature)
+        return rows, certain & (evidence >= self.evidence * self.temperature)
 
 
-def evidence_and_lead(logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of rows [N, 10]: how far the best logit stands above the mean of all, and above the second as a part of that.
+def compared(
+    logits: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of rows [N, 10]: how far each logit lies from the best (0 or less), [N, 10]; and for each row, [N], its evidence,
+    how far the best stands above the mean of all, and its lead, how far above the second as a part of that.
 
     A digit is unlike most of the others, even where it is hard to tell from one of them. A network that was taught to
     have no idea of what is no digit is not that clear about anything else.
     """
     below = logits.astype(np.float64)
     below -= below.max(axis=1, keepdims=True)
-    found = _evidence(below)
-    return found, _lead(below, found)
-
-
-def _evidence(below: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.maximum(below.sum(axis=1) / -10, _LEAST_EVIDENCE)
-    return found
-
-
-def _lead(below: NDArray[np.float64], evidence: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.partition(below, -2, axis=1)[:, -2] / -evidence
-    return found
+    evidence = np.maximum(below.sum(axis=1) / -10, _LEAST_EVIDENCE)
+    return below, evidence, np.partition(below, -2, axis=1)[:, -2] / -evidence

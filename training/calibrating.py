@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from models.calibration import Calibration, evidence_and_lead
+from models.calibration import Calibration, compared
 
 CONFIDENT, ANSWERED = 0.996, 0.9935
 """The shares of held-out digits that have confidence enough, and that keep the verdict `digit`."""
@@ -18,7 +18,7 @@ _RIDGE = 1e-5
 
 def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
     """logits [N, 10], labels [N]: the temperatures of least negative log-likelihood, then the bounds of the verdict."""
-    evidence, lead = evidence_and_lead(logits)
+    _, evidence, lead = compared(logits)
     fitted = _fitted(logits, labels, evidence, lead)
     confidences = fitted.probabilities(logits).max(axis=1)
     threshold = float(np.quantile(confidences, 1 - CONFIDENT))

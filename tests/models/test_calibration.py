@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from models.calibration import Calibration, evidence_and_lead
+from models.calibration import Calibration, compared
 
 
 def test_rows_sum_to_one_and_do_not_overflow() -> None:
@@ -30,7 +30,7 @@ def sharpness(rows: NDArray[np.float32], **fields: float) -> NDArray[np.float64]
 
 def test_logits_are_divided_by_the_power_of_their_evidence() -> None:
     rows = np.array([[4.0, 3, *[0] * 8], [0.4, 0.3, *[0] * 8]], np.float32)
-    evidence, _ = evidence_and_lead(rows)
+    _, evidence, _ = compared(rows)
     assert evidence == pytest.approx([3.3, 0.33])
     for power in (0, 0.5, 1, -0.3):
         assert sharpness(rows, temperature=2, power=power) == pytest.approx(1 / (2 * evidence**power))
@@ -38,7 +38,7 @@ def test_logits_are_divided_by_the_power_of_their_evidence() -> None:
 
 def test_a_lead_over_the_second_sharpens_by_its_margin() -> None:
     rows = np.array([[9.0, 0, *[0] * 8], [9.0, 9.0, *[0] * 8]], np.float32)
-    _, lead = evidence_and_lead(rows)
+    _, _, lead = compared(rows)
     assert lead == pytest.approx([9 / 8.1, 0])
     assert sharpness(rows, temperature=2, margin=0.5) == pytest.approx(np.exp(0.5 * lead) / 2)
 
@@ -55,7 +55,7 @@ def test_the_verdict_turns_at_the_threshold() -> None:
 
 def test_doubt_between_two_digits_is_no_digit_at_all() -> None:
     between_two, none = [10.0, 10.0, *[0.0] * 8], [2.0, *[0.0] * 9]
-    assert evidence_and_lead(np.array([between_two, none], np.float32))[0] == pytest.approx([8, 1.8])
+    assert compared(np.array([between_two, none], np.float32))[1] == pytest.approx([8, 1.8])
     assert certain([between_two, none], threshold=0.4, evidence=5) == [True, False]
     assert certain([between_two, none], threshold=0.6, evidence=5) == [False, False]
 
