@@ -231,8 +231,12 @@ def _coarse(plane: Plane) -> Plane:
 
 
 def _closed(coarse: Plane, radius: int) -> Plane:
-    """A morphological closing: dark structures narrower than 2 * radius + 1 pixels go."""
-    return -dilate(-dilate(coarse, radius), radius)
+    """A morphological closing: dark structures narrower than 2 * radius + 1 pixels go.
+
+    What reaches the border goes on behind it: a shadow that a picture shows a corner of is no stroke.
+    """
+    endless = np.pad(coarse, radius, mode="edge")
+    return -dilate(-dilate(endless, radius), radius)[radius:-radius, radius:-radius]
 
 
 def _blurred(plane: Plane) -> Plane:

@@ -30,6 +30,19 @@ def test_a_stroke_is_found_on_uneven_paper(seed: int, dark: bool) -> None:
     assert "background" in steps
 
 
+@pytest.mark.parametrize("dark", [True, False])
+@pytest.mark.parametrize("side", ["left", "right", "corner"])
+def test_the_end_of_a_shadow_at_the_border_is_no_stroke(side: str, dark: bool) -> None:
+    picture, mask = photograph(0)
+    down, right = np.mgrid[:360, :480]
+    beyond = {"left": 40 - right, "right": right - 440, "corner": (down + right - 740) / 1.4}[side]
+    shade = 1 / (1 + np.exp(-beyond / 6))  # a soft edge
+    lit = picture * (1 - 0.45 * (shade if dark else 1 - shade))
+    found, _ = ink.separate(lit.astype(np.uint8))
+    assert found[mask].mean() > 180
+    assert (found[~mask] > 0).mean() < 0.01
+
+
 def test_coloured_ink_of_the_paper_s_brightness_is_found() -> None:
     picture = np.full((100, 100, 3), 180, np.uint8)
     picture[20:80, 45:55] = (180, 200, 110)
