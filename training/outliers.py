@@ -1,20 +1,22 @@
 """Tiles that are no digits, for training alone: a network that has never seen one is sure of everything.
 
-They are drawn with a pen of our own and go through the same normalisation as any picture. Nothing here is used to
-measure: the evaluation has its own fonts and generators.
+They are drawn with a pen of our own or set in fonts, and go through the same normalisation as any picture. Nothing here
+is used to measure: the evaluation has its own fonts and generators.
 """
 
 import contextlib
 import functools
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import torch
 from HersheyFonts import HersheyFonts
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from models.errors import NothingDrawn
+from models.errors import DataError, NothingDrawn
 from models.normalisation import normalise
 from models.pictures import Picture, Pixels
 from training.mnist import Digits
@@ -27,6 +29,11 @@ FONTS = (
     *("futural", "futuram", "rowmans", "rowmand", "scripts", "scriptc", "cursive"),
     *("timesr", "timesi", "timesrb", "gothiceng"),
 )
+OUTLINE_FONTS = (
+    *("font_lato", "font_manrope", "font_hanken_grotesk", "font_source_sans_pro"),
+    *("font_source_serif_pro", "font_caladea", "font_fredoka_one", "font_intuitive"),
+)
+"""The packages that bring them, each with its weights and slopes."""
 
 
 def bank(digits: Digits, count: int, seed: int, report: Report) -> Tensor:
@@ -50,6 +57,22 @@ def glyph(generator: np.random.Generator, _: Digits) -> Pixels:
     low, high = points.min(axis=0), points.max(axis=0)
     grid = 6 / max(high - low)
     return _written([(stroke - (low + high) / 2) * grid + [2, 3] for stroke in strokes], generator)
+
+
+def printed(generator: np.random.Generator, _: Digits) -> Pixels:
+    """A letter or a sign in an outline font, slanted, stretched and turned."""
+    family = _outlines(str(generator.choice(OUTLINE_FONTS)))
+    font = _outline(family[generator.integers(len(family))])
+    image = Image.new("L", (2 * CANVAS, 2 * CANVAS))
+    letter = str(generator.choice(list(GLYPHS)))
+    bold = int(generator.choice([0, 0, 0, 2]))
+    ImageDraw.Draw(image).text((CANVAS, CANVAS), letter, fill=255, font=font, anchor="mm", stroke_width=bold)
+    angle, slant = generator.normal(0, 0.12, 2)
+    cos, sin = np.cos(angle), np.sin(angle)
+    back = np.array([[cos, sin + slant], [-sin, cos]]) * generator.uniform(0.8, 1.2, (2, 1))
+    left, top = CANVAS - back @ (CANVAS, CANVAS)
+    coefficients = (*back[0], left, *back[1], top)
+    return np.asarray(image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR))
 
 
 def scribble(generator: np.random.Generator, _: Digits) -> Pixels:
@@ -131,7 +154,7 @@ def broken_digit(generator: np.random.Generator, digits: Digits) -> Pixels:
 
 
 KINDS = (
-    *(glyph, glyph, glyph, glyph, glyph, scribble, polygon, texture, gradient),
+    *(glyph, glyph, glyph, printed, printed, printed, scribble, polygon, texture, gradient),
     *(several_digits, several_digits, several_digits, broken_digit),
 )
 
@@ -151,6 +174,21 @@ def _font(name: str) -> HersheyFonts:
     font = HersheyFonts()
     font.load_default_font(name)
     return font
+
+
+@functools.cache
+def _outlines(package: str) -> list[Path]:
+    """The files of a package's fonts, in each format that it has them in only once."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise DataError(f"the fonts of {package} are not installed: pip install -e '.[train]'")
+    files = {path.stem: path for path in sorted((Path(found.origin).parent / "files").glob("*.[ot]tf"))}
+    return [files[name] for name in sorted(files)]
+
+
+@functools.cache
+def _outline(path: Path) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, CANVAS)
 
 
 def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
