@@ -68,8 +68,8 @@ def read(folder: Path, name: str | None = None) -> Version:
     if hashlib.sha256(data).hexdigest() != manifest.sha256:
         raise BrokenVersion(f"{path} does not have the sha256 that its manifest names")
     try:
-        network = networks.create(manifest.network)
-        network.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
+        weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        network = networks.restored(manifest.network, weights)
     except Exception as error:  # torch.load raises whatever the unpickler met
         reason = " ".join(str(error).split())[:300]
         raise BrokenVersion(f"{path} does not fit network {manifest.network!r}: {reason}") from error

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -21,6 +23,21 @@ def test_net_and_sequential_load_each_other(source: str, target: str) -> None:
 def test_net_has_the_shape_of_the_lesson() -> None:
     shapes = [tuple(tensor.shape) for name, tensor in networks.create("net").state_dict().items() if "weight" in name]
     assert shapes == [(512, 784), (128, 512), (10, 128)]
+
+
+@pytest.mark.parametrize("build", [networks.convnet, networks.first_convnet])
+def test_a_convnet_of_any_release_is_restored(build: Callable[[], torch.nn.Module]) -> None:
+    network = build().eval()
+    restored = networks.restored("convnet", network.state_dict()).eval()
+    tiles = torch.rand(2, 1, 28, 28)
+    assert torch.equal(restored(tiles), network(tiles))
+
+
+def test_weights_of_no_release_are_refused() -> None:
+    weights = networks.create("convnet").state_dict()
+    weights["head.weight"] = torch.zeros(10, 7)
+    with pytest.raises(RuntimeError, match=r"head\.weight"):
+        networks.restored("convnet", weights)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
