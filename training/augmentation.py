@@ -9,20 +9,35 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from models.normalisation import BOX, SIDE
+
+WIDE = 40
+"""Pixels on a side of the plane that distorted digits are measured on, where none is cut off."""
+INK = 0.1
+"""What counts as ink when a digit is measured."""
+
 
 def augment(tiles: Tensor, generator: Generator, distorted: float, damaged: float) -> Tensor:
     """Distorts float tiles [N, 1, 28, 28] in 0..1, each in its own way.
 
     distorted: how far, 1 as far as hands and pens differ; damaged: the share that loses quality as well.
     """
-    tiles = warp(tiles, generator, distorted)
-    tiles = thicken(tiles, generator, distorted)
-    tiles = ink(tiles, generator, distorted)
-    return damage(tiles, generator, damaged) if damaged else tiles
+    return damage(distort(tiles, generator, distorted), generator, damaged)
+
+
+def distort(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
+    """Another hand and another pen."""
+    tiles = warp(tiles, generator, strength)
+    tiles = thicken(tiles, generator, strength)
+    return ink(tiles, generator, strength)
 
 
 def warp(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
-    """An affine map and a smooth elastic field (Simard et al. 2003), sampled together, once."""
+    """An affine map and a smooth elastic field (Simard et al. 2003), put back in frame as any picture would be.
+
+    What is out of place or of another size never reaches a network, and need not be learned, but for the little that
+    normalisation leaves.
+    """
     count, device = len(tiles), tiles.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -32,16 +47,42 @@ def warp(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     shear = uniform(-0.3, 0.3) * strength
     # Width and height vary apart: hands differ most in slant and proportion.
     width, height = 1 + uniform(-0.2, 0.2) * strength, 1 + uniform(-0.15, 0.15) * strength
-    cos, sin = angle.cos(), angle.sin()
-    shift = uniform(-1, 1, 2) * (2 * 2.0 / 28) * strength
-    rows = torch.stack([cos / width, (shear * cos - sin) / height, shift[:, 0]], 1)
-    columns = torch.stack([sin / width, (shear * sin + cos) / height, shift[:, 1]], 1)
-    grid = F.affine_grid(torch.stack([rows, columns], 1), list(tiles.shape), align_corners=False)
-
+    cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    rows = torch.stack([cos / width, (shear * cos - sin) / height, none], 1)
+    columns = torch.stack([sin / width, (shear * sin + cos) / height, none], 1)
+    wide = torch.stack([rows, columns], 1) * (WIDE / SIDE)
+    grid = F.affine_grid(wide, [count, 1, WIDE, WIDE], align_corners=False)
     coarse = torch.randn(count, 2, 6, 6, generator=generator, device=device)
-    field = F.interpolate(coarse, size=(28, 28), mode="bicubic", align_corners=True)
+    field = F.interpolate(coarse, size=(WIDE, WIDE), mode="bicubic", align_corners=True)
     grid += (field * uniform(0.0, 0.07 * strength, 1, 1, 1)).permute(0, 2, 3, 1)
-    return F.grid_sample(tiles, grid, align_corners=False)
+
+    longer = uniform(-1, 1) * (0.3 + 0.7 * strength)
+    place = uniform(-1, 1, 2) * (0.5 + strength)
+    frame = _frame(F.grid_sample(tiles, grid, align_corners=False)[:, 0], longer, place)
+    inner = F.affine_grid(frame, list(tiles.shape), align_corners=False)
+    framed = F.grid_sample(grid.permute(0, 3, 1, 2), inner, padding_mode="border", align_corners=False)
+    return F.grid_sample(tiles, framed.permute(0, 2, 3, 1), align_corners=False)
+
+
+def _frame(seen: Tensor, longer: Tensor, place: Tensor) -> Tensor:
+    """[N, 2, 3]: what part of planes [N, WIDE, WIDE] is the tile that models.normalisation makes of them.
+
+    But for its longer side, which is that many pixels longer than BOX, and for its place (right, down), off by as many.
+    """
+    pixels = torch.arange(float(WIDE), device=seen.device)
+    sides, centres = [], []
+    mass = seen.sum((1, 2)).clamp(min=1e-6)
+    for across in (1, 2):
+        ink = (seen > INK).any(across)
+        sides.append(pixels.where(ink, -1).amax(1) - pixels.where(ink, WIDE).amin(1) + 1)
+        centres.append((seen.sum(across) * pixels).sum(1) / mass)
+    scale = (torch.maximum(*sides).clamp(min=4) + longer) / BOX
+    # Pixel 14 of a tile is half a pixel right of its middle.
+    right, down = (
+        (2 * (centre + scale * (off - 0.5)) + 1) / WIDE - 1 for centre, off in zip(centres, place.T, strict=True)
+    )
+    size, none = scale * (SIDE / WIDE), torch.zeros_like(scale)
+    return torch.stack([torch.stack([size, none, right], 1), torch.stack([none, size, down], 1)], 1)
 
 
 def thicken(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
@@ -64,6 +105,8 @@ def ink(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
 
 def damage(tiles: Tensor, generator: Generator, share: float) -> Tensor:
     """That share of the tiles loses quality, each in one of the ways of DAMAGE."""
+    if not share:
+        return tiles
     damaged = tiles.clone()
     choice = torch.randint(round(len(DAMAGE) / share), (len(tiles),), generator=generator, device=tiles.device)
     for number, kind in enumerate(DAMAGE):

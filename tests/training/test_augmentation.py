@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from training import augmentation
@@ -30,8 +31,15 @@ def test_each_tile_is_distorted_in_its_own_way() -> None:
     assert len(result.unique(dim=0)) == 64
 
 
-def test_the_middle_stays_near_the_middle() -> None:
-    result = augmentation.warp(tiles(), torch.Generator().manual_seed(0))
-    rows = (result.sum(3) * torch.arange(28)).sum((1, 2)) / result.sum((1, 2, 3))
-    assert abs(float(rows.mean()) - 13.5) < 0.5
-    assert (rows - 13.5).abs().max() < 4
+@pytest.mark.parametrize("strength, far", [(0.5, 1.3), (1.0, 1.9)])
+def test_a_distorted_digit_has_the_size_and_the_place_that_normalisation_gives_it(strength: float, far: float) -> None:
+    result = augmentation.warp(tiles(), torch.Generator().manual_seed(0), strength)[:, 0]
+    sides = []
+    for across in (1, 2):
+        mean = (result.sum(across) * torch.arange(28)).sum(1) / result.sum((1, 2))
+        assert abs(float(mean.mean()) - 14) < 0.3
+        assert (mean - 14).abs().max() < far
+        sides.append((result > augmentation.INK).any(across).sum(1))
+    longer = torch.maximum(*sides)
+    assert abs(float(longer.double().mean()) - 20) < 0.7
+    assert (longer - 20).abs().max() <= 2
