@@ -2,12 +2,13 @@
 
     python -m benchmarks.seeds FOLDER [--seeds N] [--network NAME] [--data FOLDER] [--usps FILE]
 
-Trains with seeds 0, 1, 2, ... into FOLDER/seed0 and so on, as `inkling train --output` does, and measures each on the
-held-out digits, the MNIST test set and, where its file is given, on USPS. A seed whose folder is there already is only
-measured, and one that was cut short goes on where it was.
+Trains with seeds 0, 1, 2, ... into FOLDER/seed0 and so on, as `inkling train --output` does, by one set of teachers in
+FOLDER/teachers, and measures each on the held-out digits, the MNIST test set and, where its file is given, on USPS. A
+seed whose folder is there already is only measured, and one that was cut short goes on where it was.
 """
 
 import argparse
+import dataclasses
 import os
 import statistics
 from pathlib import Path
@@ -58,10 +59,8 @@ def _trained(options: argparse.Namespace, seed: int) -> Path:
     folder: Path = options.folder / f"seed{seed}"
     if not (folder / "manifest.json").exists():
         checkpoint = options.folder / f"seed{seed}.pt"
-        run = Run(
-            "default", options.data, options.folder, folder, seed=seed, network=options.network, checkpoint=checkpoint
-        )
-        train(run, Report())
+        run = Run("default", options.data, options.folder, folder, seed=seed, network=options.network)
+        train(dataclasses.replace(run, checkpoint=checkpoint, teachers=options.folder / "teachers"), Report())
     return folder
 
 

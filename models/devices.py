@@ -26,3 +26,11 @@ def resolve(name: str) -> torch.device:
     if name != "auto":
         return torch.device(name)
     return torch.device(next((best for best in ("cuda", "mps") if best in names), "cpu"))
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

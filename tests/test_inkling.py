@@ -73,7 +73,10 @@ def test_more_pictures_than_a_batch_come_in_their_order(run: Run, seven: Image.I
         (["predict"], "error: Missing argument 'pictures'; see inkling predict --help"),
         (["predict", "--jsn", "x"], "error: No such option: --jsn"),
         (["nonsense"], "error: No such command 'nonsense'; see inkling --help"),
-        (["train", "--recipe", "slow"], "'slow' is none of tutorial, default, net, quick; see inkling train --help"),
+        (
+            ["train", "--recipe", "slow"],
+            "'slow' is none of tutorial, default, net, teacher, quick; see inkling train --help",
+        ),
         (["evaluate", "--pictures", "0"], "error: Invalid value for '--pictures'"),
         (["retrain", "--activate", "never"], "'never' is not one of 'auto', 'manual'; see inkling retrain --help"),
         (["feedback", "send", "12", "a.png"], "error: Invalid value for 'label'"),

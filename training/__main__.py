@@ -37,6 +37,10 @@ def train(
         Path | None,
         typer.Option(help="Keep the run's state in this file; the same command goes on from it. Not for `tutorial`."),
     ] = None,
+    teachers: Annotated[
+        Path | None,
+        typer.Option(help="Keep a recipe's teachers in this folder; those that are there are not trained again."),
+    ] = None,
     home: Annotated[Path, typer.Option(envvar="INKLING_HOME", help="Where versions are kept.")] = Path("state"),
     data: Annotated[Path, typer.Option(envvar="INKLING_DATA", help="Holds MNIST/raw; fetched if not there.")] = Path(
         "data"
@@ -54,12 +58,14 @@ def train(
         raise typer.BadParameter(f"{network!r} is none of {', '.join(NETWORKS)}", param_hint="--network")
     if checkpoint is not None and recipe == "tutorial":
         raise typer.BadParameter("the tutorial takes seconds and keeps no checkpoint", param_hint="--checkpoint")
+    if teachers is not None and not RECIPES[recipe].teachers:
+        raise typer.BadParameter(f"the recipe {recipe!r} has no teachers", param_hint="--teachers")
     ended = (
         f"interrupted; the same command goes on from {checkpoint}" if checkpoint else "interrupted; nothing was saved"
     )
     with ending(ended):
         trainer.train(
-            Run(recipe, data, home, output, activate, download, device, seed, network, epochs, checkpoint),
+            Run(recipe, data, home, output, activate, download, device, seed, network, epochs, checkpoint, teachers),
             Report(quiet),
         )
 

@@ -8,13 +8,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from models import devices
 from models.prediction import as_input
-from training.augmentation import augment
+from training import teachers
+from training.augmentation import damage, distort
 from training.checkpoint import Checkpoint, State
 from training.mnist import Digits
 from training.outliers import bank
 from training.progress import Bar, Report
 from training.recipes import Part, Recipe
+from training.teachers import Teachers
 
 OUTLIERS_A_BATCH = 1 / 5
 OUTLIER_WEIGHT = 0.5
@@ -30,6 +33,7 @@ def fit(
     seed: int,
     report: Report,
     checkpoint: Checkpoint | None = None,
+    taught_by: Teachers | None = None,
 ) -> None:
     """Trains the network in place, on the device that it is on, and leaves it with the best epoch's averaged weights.
 
@@ -37,7 +41,7 @@ def fit(
     part of the recipe has its own, from which the next part begins. With a checkpoint, each epoch's end is saved, and a
     run that was cut short comes out as if it had not been.
     """
-    state = checkpoint.load() if checkpoint else None  # the file of another run is refused before any work
+    state = checkpoint.load() if checkpoint else None
     if checkpoint and state:
         report.line(f"going on after epoch {state['epoch']} of {checkpoint.path}")
     device = next(network.parameters()).device
@@ -60,7 +64,7 @@ def fit(
         for epoch in range(max(first, course.epoch + 1), last + 1):
             started = perf_counter()
             with report.bar(f"epoch {epoch}/{recipe.epochs}", course.images) as bar:
-                loss = _train(part, course, everything, strangers, bar)
+                loss = _train(part, course, everything, strangers, taught_by if part.taught else None, bar)
             seconds = perf_counter() - started
             errors, held_out_loss = _errors_and_loss(course.average.module, held_out_images, held_out_labels)
             course.keep_best(errors, held_out_loss)
@@ -76,7 +80,9 @@ def fit(
         network.load_state_dict(course.best_weights)
 
 
-def _train(part: Part, course: "_Course", digits: Digits, strangers: Tensor, bar: Bar) -> float:
+def _train(
+    part: Part, course: "_Course", digits: Digits, strangers: Tensor, taught_by: Teachers | None, bar: Bar
+) -> float:
     """One epoch; the mean loss of its batches."""
     device = digits.images.device
     course.network.train()
@@ -86,10 +92,11 @@ def _train(part: Part, course: "_Course", digits: Digits, strangers: Tensor, bar
     for chosen in order[: course.images].split(course.batch_size):
         some = draw(strangers, strangers_a_batch, course.generator)
         drawn = torch.cat([digits.images[chosen], strangers[some]])
-        tiles = augment(as_input(drawn), course.generator, part.distorted, part.damaged)
-        tiles = tiles.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=_fast_bfloat16(device)):
-            loss = loss_of(course.network(tiles), digits.labels[chosen])
+        tiles = distort(as_input(drawn), course.generator, part.distorted)
+        answers = taught_by.answers(tiles[: len(chosen)]) if taught_by else None  # they see it before it is damaged
+        tiles = damage(tiles, course.generator, part.damaged).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=devices.fast_bfloat16(device)):
+            loss = loss_of(course.network(tiles), digits.labels[chosen], answers)
         course.step(loss)
         total_loss += loss.detach()
         bar.advance(len(chosen))
@@ -175,9 +182,13 @@ def draw(tiles: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(max(len(tiles), 1), (count,), generator=generator, device=tiles.device)
 
 
-def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019)."""
-    loss = F.cross_entropy(logits[: len(labels)], labels)
+def loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None = None) -> Tensor:
+    """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019).
+
+    Of digits that teachers have answered, [N, 10], against their answers instead of the labels.
+    """
+    known = logits[: len(labels)]
+    loss = F.cross_entropy(known, labels) if answers is None else teachers.distance(known, answers)
     if len(logits) > len(labels):
         loss = loss - OUTLIER_WEIGHT * F.log_softmax(logits[len(labels) :], dim=1).mean()
     return loss
@@ -188,11 +199,3 @@ def _errors_and_loss(network: nn.Module, images: Tensor, labels: Tensor) -> tupl
     with torch.inference_mode():
         logits = torch.cat([network(part) for part in images.split(500)])
         return int((logits.argmax(1) != labels).sum()), F.cross_entropy(logits, labels).item()
-
-
-def _fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

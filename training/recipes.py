@@ -9,7 +9,7 @@ class Part:
     """A stretch of epochs over which the learning rate rises and falls once.
 
     distorted: how far tiles are, 1 as far as hands differ; damaged: the share of tiles that lose quality; outliers: how
-    many tiles of no digit are drawn for it.
+    many tiles of no digit are drawn for it; taught: by the answers of teachers, where there are any, not by labels.
     """
 
     epochs: int
@@ -17,17 +17,22 @@ class Part:
     distorted: float = 1.0
     damaged: float = 0.0
     outliers: int = 0
+    taught: bool = False
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """averaging: how much of the averaged weights a step keeps; each part begins with the best weights of the last."""
+    """averaging: how much of the averaged weights a step keeps; each part begins with the best weights of the last.
+
+    teachers: networks that are trained before, by the recipe of that name.
+    """
 
     network: str
     batch_size: int
     parts: tuple[Part, ...]
     weight_decay: float = 0.0
     averaging: float = 0.0
+    teachers: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -35,27 +40,51 @@ class Recipe:
         return sum(part.epochs for part in self.parts)
 
     def but(self, *, network: str | None = None, epochs: int | None = None, learning_rate: float | None = None) -> Self:
-        """With these settings where they are given: epochs of the first part, which then is the only one."""
+        """With these settings where they are given: epochs of the first part, which then is the only one, untaught."""
         first, *others = self.parts
         first = replace(first, epochs=epochs or first.epochs, learning_rate=learning_rate or first.learning_rate)
-        return replace(self, network=network or self.network, parts=(first,) if epochs else (first, *others))
+        whole = replace(self, network=network or self.network, parts=(first, *others))
+        return replace(whole, parts=(first,)).untaught() if epochs else whole
+
+    def untaught(self) -> Self:
+        """The same by labels alone."""
+        return replace(self, parts=tuple(replace(part, taught=False) for part in self.parts), teachers=())
 
 
-def _robust(network: str, epochs: int) -> Recipe:
-    """AdamW over augmented tiles, averaged weights: practice in the worst, and then what hands mostly write, among
-    outliers that were never seen before. training/fitting.py
+def _robust(network: str, practice: int, lessons: int) -> Recipe:
+    """AdamW over augmented tiles, averaged weights: epochs of practice in the worst, and then of lessons in what hands
+    mostly write, by teachers and among outliers that were never seen before. training/fitting.py
     """
-    practice = Part(epochs=epochs, learning_rate=0.004, damaged=1 / 3, outliers=60_000)
-    finish = Part(epochs=5, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, outliers=20_000)
-    return Recipe(network, batch_size=128, weight_decay=0.02, averaging=0.999, parts=(practice, finish))
+    return Recipe(
+        network,
+        batch_size=128,
+        weight_decay=0.02,
+        averaging=0.999,
+        parts=(
+            Part(practice, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000),
+            Part(lessons, learning_rate=0.002, distorted=0.6, damaged=1 / 4, outliers=30_000, taught=True),
+        ),
+        teachers=("wide", "deep"),
+    )
 
 
 RECIPES = {
     # The classic first lesson: plain Adam, no augmentation, no schedule. training/tutorial.py
     "tutorial": Recipe("net", batch_size=64, parts=(Part(epochs=1, learning_rate=0.002),)),
     # Those of the released models; a small network learns faster and for longer.
-    "default": _robust("convnet", epochs=48),
-    "net": _robust("net", epochs=120),
+    "default": _robust("convnet", practice=24, lessons=12),
+    "net": _robust("net", practice=60, lessons=24),
+    # Those that teach them: how hands differ, and nothing else.
+    "teacher": Recipe(
+        "wide",
+        batch_size=128,
+        weight_decay=0.02,
+        averaging=0.999,
+        parts=(
+            Part(epochs=18, learning_rate=0.004, distorted=0.8),
+            Part(epochs=4, learning_rate=0.0008, distorted=0.5),
+        ),
+    ),
     # In about a minute on two cores: accurate, but no practice in damage and in what is no digit.
     "quick": Recipe(
         "convnet",

@@ -1,18 +1,23 @@
 """One training run, from data to a saved version."""
 
+import contextlib
 import dataclasses
+import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from models import devices, folders, networks, versions
-from models.errors import VersionError
+from models.errors import DataError, VersionError
 from models.versions import Manifest, Versions
 from training import candidate, fitting, mnist, scoring, tutorial
 from training.checkpoint import Checkpoint
 from training.progress import Report
 from training.recipes import RECIPES, Recipe
+from training.teachers import Teachers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Run:
     network: str | None = None
     epochs: int | None = None
     checkpoint: Path | None = None
+    teachers: Path | None = None
 
 
 def train(run: Run, report: Report) -> Path:
@@ -50,17 +56,56 @@ def train(run: Run, report: Report) -> Path:
         f"{len(held_out):,} held out, seed {run.seed}"
     )
 
+    checkpoint = _checkpoint(run, recipe, digits, device)
+    if checkpoint:
+        checkpoint.load()  # the file of another run is refused before any work
+    taught_by = _teachers(run, recipe, digits, device, report) if recipe.teachers else None
     torch.manual_seed(run.seed)
     network = networks.create(recipe.network).to(device)
-    checkpoint = _checkpoint(run, recipe, digits, device)
     if run.recipe == "tutorial":
         tutorial.fit(recipe, network, digits, mnist.test_set(run.data, run.download), run.seed, report)
     else:
-        fitting.fit(recipe, network, digits, held_out, run.seed, report, checkpoint)
+        fitting.fit(recipe, network, digits, held_out, run.seed, report, checkpoint, taught_by)
     folder = save(network, run, recipe, digits, held_out, report)
     if checkpoint:
         checkpoint.remove()
+        shutil.rmtree(_beside(checkpoint.path), ignore_errors=True)
     return folder
+
+
+def _teachers(run: Run, recipe: Recipe, digits: mnist.Digits, device: torch.device, report: Report) -> Teachers:
+    """Those of the folder that was named, or else of one that lasts as long as the run does."""
+    with contextlib.ExitStack() as stack:
+        folder = run.teachers or (_beside(run.checkpoint) if run.checkpoint else None)
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inkling-teachers-")))
+        return Teachers([_teacher(run, folder / name, digits, report) for name in recipe.teachers], device)
+
+
+def _beside(checkpoint: Path) -> Path:
+    return checkpoint.with_name(f"{checkpoint.name}.teachers")
+
+
+def _teacher(run: Run, folder: Path, digits: mnist.Digits, report: Report) -> nn.Module:
+    """The network that the folder is named for, trained where it is not there yet.
+
+    Raises DataError for one by another recipe, or of other data.
+    """
+    if not folder.exists():
+        report.line(f"a teacher, {folder.name}")
+        lesson = dataclasses.replace(run, recipe="teacher", network=folder.name, seed=0, output=folder, teachers=None)
+        train(dataclasses.replace(lesson, checkpoint=folder.with_suffix(".pt")), report)
+    version = versions.read(folder)
+    found = version.manifest.training | version.manifest.dataset
+    recipe = dataclasses.asdict(RECIPES["teacher"].but(network=folder.name))
+    expected = {**json.loads(json.dumps(recipe)), "trained_on_sha256": digits.fingerprint()}  # as a manifest has them
+    for name, value in expected.items():
+        if found.get(name) != value:
+            raise DataError(
+                f"{folder} is another teacher: {name} is {found.get(name)!r} there and {value!r} here; "
+                f"remove it to train it anew"
+            )
+    return version.network
 
 
 def save(

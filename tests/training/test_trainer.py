@@ -1,15 +1,22 @@
+import dataclasses
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from models import versions
+from models.errors import DataError
 from models.versions import Versions
+from training import mnist, trainer
+from training.mnist import Digits
+from training.progress import Report
+from training.recipes import RECIPES, Part
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -59,6 +66,76 @@ def test_output_writes_the_two_files_there(data_folder: Path, tmp_path: Path) ->
     assert not (tmp_path / "home").exists()
 
 
+@pytest.fixture
+def small_school(monkeypatch: pytest.MonkeyPatch, training_digits: Digits) -> None:
+    """The default recipe and its teachers, with one epoch of a few digits each."""
+    digits, held_out = mnist.split(training_digits)
+    few = digits[torch.arange(1_000)], held_out[torch.arange(500)]
+    monkeypatch.setattr(mnist, "split", lambda _: few)
+    lesson = Part(epochs=1, learning_rate=0.004)
+    teacher = dataclasses.replace(RECIPES["teacher"], network="net", parts=(lesson,))
+    taught = dataclasses.replace(lesson, taught=True)
+    monkeypatch.setitem(RECIPES, "teacher", teacher)
+    monkeypatch.setitem(
+        RECIPES, "default", dataclasses.replace(teacher, teachers=("net", "sequential"), parts=(lesson, taught))
+    )
+
+
+@pytest.mark.usefixtures("small_school")
+def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder: Path, tmp_path: Path) -> None:
+    order = trainer.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
+    trainer.train(order, Report(quiet=True))
+    assert sorted(path.name for path in order.teachers.iterdir()) == ["net", "sequential"]
+    made = {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*")}
+    trainer.train(order, Report(quiet=True))
+    assert {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*")} == made
+    first, again = (Versions(order.home).load(name) for name in ("v1", "v2"))
+    assert first.manifest.training["teachers"] == ["net", "sequential"]
+    assert first.manifest.sha256 == again.manifest.sha256
+
+    untaught = dataclasses.replace(RECIPES["default"], parts=(RECIPES["default"].parts[0],) * 2)
+    weights = torch.nn.utils.parameters_to_vector(first.network.parameters())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "default", untaught)
+        trainer.train(order, Report(quiet=True))
+    other = Versions(order.home).load("v3").network.parameters()
+    assert not torch.equal(torch.nn.utils.parameters_to_vector(other), weights)
+
+
+@pytest.mark.usefixtures("small_school")
+def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp_path: Path) -> None:
+    order = trainer.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
+    other = dataclasses.replace(order, recipe="teacher", output=tmp_path / "teachers" / "net", network="sequential")
+    trainer.train(other, Report(quiet=True))
+    with pytest.raises(DataError, match=r"teachers/net is another teacher: network is 'sequential' there and 'net'"):
+        trainer.train(order, Report(quiet=True))
+    assert Versions(order.home).names() == []
+
+
+@pytest.mark.usefixtures("small_school")
+def test_with_a_checkpoint_teachers_last_as_long_as_it_does(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = trainer.Run("default", data_folder, tmp_path / "home", checkpoint=tmp_path / "run.pt")
+
+    save = trainer.save
+
+    def killed(network: torch.nn.Module, run: trainer.Run, *others: Any) -> Path:
+        if run.recipe == "default":
+            raise KeyboardInterrupt
+        return save(network, run, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(order, Report(quiet=True))
+    kept = sorted(path.name for path in (tmp_path / "run.pt.teachers").iterdir())
+    assert kept == ["net", "sequential"]
+    trainer.train(order, Report(quiet=True))
+    assert Versions(order.home).names() == ["v1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_leaves_no_version(number: signal.Signals, data_folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "--recipe", "tutorial", "--epochs", "50"]
@@ -94,10 +171,14 @@ def test_a_place_that_can_not_be_written_is_said_before_training(
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (["--recipe", "magic"], "none of tutorial, default, net, quick"),
-        (["--network", "resnet"], "none of net, sequential, convnet"),
+        (["--recipe", "magic"], "none of tutorial, default, net, teacher, quick"),
+        (["--network", "resnet"], "none of net, sequential, convnet, wide, deep"),
         (["--epochs", "0"], "--epochs"),
         (["--recipe", "tutorial", "--checkpoint", "run.pt"], "Invalid value for --checkpoint"),
+        (
+            ["--recipe", "quick", "--teachers", "folder"],
+            "Invalid value for --teachers: the recipe 'quick' has no teachers",
+        ),
         (["--device", "cuda:99"], "device 'cuda:99' is not available here; available are auto, cpu"),
         (["--data", "nowhere", "--no-download"], "nowhere/MNIST/raw"),
         (["--colour"], "--colour"),
