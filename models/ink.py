@@ -16,6 +16,8 @@ TILE_LIKE = 56
 """Up to this size a faint pixel is part of the digit; in a larger picture it is a resampling's fringe."""
 FAINTEST = 24
 """Levels of 255 that ink differs from its ground at least."""
+SHADE = 0.4
+"""What a shadow leaves of the light at least; what is darker at the border of a photograph is a stroke along it."""
 
 Plane = NDArray[np.float32]
 InkStep = Literal["inverted", "background"]
@@ -216,11 +218,10 @@ def _is_dark_on_light(grey: Plane) -> bool:
 def _paper(plane: Plane) -> Plane:
     """The paper's own brightness under the ink; the edges of shadows are kept."""
     coarse, size = _coarse(plane), (plane.shape[1], plane.shape[0])
-    return np.asarray(
-        Image.fromarray(_blurred(_closed(coarse, max(1, max(coarse.shape) // 6)))).resize(
-            size, Image.Resampling.BILINEAR
-        )
-    )
+    radius = max(1, max(coarse.shape) // 6)
+    shaded, lit = _closed(coarse, radius), _closed(coarse, radius, endless=False)
+    ground = np.where(shaded < SHADE * lit, lit, shaded)
+    return np.asarray(Image.fromarray(_blurred(ground)).resize(size, Image.Resampling.BILINEAR))
 
 
 def _coarse(plane: Plane) -> Plane:
@@ -230,13 +231,15 @@ def _coarse(plane: Plane) -> Plane:
     return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BOX))
 
 
-def _closed(coarse: Plane, radius: int) -> Plane:
+def _closed(coarse: Plane, radius: int, endless: bool = True) -> Plane:
     """A morphological closing: dark structures narrower than 2 * radius + 1 pixels go.
 
-    What reaches the border goes on behind it: a shadow that a picture shows a corner of is no stroke.
+    endless: what reaches the border goes on behind it, so that a shadow of which a picture shows a corner is no stroke.
     """
-    endless = np.pad(coarse, radius, mode="edge")
-    return -dilate(-dilate(endless, radius), radius)[radius:-radius, radius:-radius]
+    if not endless:
+        return -dilate(-dilate(coarse, radius), radius)
+    beyond = np.pad(coarse, radius, mode="edge")
+    return -dilate(-dilate(beyond, radius), radius)[radius:-radius, radius:-radius]
 
 
 def _blurred(plane: Plane) -> Plane:

@@ -43,6 +43,21 @@ def test_the_end_of_a_shadow_at_the_border_is_no_stroke(side: str, dark: bool) -
     assert (found[~mask] > 0).mean() < 0.01
 
 
+@pytest.mark.parametrize("side", ["top", "left"])
+def test_a_stroke_along_the_border_of_a_photograph_is_found(side: str) -> None:
+    generator = np.random.default_rng(0)
+    mask = np.zeros((360, 480), bool)
+    mask[:200, 200:215] = True
+    mask[:14, 60:340] = True
+    light = np.linspace(1.0, 0.55, 480)
+    picture = (215 * light * np.where(mask, 0.15, 1) + generator.normal(0, 4, mask.shape)).clip(0, 255).astype(np.uint8)
+    if side == "left":
+        picture, mask = picture.T, mask.T
+    found, _ = ink.separate(picture)
+    assert (found[mask] > 0).mean() > 0.98
+    assert (found[~mask] > 0).mean() < 0.01
+
+
 def test_coloured_ink_of_the_paper_s_brightness_is_found() -> None:
     picture = np.full((100, 100, 3), 180, np.uint8)
     picture[20:80, 45:55] = (180, 200, 110)
