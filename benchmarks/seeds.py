@@ -8,7 +8,6 @@ seed whose folder is there already is only measured, and one that was cut short 
 """
 
 import argparse
-import dataclasses
 import os
 import statistics
 from pathlib import Path
@@ -58,9 +57,17 @@ def main() -> None:
 def _trained(options: argparse.Namespace, seed: int) -> Path:
     folder: Path = options.folder / f"seed{seed}"
     if not (folder / "manifest.json").exists():
-        checkpoint = options.folder / f"seed{seed}.pt"
-        run = Run("default", options.data, options.folder, folder, seed=seed, network=options.network)
-        train(dataclasses.replace(run, checkpoint=checkpoint, teachers=options.folder / "teachers"), Report())
+        run = Run(
+            recipe="default",
+            data=options.data,
+            home=options.folder,
+            output=folder,
+            seed=seed,
+            network=options.network,
+            checkpoint=options.folder / f"seed{seed}.pt",
+            teachers=options.folder / "teachers",
+        )
+        train(run, Report())
     return folder
 
 

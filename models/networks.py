@@ -52,12 +52,12 @@ class ConvNet(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         channels, side = 1, 28
-        for number, stage in enumerate(widths):
-            if number:
+        for stage, keeping in zip(widths, padded, strict=True):
+            if layers:
                 layers.append(nn.MaxPool2d(2))
                 side //= 2
             for place, width in enumerate(stage):
-                padding = 1 if place < padded[number] else 0
+                padding = 1 if place < keeping else 0
                 layers += [
                     nn.Conv2d(channels, width, 3, padding=padding, bias=False),
                     nn.BatchNorm2d(width),
@@ -79,12 +79,12 @@ def convnet() -> ConvNet:
 
 
 def wide() -> ConvNet:
-    """Three times the work, to teach the default one."""
+    """Three and a half times the work, to teach the default one."""
     return ConvNet((32, 32), (64, 64), (128, 128, 160), padded=(2, 2, 1), dropout=0.4)
 
 
 def deep() -> ConvNet:
-    """Twice the work, to teach it as well: those who are built alike err alike."""
+    """Well over twice the work, to teach it as well: those who are built alike err alike."""
     return ConvNet((32,), (48, 64, 96), (160, 192, 192), padded=(1, 1, 1), dropout=0.4)
 
 
@@ -117,9 +117,8 @@ def restored(name: str, weights: Mapping[str, Tensor]) -> nn.Module:
     """
     network = create(name)
     for build in FORMER.get(name, []):
-        former = build()
-        if _shapes(former.state_dict()) == _shapes(weights):
-            network = former
+        if _shapes(network.state_dict()) != _shapes(weights):
+            network = build()
     network.load_state_dict(weights)
     return network
 

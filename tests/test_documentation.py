@@ -245,7 +245,11 @@ WAYS: list[tuple[str, Way, str]] = [
     (r"export INKLING_API_KEY=.*", leave, "sets a variable for the commands after it, which have it here too"),
     (r"(\.venv/bin/)?python -m benchmarks\..*", ask_for_help, "takes minutes"),
     (r"python -m training(\.retraining)?", name_a_program, "names the program alone"),
-    (r"\.venv/bin/(inkling train( --recipe quick| --checkpoint .*)|python -m training .*)", begin, "takes minutes"),
+    (
+        r"\.venv/bin/(inkling train( --recipe quick| .*--teachers .*| --checkpoint .*)|python -m training .*)",
+        begin,
+        "takes minutes",
+    ),
     (r"\.venv/bin/inkling serve", serve, "has no end"),
     (r"\.venv/bin/inkling evaluate .*", evaluate_few_digits, "takes minutes"),
 ]

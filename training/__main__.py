@@ -28,7 +28,8 @@ def train(
     activate: Annotated[bool, typer.Option(help="Make the new version the one that is served.")] = True,
     network: Annotated[str | None, typer.Option(help="Train this network instead of the recipe's.")] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the data instead of the recipe's, all like its first.")
+        int | None,
+        typer.Option(min=1, help="Passes over the data instead of the recipe's, all like its first and untaught."),
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="The same seed on the same machine gives the same weights.")
@@ -58,11 +59,15 @@ def train(
         raise typer.BadParameter(f"{network!r} is none of {', '.join(NETWORKS)}", param_hint="--network")
     if checkpoint is not None and recipe == "tutorial":
         raise typer.BadParameter("the tutorial takes seconds and keeps no checkpoint", param_hint="--checkpoint")
-    if teachers is not None and not RECIPES[recipe].teachers:
-        raise typer.BadParameter(f"the recipe {recipe!r} has no teachers", param_hint="--teachers")
-    ended = (
-        f"interrupted; the same command goes on from {checkpoint}" if checkpoint else "interrupted; nothing was saved"
-    )
+    if teachers is not None and not RECIPES[recipe].but(epochs=epochs).teachers:
+        why = f"the recipe {recipe!r} has no teachers" if epochs is None else "a run with --epochs is not taught"
+        raise typer.BadParameter(why, param_hint="--teachers")
+    if checkpoint:
+        ended = f"interrupted; the same command goes on from {checkpoint}"
+    else:
+        ended = (
+            f"interrupted; what there is of teachers is in {teachers}" if teachers else "interrupted; nothing was saved"
+        )
     with ending(ended):
         trainer.train(
             Run(recipe, data, home, output, activate, download, device, seed, network, epochs, checkpoint, teachers),

@@ -56,27 +56,28 @@ def warp(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     field = F.interpolate(coarse, size=(WIDE, WIDE), mode="bicubic", align_corners=True)
     grid += (field * uniform(0.0, 0.07 * strength, 1, 1, 1)).permute(0, 2, 3, 1)
 
-    longer = uniform(-1, 1) * (0.3 + 0.7 * strength)
+    spare = uniform(-1, 1) * (0.3 + 0.7 * strength)
     place = uniform(-1, 1, 2) * (0.5 + strength)
-    frame = _frame(F.grid_sample(tiles, grid, align_corners=False)[:, 0], longer, place)
-    inner = F.affine_grid(frame, list(tiles.shape), align_corners=False)
-    framed = F.grid_sample(grid.permute(0, 3, 1, 2), inner, padding_mode="border", align_corners=False)
+    frame = _frame(F.grid_sample(tiles, grid, align_corners=False)[:, 0], spare, place)
+    inner = F.affine_grid(frame, list(tiles.shape), align_corners=False).clamp(1 / WIDE - 1, 1 - 1 / WIDE)
+    framed = F.grid_sample(grid.permute(0, 3, 1, 2), inner, align_corners=False)
     return F.grid_sample(tiles, framed.permute(0, 2, 3, 1), align_corners=False)
 
 
-def _frame(seen: Tensor, longer: Tensor, place: Tensor) -> Tensor:
+def _frame(seen: Tensor, spare: Tensor, place: Tensor) -> Tensor:
     """[N, 2, 3]: what part of planes [N, WIDE, WIDE] is the tile that models.normalisation makes of them.
 
-    But for its longer side, which is that many pixels longer than BOX, and for its place (right, down), off by as many.
+    But that its box, for the digit's longer side, has so many pixels of the plane to spare, [N], and that its middle
+    lies so many pixels of the tile beside the digit's centre of mass (right, down), [N, 2].
     """
     pixels = torch.arange(float(WIDE), device=seen.device)
     sides, centres = [], []
     mass = seen.sum((1, 2)).clamp(min=1e-6)
     for across in (1, 2):
-        ink = (seen > INK).any(across)
-        sides.append(pixels.where(ink, -1).amax(1) - pixels.where(ink, WIDE).amin(1) + 1)
+        inked = (seen > INK).any(across)
+        sides.append(pixels.where(inked, -1).amax(1) - pixels.where(inked, WIDE).amin(1) + 1)
         centres.append((seen.sum(across) * pixels).sum(1) / mass)
-    scale = (torch.maximum(*sides).clamp(min=4) + longer) / BOX
+    scale = (torch.maximum(*sides).clamp(min=4) + spare) / BOX
     # Pixel 14 of a tile is half a pixel right of its middle.
     right, down = (
         (2 * (centre + scale * (off - 0.5)) + 1) / WIDE - 1 for centre, off in zip(centres, place.T, strict=True)

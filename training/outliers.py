@@ -36,6 +36,12 @@ OUTLINE_FONTS = (
 """The packages that bring them, each with its weights and slopes."""
 
 
+def check() -> None:
+    """Raises DataError where a font is not installed."""
+    for package in OUTLINE_FONTS:
+        _outlines(package)
+
+
 def bank(digits: Digits, count: int, seed: int, report: Report) -> Tensor:
     """About `count` tiles, uint8 [N, 28, 28], of KINDS in equal parts; digits are the ones trained on."""
     generator = np.random.default_rng(seed)
@@ -178,11 +184,12 @@ def _font(name: str) -> HersheyFonts:
 
 @functools.cache
 def _outlines(package: str) -> list[Path]:
-    """The files of a package's fonts, in each format that it has them in only once."""
+    """Each font of a package once, in whichever format. Raises DataError where there is none."""
     found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
+    folder = Path(found.origin).parent / "files" if found and found.origin else Path(package)
+    files = {path.stem: path for path in sorted(folder.glob("*.[ot]tf"))}
+    if not files:
         raise DataError(f"the fonts of {package} are not installed: pip install -e '.[train]'")
-    files = {path.stem: path for path in sorted((Path(found.origin).parent / "files").glob("*.[ot]tf"))}
     return [files[name] for name in sorted(files)]
 
 

@@ -24,7 +24,7 @@ class Part:
 class Recipe:
     """averaging: how much of the averaged weights a step keeps; each part begins with the best weights of the last.
 
-    teachers: networks that are trained before, by the recipe of that name.
+    teachers: the networks that are trained before, by the recipe `teacher`.
     """
 
     network: str

@@ -2,18 +2,19 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import shutil
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from models import devices, folders, networks, versions
-from models.errors import DataError, VersionError
+from models.errors import DataError, HomeError, VersionError
 from models.versions import Manifest, Versions
-from training import candidate, fitting, mnist, scoring, tutorial
+from training import candidate, fitting, mnist, outliers, scoring, tutorial
 from training.checkpoint import Checkpoint
 from training.progress import Report
 from training.recipes import RECIPES, Recipe
@@ -42,63 +43,96 @@ def train(run: Run, report: Report) -> Path:
     """Trains, calibrates and scores on held-out digits, and saves: under HOME, or in `run.output`.
 
     Returns the folder of the version. Raises DataError, DeviceError or HomeError before any work, and leaves
-    nothing behind when it is interrupted.
+    nothing behind when it is interrupted, but for a checkpoint and teachers where it was told to keep them.
     """
-    recipe = RECIPES[run.recipe].but(network=run.network, epochs=run.epochs)
+    recipe = _recipe(run)
     device = devices.resolve(run.device)
     digits, held_out = mnist.split(mnist.training_set(run.data, run.download))
     if run.output:
         versions.check_output(run.output)
+        _check_outside(run.output, run.checkpoint, run.teachers)
     else:
         folders.check_writable(run.home / "models")
+    if any(part.outliers for part in recipe.parts):
+        outliers.check()
+    checkpoint = _checkpoint(run, recipe, digits, device)
+    if checkpoint:
+        checkpoint.load()  # the file of another run is refused
+    classroom = run.teachers or (_beside(run.checkpoint) if run.checkpoint else None)
+    lessons = [_lesson(run, name, classroom) for name in recipe.teachers]
+    for lesson in lessons:
+        if lesson.output and lesson.output.exists():
+            _read_teacher(lesson.output, digits)
+
     report.line(
         f"{recipe.network} on {device}: recipe {run.recipe}, {recipe.epochs} epochs of {len(digits):,} digits, "
         f"{len(held_out):,} held out, seed {run.seed}"
     )
-
-    checkpoint = _checkpoint(run, recipe, digits, device)
+    taught_by = None
+    if lessons:
+        taught_by = Teachers([_teacher(lesson, device, digits, held_out, report) for lesson in lessons], device)
+        if checkpoint:
+            checkpoint.identity["taught_by"] = taught_by.fingerprints
+    network = _fitted(run, recipe, device, digits, held_out, report, checkpoint, taught_by)
+    folder = save(network, run, recipe, digits, held_out, report, taught_by)
     if checkpoint:
-        checkpoint.load()  # the file of another run is refused before any work
-    taught_by = _teachers(run, recipe, digits, device, report) if recipe.teachers else None
+        checkpoint.remove()
+    if lessons and run.checkpoint and not run.teachers:
+        shutil.rmtree(_beside(run.checkpoint), ignore_errors=True)
+    return folder
+
+
+def _recipe(run: Run) -> Recipe:
+    return RECIPES[run.recipe].but(network=run.network, epochs=run.epochs)
+
+
+def _fitted(
+    run: Run,
+    recipe: Recipe,
+    device: torch.device,
+    digits: mnist.Digits,
+    held_out: mnist.Digits,
+    report: Report,
+    checkpoint: Checkpoint | None = None,
+    taught_by: Teachers | None = None,
+) -> nn.Module:
     torch.manual_seed(run.seed)
     network = networks.create(recipe.network).to(device)
     if run.recipe == "tutorial":
         tutorial.fit(recipe, network, digits, mnist.test_set(run.data, run.download), run.seed, report)
     else:
         fitting.fit(recipe, network, digits, held_out, run.seed, report, checkpoint, taught_by)
-    folder = save(network, run, recipe, digits, held_out, report)
-    if checkpoint:
-        checkpoint.remove()
-        shutil.rmtree(_beside(checkpoint.path), ignore_errors=True)
-    return folder
+    return network
 
 
-def _teachers(run: Run, recipe: Recipe, digits: mnist.Digits, device: torch.device, report: Report) -> Teachers:
-    """Those of the folder that was named, or else of one that lasts as long as the run does."""
-    with contextlib.ExitStack() as stack:
-        folder = run.teachers or (_beside(run.checkpoint) if run.checkpoint else None)
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inkling-teachers-")))
-        return Teachers([_teacher(run, folder / name, digits, report) for name in recipe.teachers], device)
+def _lesson(run: Run, network: str, classroom: Path | None) -> Run:
+    """The run that trains a teacher; without a classroom it is kept nowhere."""
+    output, checkpoint = (classroom / network, classroom / f"{network}.pt") if classroom else (None, None)
+    return dataclasses.replace(
+        run, recipe="teacher", network=network, seed=0, output=output, checkpoint=checkpoint, teachers=None
+    )
 
 
-def _beside(checkpoint: Path) -> Path:
-    return checkpoint.with_name(f"{checkpoint.name}.teachers")
+def _teacher(
+    lesson: Run, device: torch.device, digits: mnist.Digits, held_out: mnist.Digits, report: Report
+) -> nn.Module:
+    """Trains it where it is not there yet."""
+    if lesson.output is None:
+        report.line(f"teacher {lesson.network}")
+        return _fitted(lesson, _recipe(lesson), device, digits, held_out, report)
+    with _alone(lesson.output.parent, report):
+        if not lesson.output.exists():
+            report.line(f"teacher {lesson.network}, to be kept in {lesson.output}")
+            train(lesson, report)
+        return _read_teacher(lesson.output, digits)
 
 
-def _teacher(run: Run, folder: Path, digits: mnist.Digits, report: Report) -> nn.Module:
-    """The network that the folder is named for, trained where it is not there yet.
-
-    Raises DataError for one by another recipe, or of other data.
-    """
-    if not folder.exists():
-        report.line(f"a teacher, {folder.name}")
-        lesson = dataclasses.replace(run, recipe="teacher", network=folder.name, seed=0, output=folder, teachers=None)
-        train(dataclasses.replace(lesson, checkpoint=folder.with_suffix(".pt")), report)
+def _read_teacher(folder: Path, digits: mnist.Digits) -> nn.Module:
+    """The network that the folder is named for. Raises DataError for one by another recipe, or of other data."""
     version = versions.read(folder)
     found = version.manifest.training | version.manifest.dataset
     recipe = dataclasses.asdict(RECIPES["teacher"].but(network=folder.name))
-    expected = {**json.loads(json.dumps(recipe)), "trained_on_sha256": digits.fingerprint()}  # as a manifest has them
+    expected = {**json.loads(json.dumps(recipe)), "seed": 0, "trained_on_sha256": digits.fingerprint()}
     for name, value in expected.items():
         if found.get(name) != value:
             raise DataError(
@@ -108,8 +142,37 @@ def _teacher(run: Run, folder: Path, digits: mnist.Digits, report: Report) -> nn
     return version.network
 
 
+@contextlib.contextmanager
+def _alone(classroom: Path, report: Report) -> Iterator[None]:
+    """Whoever needs teachers that another run is training waits for them."""
+    classroom.mkdir(parents=True, exist_ok=True)
+    with (classroom / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report.line(f"waiting for another run that trains the teachers in {classroom}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _beside(checkpoint: Path) -> Path:
+    return checkpoint.with_name(f"{checkpoint.name}.teachers")
+
+
+def _check_outside(output: Path, *others: Path | None) -> None:
+    for path in others:
+        if path and path.resolve().is_relative_to(output.resolve()):
+            raise HomeError(f"{path} lies in {output}, where a version is written and nothing else; name another place")
+
+
 def save(
-    network: nn.Module, run: Run, recipe: Recipe, digits: mnist.Digits, held_out: mnist.Digits, report: Report
+    network: nn.Module,
+    run: Run,
+    recipe: Recipe,
+    digits: mnist.Digits,
+    held_out: mnist.Digits,
+    report: Report,
+    taught_by: Teachers | None = None,
 ) -> Path:
     """Calibrates and scores the network on the held-out digits and writes it as a version."""
     device = next(network.parameters()).device
@@ -125,7 +188,13 @@ def save(
         state="released" if run.output else "trained",
         metrics={"held_out": metrics},
         calibration=predictor.calibration,
-        training={"recipe": run.recipe, **dataclasses.asdict(recipe), "seed": run.seed, "device": str(device)},
+        training={
+            "recipe": run.recipe,
+            **dataclasses.asdict(recipe),
+            **({"taught_by": taught_by.fingerprints} if taught_by else {}),
+            "seed": run.seed,
+            "device": str(device),
+        },
         dataset=candidate.dataset(digits, held_out),
         libraries=candidate.libraries(),
     )

@@ -43,3 +43,20 @@ def test_a_distorted_digit_has_the_size_and_the_place_that_normalisation_gives_i
     longer = torch.maximum(*sides)
     assert abs(float(longer.double().mean()) - 20) < 0.7
     assert (longer - 20).abs().max() <= 2
+
+
+def test_the_frame_has_the_digit_where_it_is_told_to() -> None:
+    plane = torch.zeros(3, augmentation.WIDE, augmentation.WIDE)
+    plane[:, 5:25, 10:20] = 1
+    spare, place = torch.tensor([0.0, 20.0, 0.0]), torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, -2.0]])
+    frame = augmentation._frame(plane, spare, place)
+    grid = torch.nn.functional.affine_grid(frame, [3, 1, 28, 28], align_corners=False)
+    framed = torch.nn.functional.grid_sample(plane[:, None], grid, align_corners=False)[:, 0]
+    boxes = []
+    for tile in framed > 0.5:
+        down, right = tile.nonzero().unbind(1)
+        boxes.append([int(down.min()), int(down.max()) + 1, int(right.min()), int(right.max()) + 1])
+    assert boxes[0][1] - boxes[0][0] == 20
+    assert boxes[1][1] - boxes[1][0] in (9, 10, 11)
+    moved = [after - before for before, after in zip(boxes[0], boxes[2], strict=True)]
+    assert moved == pytest.approx([2, 2, -3, -3], abs=1)

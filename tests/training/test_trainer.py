@@ -1,19 +1,19 @@
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from models import versions
-from models.errors import DataError
+from models.errors import DataError, HomeError
 from models.versions import Versions
-from training import mnist, trainer
+from training import fitting, mnist, outliers, trainer
 from training.mnist import Digits
 from training.progress import Report
 from training.recipes import RECIPES, Part
@@ -85,10 +85,10 @@ def small_school(monkeypatch: pytest.MonkeyPatch, training_digits: Digits) -> No
 def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder: Path, tmp_path: Path) -> None:
     order = trainer.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
     trainer.train(order, Report(quiet=True))
-    assert sorted(path.name for path in order.teachers.iterdir()) == ["net", "sequential"]
-    made = {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*")}
+    assert names(order.teachers) == ["net", "sequential"]
+    made = {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")}
     trainer.train(order, Report(quiet=True))
-    assert {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*")} == made
+    assert {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")} == made
     first, again = (Versions(order.home).load(name) for name in ("v1", "v2"))
     assert first.manifest.training["teachers"] == ["net", "sequential"]
     assert first.manifest.sha256 == again.manifest.sha256
@@ -112,28 +112,67 @@ def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp
     assert Versions(order.home).names() == []
 
 
+class Killed(Report):
+    """Ends the work when a line that begins so is reported, before that epoch is saved."""
+
+    def __init__(self, beginning: str) -> None:
+        super().__init__(quiet=True)
+        self._beginning = beginning
+
+    def line(self, text: str) -> None:
+        if text.startswith(self._beginning):
+            raise KeyboardInterrupt
+
+
 @pytest.mark.usefixtures("small_school")
-def test_with_a_checkpoint_teachers_last_as_long_as_it_does(
+def test_a_taught_run_that_was_cut_short_comes_out_as_if_it_had_not_been(data_folder: Path, tmp_path: Path) -> None:
+    order = trainer.Run("default", data_folder, tmp_path / "home")
+    trainer.train(order, Report(quiet=True))
+    kept = dataclasses.replace(order, checkpoint=tmp_path / "run.pt")
+    for beginning in ("teacher sequential", "epoch 2/2"):  # between two teachers, and in what they teach
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(kept, Killed(beginning))
+    assert names(tmp_path / "run.pt.teachers") == ["net", "sequential"]
+    trainer.train(kept, Report(quiet=True))
+    whole, resumed = (Versions(order.home).manifest(name) for name in ("v1", "v2"))
+    assert whole.sha256 == resumed.sha256
+    assert whole.training["taught_by"] == resumed.training["taught_by"]
+    assert names(tmp_path) == ["home"]
+
+
+@pytest.mark.usefixtures("small_school")
+def test_a_run_does_not_go_on_with_other_teachers(data_folder: Path, tmp_path: Path) -> None:
+    order = trainer.Run("default", data_folder, tmp_path / "home", checkpoint=tmp_path / "run.pt")
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(order, Killed("epoch 2/2"))
+    (tmp_path / "others").mkdir()
+    shutil.copytree(tmp_path / "run.pt.teachers" / "net", tmp_path / "others" / "net")
+    other = versions.read(tmp_path / "run.pt.teachers" / "sequential")
+    weights = {name: tensor + 1e-3 for name, tensor in other.network.state_dict().items()}
+    versions.write_folder(tmp_path / "others" / "sequential", weights, other.manifest)
+    with pytest.raises(DataError, match=r"run.pt belongs to another run: taught_by is"):
+        trainer.train(dataclasses.replace(order, teachers=tmp_path / "others"), Report(quiet=True))
+
+
+@pytest.mark.usefixtures("small_school")
+def test_what_can_be_seen_before_is_not_found_out_after_hours(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = trainer.Run("default", data_folder, tmp_path / "home", checkpoint=tmp_path / "run.pt")
+    monkeypatch.setattr(fitting, "fit", lambda *_: pytest.fail("trained before all was looked at"))
+    order = trainer.Run("default", data_folder, tmp_path / "home", output=tmp_path / "mine")
+    for inside in ({"teachers": tmp_path / "mine"}, {"checkpoint": tmp_path / "mine" / "run.pt"}):
+        with pytest.raises(HomeError, match=r"mine.* lies in .*mine, where a version is written"):
+            trainer.train(dataclasses.replace(order, **inside), Report(quiet=True))
+    part = dataclasses.replace(RECIPES["default"].parts[0], outliers=10)
+    monkeypatch.setitem(RECIPES, "default", dataclasses.replace(RECIPES["default"], parts=(part,)))
+    monkeypatch.setattr(outliers, "OUTLINE_FONTS", ("font_of_nowhere",))
+    with pytest.raises(DataError, match=r"the fonts of font_of_nowhere are not installed: pip install -e"):
+        trainer.train(order, Report(quiet=True))
+    assert names(tmp_path) == []
 
-    save = trainer.save
 
-    def killed(network: torch.nn.Module, run: trainer.Run, *others: Any) -> Path:
-        if run.recipe == "default":
-            raise KeyboardInterrupt
-        return save(network, run, *others)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save", killed)
-        with pytest.raises(KeyboardInterrupt):
-            trainer.train(order, Report(quiet=True))
-    kept = sorted(path.name for path in (tmp_path / "run.pt.teachers").iterdir())
-    assert kept == ["net", "sequential"]
-    trainer.train(order, Report(quiet=True))
-    assert Versions(order.home).names() == ["v1"]
-    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

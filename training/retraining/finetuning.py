@@ -57,7 +57,7 @@ def fit(
     Calls `advance` every few batches, with the epoch, the share of the work that is done, and the loss and the accuracy
     of one batch as it was trained on, augmented.
     """
-    practice = RECIPES["default"].parts[-1]
+    last = RECIPES["default"].parts[-1]
     device = next(network.parameters()).device
     former = networks.fused(copy.deepcopy(network)).to(memory_format=torch.channels_last)
     old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -88,7 +88,7 @@ def fit(
         chosen = order[step % batches * replayed :][:replayed]
         others = draw(strangers, round(OUTLIERS_A_BATCH * settings.batch_size), generator)
         known = as_input(torch.cat([digits.images[chosen].to(device), strangers[others]]))
-        known = augment(known, generator, practice.distorted, practice.damaged)
+        known = augment(known, generator, last.distorted, last.damaged)
         new = [source[draw(source.images, count, generator)] for source, count in sources]
         hand = [augment(as_input(some.images), generator, DISTORTED, 0) for some in new]
         labels = torch.cat([digits.labels[chosen].to(device), *[some.labels for some in new]])
