@@ -20,7 +20,8 @@ from training.recipes import Part, Recipe
 from training.teachers import Teachers
 
 OUTLIERS_A_BATCH = 1 / 5
-OUTLIER_WEIGHT = 0.5
+OUTLIER_WEIGHT, TAUGHT_WEIGHT = 0.5, 0.2
+"""Of outliers beside digits: beside what teachers say it takes less to keep what was practised."""
 PART_SEEDS = 100
 """How far apart the seeds of a recipe's parts are."""
 
@@ -190,7 +191,8 @@ def loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None = None) -> Te
     known = logits[: len(labels)]
     loss = F.cross_entropy(known, labels) if answers is None else teachers.distance(known, answers)
     if len(logits) > len(labels):
-        loss = loss - OUTLIER_WEIGHT * F.log_softmax(logits[len(labels) :], dim=1).mean()
+        weight = OUTLIER_WEIGHT if answers is None else TAUGHT_WEIGHT
+        loss = loss - weight * F.log_softmax(logits[len(labels) :], dim=1).mean()
     return loss
 
 

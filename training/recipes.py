@@ -62,7 +62,7 @@ def _robust(network: str, practice: int, lessons: int) -> Recipe:
         averaging=0.999,
         parts=(
             Part(practice, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000),
-            Part(lessons, learning_rate=0.002, distorted=0.6, damaged=1 / 4, outliers=30_000, taught=True),
+            Part(lessons, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, taught=True),
         ),
         teachers=("wide", "deep"),
     )
@@ -73,7 +73,7 @@ RECIPES = {
     "tutorial": Recipe("net", batch_size=64, parts=(Part(epochs=1, learning_rate=0.002),)),
     # Those of the released models; a small network learns faster and for longer.
     "default": _robust("convnet", practice=24, lessons=12),
-    "net": _robust("net", practice=60, lessons=24),
+    "net": _robust("net", practice=40, lessons=16),
     # Those that teach them: how hands differ, and nothing else.
     "teacher": Recipe(
         "wide",
