@@ -1,6 +1,7 @@
 """Fits a calibration to held-out logits."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,10 +17,15 @@ _RIDGE = 1e-5
 """Without it a network that makes no errors would be sharpened for ever."""
 
 
-def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
-    """logits [N, 10], labels [N]: the temperatures of least negative log-likelihood, then the bounds of the verdict."""
-    _, evidence, lead = compared(logits)
-    fitted = _fitted(logits, labels, evidence, lead)
+def calibrate(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], distorted: Sequence[NDArray[np.float32]] = ()
+) -> Calibration:
+    """The temperatures of least negative log-likelihood, then the bounds of the verdict.
+
+    logits [N, 10], labels [N]; distorted: logits [N, 10] of the same digits, distorted, which tell temperatures alone.
+    """
+    fitted = _fitted(np.concatenate([logits, *distorted]), np.tile(labels, 1 + len(distorted)))
+    _, evidence, _ = compared(logits)
     confidences = fitted.probabilities(logits).max(axis=1)
     threshold = float(np.quantile(confidences, 1 - CONFIDENT))
     confident = evidence[confidences >= threshold] / fitted.temperature
@@ -31,10 +37,9 @@ def _down(value: float) -> float:
     return math.floor(value * 1e4) / 1e4
 
 
-def _fitted(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], evidence: NDArray[np.float64], lead: NDArray[np.float64]
-) -> Calibration:
+def _fitted(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
     """Without the bounds."""
+    _, evidence, lead = compared(logits)
     rows, classes = torch.from_numpy(logits).double(), torch.from_numpy(labels)
     columns = torch.from_numpy(np.stack([np.ones_like(lead), np.log(evidence), -lead], axis=1))
     parameters = torch.zeros(3, dtype=torch.float64, requires_grad=True)

@@ -20,7 +20,7 @@ from training.recipes import Part, Recipe
 from training.teachers import Teachers
 
 OUTLIERS_A_BATCH = 1 / 5
-OUTLIER_WEIGHT, TAUGHT_WEIGHT = 0.5, 0.2
+OUTLIER_WEIGHT, TAUGHT_WEIGHT = 0.5, 0.15
 """Of outliers beside digits: beside what teachers say it takes less to keep what was practised."""
 PART_SEEDS = 100
 """How far apart the seeds of a recipe's parts are."""
