@@ -73,7 +73,7 @@ RECIPES = {
     "tutorial": Recipe("net", batch_size=64, parts=(Part(epochs=1, learning_rate=0.002),)),
     # Those of the released models; a small network learns faster and for longer.
     "default": _robust("convnet", practice=24, lessons=12),
-    "net": _robust("net", practice=40, lessons=16),
+    "net": _robust("net", practice=120, lessons=16),
     # Those that teach them: how hands differ, and nothing else.
     "teacher": Recipe(
         "wide",

@@ -32,7 +32,7 @@ SHARE, REWRITTEN_SHARE = 0.125, 0.25
 REWRITTEN = 6_000
 DISTORTED = 0.5
 """How far both are distorted: less than what is replayed, since it is just this hand that counts."""
-FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.35
+FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.6
 OUTLIERS, OUTLIERS_A_BATCH = 2_000, 1 / 6
 
 
