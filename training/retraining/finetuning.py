@@ -4,7 +4,7 @@ What few corrections can not show of their hand is learned from MNIST digits tha
 Four things keep the old: MNIST digits and outliers are replayed in every batch (Rolnick et al. 2019, arXiv 1811.11682);
 on the digits the network also keeps to its former answers (Li and Hoiem 2016, arXiv 1606.09282); the statistics of
 batch normalisation stay; and what is left is a mean of the old weights and the new (Wortsman et al. 2022, arXiv
-2109.01903), which keeps nearly all that was learned and forgets next to nothing.
+2109.01903), which keeps much of what was learned and forgets next to nothing.
 """
 
 import copy
@@ -32,7 +32,7 @@ SHARE, REWRITTEN_SHARE = 0.125, 0.25
 REWRITTEN = 6_000
 DISTORTED = 0.5
 """How far both are distorted: less than what is replayed, since it is just this hand that counts."""
-FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.6
+FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.75
 OUTLIERS, OUTLIERS_A_BATCH = 2_000, 1 / 6
 
 
