@@ -222,5 +222,5 @@ def _segment(start: Tensor, end: Tensor) -> Tensor:
     return (1.4 - far.sqrt()).clamp_(0, 1).unsqueeze(1)
 
 
-DAMAGE = (outline, noise, specks, blur, shaken, coarse, stains, veil, line, line)
-"""Lines count twice: they change most."""
+DAMAGE = (outline, noise, specks, blur, shaken, *[coarse] * 4, stains, veil, *[line] * 2)
+"""Lines count twice, as they change most; small scans four times, as they are what people have most."""

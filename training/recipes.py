@@ -62,7 +62,7 @@ def _robust(network: str, practice: int, lessons: int) -> Recipe:
         averaging=0.999,
         parts=(
             Part(practice, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000),
-            Part(lessons, learning_rate=0.002, distorted=0.6, damaged=1 / 20, outliers=30_000, taught=True),
+            Part(lessons, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, taught=True),
         ),
         teachers=("wide", "deep"),
     )
