@@ -51,7 +51,10 @@ def fit(
     last = 0
     for number, part in enumerate(recipe.parts):
         first, last = last + 1, last + part.epochs
-        if state and state["epoch"] > last:
+        if state and state["epoch"] >= last:
+            if state["epoch"] == last:
+                network.load_state_dict(state["best_weights"])
+                state = None
             continue
         part_seed = seed + number * PART_SEEDS
         if number:

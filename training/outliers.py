@@ -186,8 +186,8 @@ def _font(name: str) -> HersheyFonts:
 def _outlines(package: str) -> list[Path]:
     """Each font of a package once, in whichever format. Raises DataError where there is none."""
     found = importlib.util.find_spec(package)
-    folder = Path(found.origin).parent / "files" if found and found.origin else Path(package)
-    files = {path.stem: path for path in sorted(folder.glob("*.[ot]tf"))}
+    paths = sorted((Path(found.origin).parent / "files").glob("*.[ot]tf")) if found and found.origin else []
+    files = {path.stem: path for path in paths}
     if not files:
         raise DataError(f"the fonts of {package} are not installed: pip install -e '.[train]'")
     return [files[name] for name in sorted(files)]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from models import networks
+from tests.training.killed import Killed
 from training import fitting
 from training.checkpoint import Checkpoint
 from training.mnist import Digits, split
@@ -55,18 +56,6 @@ def test_no_more_is_drawn_for_a_part_than_its_batches_take() -> None:
         assert fitting.outliers_of(recipe, part, 1_050) == expected
 
 
-class Killed(Report):
-    """Ends the process's work when an epoch is reported, before that epoch is saved."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__(quiet=True)
-        self._epoch = epoch
-
-    def line(self, text: str) -> None:
-        if text.startswith(f"epoch {self._epoch}/"):
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("killed_in", [2, 4, 5])
 def test_a_run_that_was_cut_short_comes_out_as_if_it_had_not_been(
     killed_in: int, training_digits: Digits, tmp_path: Path
@@ -78,7 +67,7 @@ def test_a_run_that_was_cut_short_comes_out_as_if_it_had_not_been(
     weights = []
     for checkpoint, report in (
         (None, Report(quiet=True)),
-        (Checkpoint(tmp_path / "run.pt", {}), Killed(killed_in)),
+        (Checkpoint(tmp_path / "run.pt", {}), Killed(f"epoch {killed_in}/")),
         (Checkpoint(tmp_path / "run.pt", {}), Report(quiet=True)),
     ):
         torch.manual_seed(0)

@@ -13,6 +13,7 @@ import torch
 from models import versions
 from models.errors import DataError, HomeError
 from models.versions import Versions
+from tests.training.killed import Killed
 from training import fitting, mnist, outliers, trainer
 from training.mnist import Digits
 from training.progress import Report
@@ -110,18 +111,6 @@ def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp
     with pytest.raises(DataError, match=r"teachers/net is another teacher: network is 'sequential' there and 'net'"):
         trainer.train(order, Report(quiet=True))
     assert Versions(order.home).names() == []
-
-
-class Killed(Report):
-    """Ends the work when a line that begins so is reported, before that epoch is saved."""
-
-    def __init__(self, beginning: str) -> None:
-        super().__init__(quiet=True)
-        self._beginning = beginning
-
-    def line(self, text: str) -> None:
-        if text.startswith(self._beginning):
-            raise KeyboardInterrupt
 
 
 @pytest.mark.usefixtures("small_school")

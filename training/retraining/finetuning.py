@@ -1,10 +1,10 @@
 """Fine-tunes a trained network on corrections, without forgetting what it knew.
 
 What few corrections can not show of their hand is learned from MNIST digits that are rewritten as they are (hands.py).
-Four things keep the old: MNIST digits and outliers are replayed in every batch (Rolnick et al. 2019, arXiv 1811.11682);
-on the digits the network also keeps to its former answers (Li and Hoiem 2016, arXiv 1606.09282); the statistics of
-batch normalisation stay; and what is left is a mean of the old weights and the new (Wortsman et al. 2022, arXiv
-2109.01903), which keeps much of what was learned and forgets next to nothing.
+Three things keep the old: MNIST digits and outliers are replayed in every batch (Rolnick et al. 2019, arXiv
+1811.11682), and taught by the network's former self (Li and Hoiem 2016, arXiv 1606.09282); the statistics of batch
+normalisation stay; and what is left is a mean of the old weights and the new (Wortsman et al. 2022, arXiv 2109.01903),
+which keeps much of what was learned and forgets next to nothing.
 """
 
 import copy
@@ -15,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import networks
 from models.prediction import as_input
+from training import teachers
 from training.augmentation import augment
-from training.fitting import draw, loss_of
+from training.fitting import draw
 from training.mnist import Digits
 from training.outliers import bank
 from training.progress import Report
-from training.recipes import RECIPES
 from training.retraining import hands
+from training.teachers import Teachers
 
 EPOCH = 12_500
 """MNIST digits that an epoch replays."""
@@ -31,8 +31,12 @@ SHARE, REWRITTEN_SHARE = 0.125, 0.25
 """Among the digits of a batch, however few there are: corrections, and digits rewritten as they are."""
 REWRITTEN = 6_000
 DISTORTED = 0.5
-"""How far both are distorted: less than what is replayed, since it is just this hand that counts."""
-FORMER_WEIGHT, FORMER_SHARE = 2.0, 0.75
+"""How far both are distorted."""
+REPLAYED_DISTORTED, REPLAYED_DAMAGED = 0.3, 0.1
+"""What is replayed, less: it stands for the plain digits that must not be lost."""
+REPLAYED_WEIGHT = 0.25
+"""Of the labels of what is replayed: next to its former answers they say little."""
+FORMER_WEIGHT, FORMER_SHARE = 0.8, 0.6
 OUTLIERS, OUTLIERS_A_BATCH = 2_000, 1 / 6
 
 
@@ -57,9 +61,8 @@ def fit(
     Calls `advance` every few batches, with the epoch, the share of the work that is done, and the loss and the accuracy
     of one batch as it was trained on, augmented.
     """
-    last = RECIPES["default"].parts[-1]
     device = next(network.parameters()).device
-    former = networks.fused(copy.deepcopy(network)).to(memory_format=torch.channels_last)
+    former = Teachers([copy.deepcopy(network)], device)
     old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     strangers = bank(digits, OUTLIERS, seed, Report(quiet=True)).to(device)
     generator = torch.Generator(device).manual_seed(seed)
@@ -67,7 +70,7 @@ def fit(
     corrections = Digits(feedback.images.to(device), feedback.labels.to(device))
     sources: list[tuple[Digits, int]] = []
     if len(feedback):
-        alike = hands.rewritten(former, digits, corrections, REWRITTEN, generator)
+        alike = hands.rewritten(network.eval(), digits, corrections, REWRITTEN, generator)
         shares = ((corrections, SHARE), (alike, REWRITTEN_SHARE))
         sources = [(source, round(share * settings.batch_size)) for source, share in shares]
 
@@ -88,32 +91,28 @@ def fit(
         chosen = order[step % batches * replayed :][:replayed]
         others = draw(strangers, round(OUTLIERS_A_BATCH * settings.batch_size), generator)
         known = as_input(torch.cat([digits.images[chosen].to(device), strangers[others]]))
-        known = augment(known, generator, last.distorted, last.damaged)
+        known = augment(known, generator, REPLAYED_DISTORTED, REPLAYED_DAMAGED)
         new = [source[draw(source.images, count, generator)] for source, count in sources]
         hand = [augment(as_input(some.images), generator, DISTORTED, 0) for some in new]
         labels = torch.cat([digits.labels[chosen].to(device), *[some.labels for some in new]])
-        tiles = torch.cat([known[:replayed], *hand, known[replayed:]]).contiguous(memory_format=torch.channels_last)
-        logits = network(tiles)
-        loss = _loss(logits, labels, _answers(former, tiles[:replayed]))
+        logits = network(torch.cat([known, *hand]).contiguous(memory_format=torch.channels_last))
+        read = torch.cat([logits[:replayed], logits[len(known) :]])
+        kept = teachers.distance(logits[: len(known)], former.answers(known))
+        loss = _error(read, labels, replayed) + FORMER_WEIGHT * kept
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         if step % 10 == 9 or step == total - 1:
-            right = logits[: len(labels)].argmax(1) == labels
+            right = read.argmax(1) == labels
             advance(step // batches + 1, (step + 1) / total, loss.item(), right.float().mean().item())
     network.load_state_dict({name: _between(old[name], new) for name, new in network.state_dict().items()})
 
 
-def _loss(logits: Tensor, labels: Tensor, former: Tensor) -> Tensor:
-    """That of all training, and the distance from the former answers."""
-    kept = F.kl_div(F.log_softmax(logits[: len(former)], dim=1), former, reduction="batchmean")
-    return loss_of(logits, labels) + FORMER_WEIGHT * kept
-
-
-def _answers(former: nn.Module, tiles: Tensor) -> Tensor:
-    with torch.no_grad():
-        return F.softmax(former(tiles), dim=1)
+def _error(logits: Tensor, labels: Tensor, replayed: int) -> Tensor:
+    """Cross entropy, of which the first `replayed` count less."""
+    errors = F.cross_entropy(logits, labels, reduction="none")
+    return torch.cat([REPLAYED_WEIGHT * errors[:replayed], errors[replayed:]]).mean()
 
 
 def _between(old: Tensor, new: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def test_few_corrections_count(digits: Digits) -> None:
         network, _ = trained(digits, given)
         with torch.inference_mode():
             shares.append(float(network(as_input(strange[None])).softmax(1)[0, 3]))
-    assert shares[1] > 1.5 * shares[0]  # most of the way goes back to the old weights
+    assert shares[1] > shares[0] + 0.1
 
 
 def test_the_same_seed_gives_the_same_weights(digits: Digits) -> None:
