@@ -36,7 +36,7 @@ REPLAYED_DISTORTED, REPLAYED_DAMAGED = 0.3, 0.1
 """What is replayed, less: it stands for the plain digits that must not be lost."""
 REPLAYED_WEIGHT = 0.25
 """Of the labels of what is replayed: next to its former answers they say little."""
-FORMER_WEIGHT, FORMER_SHARE = 0.8, 0.6
+FORMER_WEIGHT, FORMER_SHARE = 0.8, 0.5
 OUTLIERS, OUTLIERS_A_BATCH = 2_000, 1 / 6
 
 
