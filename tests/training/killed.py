@@ -2,7 +2,7 @@ from training.progress import Report
 
 
 class Killed(Report):
-    """Ends the work when a line that begins so is reported, before that epoch is saved."""
+    """Ends the work when a line that begins so is reported; an epoch is reported before it is saved."""
 
     def __init__(self, beginning: str) -> None:
         super().__init__(quiet=True)

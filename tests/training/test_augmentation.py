@@ -60,3 +60,15 @@ def test_the_frame_has_the_digit_where_it_is_told_to() -> None:
     assert boxes[1][1] - boxes[1][0] in (9, 10, 11)
     moved = [after - before for before, after in zip(boxes[0], boxes[2], strict=True)]
     assert moved == pytest.approx([2, 2, -3, -3], abs=1)
+
+
+def test_each_way_of_damage_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = len(augmentation.DAMAGE)
+    stubs = [lambda tiles, _, number=number: torch.full_like(tiles, number) for number in range(1, ways + 1)]
+    monkeypatch.setattr(augmentation, "DAMAGE", stubs)
+    tiles = torch.zeros(26_000, 1, 28, 28)
+    damaged = augmentation.damage(tiles, torch.Generator().manual_seed(0), 0.1)
+    counts = damaged[:, 0, 0, 0].long().bincount(minlength=ways + 1)[1:]
+    assert torch.allclose(counts.float(), torch.tensor(2_600 / ways), rtol=0.3)
+    assert counts.sum().item() == pytest.approx(2_600, rel=0.08)
+    assert torch.equal(augmentation.damage(tiles, torch.Generator(), 0), tiles)

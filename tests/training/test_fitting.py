@@ -9,6 +9,7 @@ from tests.training.killed import Killed
 from training import fitting
 from training.checkpoint import Checkpoint
 from training.mnist import Digits, split
+from training.outliers import bank
 from training.progress import Report
 from training.recipes import RECIPES
 
@@ -75,8 +76,36 @@ def test_a_run_that_was_cut_short_comes_out_as_if_it_had_not_been(
         if isinstance(report, Killed):
             with pytest.raises(KeyboardInterrupt):
                 fitting.fit(recipe, network, some, few, 0, report, checkpoint)
-            torch.rand(100)
         else:
             fitting.fit(recipe, network, some, few, 0, report, checkpoint)
             weights.append(network.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize(("killed_in", "drawn"), [(2, [0, 100]), (4, [100]), (None, [])])
+def test_what_is_no_digit_is_drawn_only_for_a_part_that_has_not_ended(
+    killed_in: int | None, drawn: list[int], training_digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the seeds that it is drawn with; None: killed between the last epoch and the version that is saved."""
+    digits, held_out = split(training_digits)
+    some, few = digits[torch.arange(128)], held_out[torch.arange(50)]
+    recipe = dataclasses.replace(RECIPE, parts=(dataclasses.replace(PART, epochs=3), PART))
+    checkpoint = Checkpoint(tmp_path / "run.pt", {})
+    ended = networks.create("net")
+    if killed_in:
+        with pytest.raises(KeyboardInterrupt):
+            fitting.fit(recipe, ended, some, few, 0, Killed(f"epoch {killed_in}/"), checkpoint)
+    else:
+        fitting.fit(recipe, ended, some, few, 0, Report(quiet=True), checkpoint)
+    seeds: list[int] = []
+
+    def watched(digits: Digits, count: int, seed: int, report: Report) -> torch.Tensor:
+        seeds.append(seed)
+        return bank(digits, count, seed, report)
+
+    monkeypatch.setattr(fitting, "bank", watched)
+    resumed = networks.create("net")
+    fitting.fit(recipe, resumed, some, few, 0, Report(quiet=True), checkpoint)
+    assert seeds == drawn
+    if not killed_in:
+        assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in ended.state_dict().items())

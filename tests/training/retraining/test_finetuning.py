@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,8 @@ import torch
 from models import networks
 from models.prediction import as_input
 from training.mnist import Digits
+from training.outliers import bank
+from training.progress import Report
 from training.retraining import finetuning
 from training.retraining.corrections import NONE
 from training.retraining.finetuning import FineTuning, fit
@@ -58,6 +62,29 @@ def test_few_corrections_count(digits: Digits) -> None:
         with torch.inference_mode():
             shares.append(float(network(as_input(strange[None])).softmax(1)[0, 3]))
     assert shares[1] > shares[0] + 0.1
+
+
+@pytest.mark.parametrize("setting", ["FORMER_WEIGHT", "OUTLIERS_A_BATCH", "FORMER_SHARE"])
+def test_what_it_knew_it_keeps(digits: Digits, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    """Corrections that contradict it; each setting is what keeps digits, outliers, or both."""
+    start, _ = trained(digits, NONE)
+    wrong = Digits(digits.images[:10].repeat(3, 1, 1), (digits.labels[:10].repeat(3) + 1) % 10)
+    outliers = as_input(bank(digits, 90, 9, Report(quiet=True)))
+    known = {"FORMER_WEIGHT": [as_input(digits.images[:10]), outliers], "OUTLIERS_A_BATCH": [outliers]}
+
+    def moved() -> list[float]:
+        network = copy.deepcopy(start)
+        fit(FineTuning(epochs=2, batch_size=64, learning_rate=0.003), network, digits, wrong, 0, lambda *_: None)
+        network.eval()
+        with torch.inference_mode():
+            return [
+                float((network(tiles).softmax(1) - start(tiles).softmax(1)).abs().mean())
+                for tiles in known.get(setting, [outliers])
+            ]
+
+    kept = moved()
+    monkeypatch.setattr(finetuning, setting, 0)
+    assert all(less < 0.8 * more for less, more in zip(kept, moved(), strict=True))
 
 
 def test_the_same_seed_gives_the_same_weights(digits: Digits) -> None:
