@@ -100,7 +100,7 @@ def _train(
         answers = taught_by.answers(tiles[: len(chosen)]) if taught_by else None  # they see it before it is damaged
         tiles = damage(tiles, course.generator, part.damaged).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=devices.fast_bfloat16(device)):
-            loss = loss_of(course.network(tiles), digits.labels[chosen], answers)
+            loss = _loss_of(course.network(tiles), digits.labels[chosen], answers)
         course.step(loss)
         total_loss += loss.detach()
         bar.advance(len(chosen))
@@ -186,7 +186,7 @@ def draw(tiles: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(max(len(tiles), 1), (count,), generator=generator, device=tiles.device)
 
 
-def loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None = None) -> Tensor:
+def _loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None = None) -> Tensor:
     """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019).
 
     Of digits that teachers have answered, [N, 10], against their answers instead of the labels.

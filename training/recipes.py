@@ -51,7 +51,7 @@ class Recipe:
         return replace(self, parts=tuple(replace(part, taught=False) for part in self.parts), teachers=())
 
 
-def _robust(network: str, *parts: Part, teachers: tuple[str, ...] = ()) -> Recipe:
+def _averaged(network: str, *parts: Part, teachers: tuple[str, ...] = ()) -> Recipe:
     """AdamW over augmented tiles, averaged weights. training/fitting.py"""
     return Recipe(network, batch_size=128, parts=parts, weight_decay=0.02, averaging=0.999, teachers=teachers)
 
@@ -59,22 +59,22 @@ def _robust(network: str, *parts: Part, teachers: tuple[str, ...] = ()) -> Recip
 RECIPES = {
     # The classic first lesson: plain Adam, no augmentation, no schedule. training/tutorial.py
     "tutorial": Recipe("net", batch_size=64, parts=(Part(epochs=1, learning_rate=0.002),)),
-    # Those of the released models: practice in the worst, and then lessons in what hands mostly write, by teachers and
-    # among outliers that were never seen before.
-    "default": _robust(
+    # Those of the released models: practice in the worst, and then lessons in what hands mostly write, among outliers
+    # that were never seen before; the convnet's by teachers.
+    "default": _averaged(
         "convnet",
         Part(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000),
         Part(epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, taught=True),
         teachers=("wide", "deep"),
     ),
-    # A small network learns faster and for longer, and is too small for what large ones say.
-    "net": _robust(
+    # A small network takes longer, and is too small for what large ones say.
+    "net": _averaged(
         "net",
         Part(epochs=120, learning_rate=0.004, damaged=1 / 3, outliers=60_000),
         Part(epochs=5, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, outliers=20_000),
     ),
     # Those that teach: how hands differ, and nothing else.
-    "teacher": _robust(
+    "teacher": _averaged(
         "wide",
         Part(epochs=18, learning_rate=0.004, distorted=0.8),
         Part(epochs=4, learning_rate=0.0008, distorted=0.5),

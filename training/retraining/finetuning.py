@@ -2,9 +2,9 @@
 
 What few corrections can not show of their hand is learned from MNIST digits that are rewritten as they are (hands.py).
 Three things keep the old: MNIST digits and outliers are replayed in every batch (Rolnick et al. 2019, arXiv
-1811.11682), and taught by the network's former self (Li and Hoiem 2016, arXiv 1606.09282); the statistics of batch
-normalisation stay; and what is left is a mean of the old weights and the new (Wortsman et al. 2022, arXiv 2109.01903),
-which keeps much of what was learned and forgets next to nothing.
+1811.11682), and on them the network is taught by its former self (Li and Hoiem 2016, arXiv 1606.09282); the statistics
+of batch normalisation stay; and what is left is a mean of the old weights and the new (Wortsman et al. 2022, arXiv
+2109.01903), which keeps much of what was learned and forgets next to nothing.
 """
 
 import copy
@@ -33,10 +33,11 @@ REWRITTEN = 6_000
 DISTORTED = 0.5
 """How far both are distorted."""
 REPLAYED_DISTORTED, REPLAYED_DAMAGED = 0.3, 0.1
-"""What is replayed, less: it stands for the plain digits that must not be lost."""
+"""What is replayed, less: the digits among it stand for the plain ones that must not be lost."""
 REPLAYED_WEIGHT = 0.25
 """Of the labels of what is replayed: next to its former answers they say little."""
 FORMER_WEIGHT, FORMER_SHARE = 0.8, 0.5
+"""Of the former answers in the loss, and of the former weights in what is left."""
 OUTLIERS, OUTLIERS_A_BATCH = 2_000, 1 / 6
 
 
@@ -62,6 +63,7 @@ def fit(
     of one batch as it was trained on, augmented.
     """
     device = next(network.parameters()).device
+    network.to(memory_format=torch.channels_last).eval()
     former = Teachers([copy.deepcopy(network)], device)
     old = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     strangers = bank(digits, OUTLIERS, seed, Report(quiet=True)).to(device)
@@ -70,7 +72,7 @@ def fit(
     corrections = Digits(feedback.images.to(device), feedback.labels.to(device))
     sources: list[tuple[Digits, int]] = []
     if len(feedback):
-        alike = hands.rewritten(network.eval(), digits, corrections, REWRITTEN, generator)
+        alike = hands.rewritten(network, digits, corrections, REWRITTEN, generator)
         shares = ((corrections, SHARE), (alike, REWRITTEN_SHARE))
         sources = [(source, round(share * settings.batch_size)) for source, share in shares]
 
@@ -81,7 +83,7 @@ def fit(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total, pct_start=0.1)
-    network.to(memory_format=torch.channels_last).train()
+    network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
@@ -106,7 +108,7 @@ def fit(
         if step % 10 == 9 or step == total - 1:
             right = read.argmax(1) == labels
             advance(step // batches + 1, (step + 1) / total, loss.item(), right.float().mean().item())
-    network.load_state_dict({name: _between(old[name], new) for name, new in network.state_dict().items()})
+    network.load_state_dict({name: _between(old[name], tensor) for name, tensor in network.state_dict().items()})
 
 
 def _error(logits: Tensor, labels: Tensor, replayed: int) -> Tensor:

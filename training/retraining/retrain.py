@@ -128,7 +128,7 @@ def _train(order: Order, base: Version, data: Data, device: torch.device) -> tup
         advance = JobProgress(settings.epochs).advance
         finetuning.fit(settings, network, data.digits, data.feedback, order.seed, advance)
         return network, {"recipe": "fine-tuning", "network": name, **dataclasses.asdict(settings)}
-    recipe = RECIPES["default"].untaught()  # teachers would take several times as long, and know no corrections
+    recipe = RECIPES["default"].untaught()  # teachers would take longer than the rest, and know no corrections
     recipe = recipe.but(network=name, epochs=order.epochs, learning_rate=order.learning_rate)
     network = networks.create(name).to(device)
     digits = _mixed(data)
