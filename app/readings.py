@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.text import Text
 
 from app import terminal
@@ -56,6 +57,7 @@ def predict(arguments: Sequence[str], settings: Settings, as_json: bool, quiet: 
             sources += list(_sources(argument))
         except Unread as error:
             complete = _complain(argument, error)
+    torch.set_num_threads(1)  # as the service's workers do: more would add in another order, and answer otherwise
     predictor = versions.find(settings.home, None, settings.model).predictor(devices.resolve(settings.device))
     lines = _Lines(sources, as_json)
     with ThreadPoolExecutor(cores.usable()) as pool, terminal.Bar("reading", len(sources), "pictures", quiet) as bar:

@@ -186,7 +186,7 @@ def begin(place: Place, command: str) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert "held out, seed " in first, error
+    assert "held out, seed 0" in first, error
     assert process.returncode == 130
     assert error.startswith("interrupted; ")
 

@@ -52,9 +52,7 @@ def fit(
     for number, part in enumerate(recipe.parts):
         first, last = last + 1, last + part.epochs
         if state and state["epoch"] >= last:
-            if state["epoch"] == last:
-                network.load_state_dict(state["best_weights"])
-                state = None
+            network.load_state_dict(state["best_weights"])
             continue
         part_seed = seed + number * PART_SEEDS
         if number:
@@ -62,9 +60,8 @@ def fit(
         outliers = outliers_of(recipe, part, len(digits))
         strangers = bank(digits, outliers, part_seed, report).to(device) if outliers else everything.images[:0]
         course = _Course(recipe, part, network, len(digits), part_seed)
-        if state:
+        if state and state["epoch"] >= first:
             course.load_state_dict(state)
-            state = None
         for epoch in range(max(first, course.epoch + 1), last + 1):
             started = perf_counter()
             with report.bar(f"epoch {epoch}/{recipe.epochs}", course.images) as bar:
