@@ -34,7 +34,7 @@ def calibrated(network: nn.Module, held_out: Digits) -> Predictor:
 
 def _distorted(digits: Digits, generator: torch.Generator) -> Digits:
     tiles = torch.cat([distort(as_input(images), generator, DISTORTED) for images in digits.images.split(500)])
-    return Digits((255 * tiles[:, 0]).round().to(torch.uint8), digits.labels)
+    return Digits.of_input(tiles, digits.labels)
 
 
 def dataset(digits: Digits, held_out: Digits) -> dict[str, Any]:

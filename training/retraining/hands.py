@@ -40,7 +40,7 @@ def rewritten(network: nn.Module, digits: Digits, corrections: Digits, count: in
             for images, numbers in zip(chosen.images.split(500), drawn.split(500), strict=True)
         ]
     )
-    return Digits((255 * tiles[:, 0]).round().to(torch.uint8), chosen.labels.to(device))
+    return Digits.of_input(tiles, chosen.labels.to(device))
 
 
 def mapped(tiles: Tensor, maps: Tensor) -> Tensor:
