@@ -111,10 +111,20 @@ def _unstriped(planes: Plane) -> Plane:
         # A stripe without ink is a stroke, such as that of a 1; but at the ends a narrow digit leaves broad ones.
         blank = [np.ptp(stripe) < 255 / 2 for stripe in stripes]
         stroke = any(blank[1:-1]) or any(blank[end] and len(stripes[end]) < len(lines) / 5 for end in (0, -1))
+        stroke |= min(len(stripe) for stripe in stripes) < len(lines) / 10
         if not stroke:
-            turned = [stripe if i % 2 == 0 else 255 - stripe for i, stripe in enumerate(stripes)]
-            return np.concatenate(turned).swapaxes(0, axis)
+            turned = np.concatenate([stripe if i % 2 == 0 else 255 - stripe for i, stripe in enumerate(stripes)])
+            # Of a stroke that was taken for a stripe only dents of its edges and holes of its loops are left.
+            if _longest_part(np.abs(turned - turned[0, 0]).max(axis=2) > 255 / 2) >= 0.4 * max(lines.shape):
+                return turned.swapaxes(0, axis)
     return planes
+
+
+def _longest_part(mask: NDArray[np.bool_]) -> int:
+    """The longer side of the box around the longest 8-connected part, in pixels."""
+    labels = _components(mask)
+    places = [np.argwhere(labels == part) for part in range(1, int(labels.max()) + 1)]
+    return max((int(np.ptp(place, axis=0).max()) + 1 for place in places), default=0)
 
 
 def _commonest(pixels: Plane) -> tuple[NDArray[np.float32], float]:

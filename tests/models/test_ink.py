@@ -99,6 +99,31 @@ def test_the_bar_of_a_one_from_edge_to_edge_is_no_stripe(foot: bool, flag: bool)
     assert (ink.separate(one)[0] == one).all()
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_bar_with_dented_edges_is_no_stripe(axis: int) -> None:
+    bar = np.zeros((16, 16), np.uint8)
+    bar[:, 6:10] = 255
+    bar[3:6, 6] = bar[9:12, 9] = 60
+    bar = bar.swapaxes(0, axis)
+    assert (ink.separate(bar)[0] == bar).all()
+
+
+def test_a_bar_of_one_pixel_is_no_stripe() -> None:
+    bar = np.zeros((16, 16), np.uint8)
+    bar[:, 7] = np.linspace(255, 100, 16)
+    bar[:8, 6], bar[8:, 8] = 100, 100
+    bar[[0, -1], 7] = 255
+    assert (ink.separate(bar)[0] == bar).all()
+
+
+def test_a_narrow_eight_from_edge_to_edge_is_no_stripe() -> None:
+    eight = np.zeros((16, 16), np.uint8)
+    eight[[0, 6, 9, 15], 6:10] = 255
+    eight[:, [6, 9]] = 255
+    eight[[7, 8], 6:10] = (0, 255, 255, 0)
+    assert (ink.separate(eight)[0] == eight).all()
+
+
 def test_a_thick_zero_in_a_tight_crop_stands_on_what_its_corners_show() -> None:
     down, right = np.mgrid[-7.5:8, -7.5:8]
     distance = np.hypot(down, right)
