@@ -1,11 +1,13 @@
 """The training loop behind every recipe but the tutorial: augmented batches, one cycle, averaged weights."""
 
 import copy
+from functools import partial
 from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models import devices
@@ -14,6 +16,7 @@ from training import teachers
 from training.augmentation import damage, distort
 from training.checkpoint import Checkpoint, State
 from training.mnist import Digits
+from training.muon import Muon
 from training.outliers import bank
 from training.progress import Bar, Report
 from training.recipes import Part, Recipe
@@ -118,22 +121,27 @@ class _Course:
         self.images = batches * recipe.batch_size
         self.network = network.to(memory_format=torch.channels_last)
         self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True)
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=part.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, part.learning_rate, total_steps=part.epochs * batches, pct_start=0.15
-        )
+        kernels, others = _kernels_and_others(network) if recipe.muon else ([], list(network.parameters()))
+        adam = torch.optim.AdamW(others, lr=part.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+        cycle = partial(OneCycleLR, total_steps=part.epochs * batches, pct_start=0.15)
+        self.optimizers: list[torch.optim.Optimizer] = [adam]
+        self.schedules = [cycle(adam, part.learning_rate)]
+        if kernels:
+            muon = Muon(kernels, lr=recipe.muon * part.learning_rate)
+            self.optimizers.append(muon)
+            self.schedules.append(cycle(muon, recipe.muon * part.learning_rate, cycle_momentum=False))
         self.shuffler = torch.Generator().manual_seed(seed)
         self.generator = torch.Generator(device).manual_seed(seed)
         self.best: tuple[int, float] | None = None
         self.best_weights: dict[str, Tensor] = {}
 
     def step(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         loss.backward()
-        self.optimizer.step()
-        self.schedule.step()
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         self.average.update_parameters(self.network)
 
     def keep_best(self, errors: int, loss: float) -> None:
@@ -147,8 +155,8 @@ class _Course:
             "epoch": self.epoch,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
             "shuffler": self.shuffler.get_state(),
             "generator": self.generator.get_state(),
             "dropout": torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state(),
@@ -161,8 +169,11 @@ class _Course:
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        for optimizer, schedule, was, place in zip(
+            self.optimizers, self.schedules, state["optimizers"], state["schedules"], strict=True
+        ):
+            optimizer.load_state_dict(was)
+            schedule.load_state_dict(place)
         self.shuffler.set_state(state["shuffler"])
         self.generator.set_state(state["generator"])
         if device.type == "cuda":
@@ -170,6 +181,13 @@ class _Course:
         else:
             torch.set_rng_state(state["dropout"])
         self.best, self.best_weights = state["best"], state["best_weights"]
+
+
+def _kernels_and_others(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The kernels of all convolutions but those that see the tile itself, and all other parameters."""
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4 and parameter.shape[1] > 1]
+    names = {id(kernel) for kernel in kernels}
+    return kernels, [parameter for parameter in network.parameters() if id(parameter) not in names]
 
 
 def outliers_of(recipe: Recipe, part: Part, digits: int) -> int:

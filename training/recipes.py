@@ -24,6 +24,7 @@ class Part:
 class Recipe:
     """averaging: how much of the averaged weights a step keeps; each part begins with the best weights of the last.
 
+    muon: how many times the learning rate the kernels of convolutions learn at, by Muon; 0 for AdamW as all else.
     teachers: the networks that are trained before, by the recipe `teacher`.
     """
 
@@ -32,6 +33,7 @@ class Recipe:
     parts: tuple[Part, ...]
     weight_decay: float = 0.0
     averaging: float = 0.0
+    muon: float = 0.0
     teachers: tuple[str, ...] = ()
 
     @property
@@ -85,6 +87,7 @@ RECIPES = {
         batch_size=64,
         weight_decay=0.02,
         averaging=0.99,
+        muon=2.5,
         parts=(Part(epochs=2, learning_rate=0.004, distorted=0.3),),
     ),
 }

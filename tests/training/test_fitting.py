@@ -57,14 +57,14 @@ def test_no_more_is_drawn_for_a_part_than_its_batches_take() -> None:
         assert fitting.outliers_of(recipe, part, 1_050) == expected
 
 
-@pytest.mark.parametrize("killed_in", [2, 4, 5])
+@pytest.mark.parametrize(("killed_in", "muon"), [(2, 2.5), (4, 2.5), (5, 0.0)])
 def test_a_run_that_was_cut_short_comes_out_as_if_it_had_not_been(
-    killed_in: int, training_digits: Digits, tmp_path: Path
+    killed_in: int, muon: float, training_digits: Digits, tmp_path: Path
 ) -> None:
     digits, held_out = split(training_digits)
     some, few = digits[torch.arange(320)], held_out[torch.arange(200)]
     parts = (dataclasses.replace(PART, epochs=3), PART)
-    recipe = dataclasses.replace(RECIPE, network="convnet", parts=parts)
+    recipe = dataclasses.replace(RECIPE, network="convnet", parts=parts, muon=muon)
     weights = []
     for checkpoint, report in (
         (None, Report(quiet=True)),
