@@ -174,6 +174,20 @@ def test_the_edge_of_a_table_is_no_digit() -> None:
     assert found[:, :30].max() == 0
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_a_digit_that_touches_the_table_beside_the_paper_is_cut_free(turns: int) -> None:
+    noise = np.random.default_rng(0).normal(0, 2, (300, 400))
+    down, right = np.mgrid[:300, :400]
+    table, bar, stem = right < 20 + down / 20, np.zeros((300, 400), bool), np.zeros((300, 400), bool)
+    bar[100:110, :180] = stem[100:220, 170:180] = True
+    light = np.where(bar | stem, 40, np.where(table, 70, 220)) + noise
+    photograph = np.rot90(light.clip(0, 255).astype(np.uint8), turns)
+    found = np.rot90(ink.main_parts(ink.separate(photograph, lossy=True)[0]), -turns)
+    assert found[table].max() == 0
+    assert (found[104:106, 60:170] > 200).all()
+    assert (found[110:215, 174:176] > 200).all()
+
+
 def test_dilate_takes_the_largest_value_around() -> None:
     plane = np.zeros((9, 11), np.float32)
     plane[4, 5] = 7
