@@ -11,6 +11,7 @@ from PIL import Image
 
 from models.errors import NothingDrawn
 from models.pictures import Pixels
+from models.planes import Mask, Plane, blurred, closed, components, dilate, reduced
 
 TILE_LIKE = 56
 """Up to this size a faint pixel is part of the digit; in a larger picture it is a resampling's fringe."""
@@ -19,7 +20,6 @@ FAINTEST = 24
 SHADE = 0.4
 """What a shadow leaves of the light at least; what is darker at the border of a photograph is a stroke along it."""
 
-Plane = NDArray[np.float32]
 InkStep = Literal["inverted", "background"]
 
 
@@ -44,7 +44,7 @@ def main_parts(ink: Plane) -> Plane:
     padded = np.zeros((rows * block, columns * block), np.float32)
     padded[: ink.shape[0], : ink.shape[1]] = ink
     blocks = padded.reshape(rows, block, columns, block)
-    labels = _components(padded.reshape(rows, block, -1).max(axis=1).reshape(rows, columns, block).max(axis=2) > 96)
+    labels = components(padded.reshape(rows, block, -1).max(axis=1).reshape(rows, columns, block).max(axis=2) > 96)
     mass = np.bincount(labels.ravel(), weights=blocks.sum(axis=(1, 3)).ravel())
     mass[0] = 0
     if max(ink.shape) > TILE_LIKE:
@@ -61,20 +61,6 @@ def main_parts(ink: Plane) -> Plane:
 
 def _sides(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
     return labels[0], labels[-1], labels[:, 0], labels[:, -1]
-
-
-def dilate(plane: Plane, radius: int = 1) -> Plane:
-    """The largest value within a square of 2 * radius + 1 pixels around each pixel."""
-    side = 2 * radius + 1
-    for axis in (0, 1):
-        wide = np.pad(plane, [(radius, radius) if axis == i else (0, 0) for i in (0, 1)], mode="edge")
-        reach = 1
-        while reach < side:  # what reaches as far twice, side by side, reaches twice as far
-            step = min(reach, side - reach)
-            wide = np.maximum(wide[:-step], wide[step:]) if axis == 0 else np.maximum(wide[:, :-step], wide[:, step:])
-            reach += step
-        plane = wide
-    return plane
 
 
 def _ring(planes: Plane, inset: int) -> Plane:
@@ -120,9 +106,9 @@ def _unstriped(planes: Plane) -> Plane:
     return planes
 
 
-def _longest_part(mask: NDArray[np.bool_]) -> int:
+def _longest_part(mask: Mask) -> int:
     """The longer side of the box around the longest 8-connected part, in pixels."""
-    labels = _components(mask)
+    labels = components(mask)
     places = [np.argwhere(labels == part) for part in range(1, int(labels.max()) + 1)]
     return max((int(np.ptp(place, axis=0).max()) + 1 for place in places), default=0)
 
@@ -198,7 +184,7 @@ def _from_paper(planes: Plane) -> tuple[Plane, list[InkStep]]:
 
     level = float(np.median(strength))
     noise = 1.4826 * float(np.median(np.abs(strength - level)))
-    peak = float(_blurred(strength).max())
+    peak = float(blurred(strength).max())
     if peak - level < max(4 * noise, FAINTEST / 255):
         raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
     low = max(level + 0.35 * (peak - level), level + 3 * noise)
@@ -233,78 +219,22 @@ def _is_dark_on_light(grey: Plane) -> bool:
     A stroke is narrow, which the edge of a shadow is not, and differs from the local median, which the inside of a 0
     does not.
     """
-    coarse = _coarse(grey)
+    coarse = reduced(grey)
     height, width = coarse.shape
     reach = max(1, min(max(coarse.shape) // 4, min(coarse.shape) - 1))
     padded = np.pad(coarse, reach, mode="reflect" if min(coarse.shape) > 1 else "edge")
     offsets = range(0, 2 * reach + 1, max(1, reach // 4))
     median = np.median([padded[y : y + height, x : x + width] for y in offsets for x in offsets], axis=0)
     narrow = max(1, max(coarse.shape) // 10)
-    dark = np.minimum(_closed(coarse, narrow) - coarse, (median - coarse).clip(0))
-    bright = np.minimum(coarse + _closed(-coarse, narrow), (coarse - median).clip(0))
+    dark = np.minimum(closed(coarse, narrow) - coarse, (median - coarse).clip(0))
+    bright = np.minimum(coarse + closed(-coarse, narrow), (coarse - median).clip(0))
     return bool((dark**3).sum() >= (bright**3).sum())
 
 
 def _paper(plane: Plane) -> Plane:
     """The paper's own brightness under the ink; the edges of shadows are kept."""
-    coarse, size = _coarse(plane), (plane.shape[1], plane.shape[0])
+    coarse, size = reduced(plane), (plane.shape[1], plane.shape[0])
     radius = max(1, max(coarse.shape) // 6)
-    shaded, lit = _closed(coarse, radius), _closed(coarse, radius, endless=False)
+    shaded, lit = closed(coarse, radius), closed(coarse, radius, endless=False)
     ground = np.where(shaded < SHADE * lit, lit, shaded)
-    return np.asarray(Image.fromarray(_blurred(ground)).resize(size, Image.Resampling.BILINEAR))
-
-
-def _coarse(plane: Plane) -> Plane:
-    """Averaged down to 64 pixels on the longest side, where noise is gone and strokes are still seen."""
-    scale = min(1.0, 64 / max(plane.shape))
-    height, width = (max(1, round(side * scale)) for side in plane.shape)
-    return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BOX))
-
-
-def _closed(coarse: Plane, radius: int, endless: bool = True) -> Plane:
-    """A morphological closing: dark structures narrower than 2 * radius + 1 pixels go.
-
-    endless: what reaches the border goes on behind it, so that a shadow of which a picture shows a corner is no stroke.
-    """
-    if not endless:
-        return -dilate(-dilate(coarse, radius), radius)
-    beyond = np.pad(coarse, radius, mode="edge")
-    return -dilate(-dilate(beyond, radius), radius)[radius:-radius, radius:-radius]
-
-
-def _blurred(plane: Plane) -> Plane:
-    """The mean of each pixel and its eight neighbours."""
-    height, width = plane.shape
-    padded = np.pad(plane, 1, mode="edge")
-    mean: Plane = np.mean([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
-    return mean
-
-
-def _components(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Labels 1.. for the 8-connected parts of a small mask, 0 elsewhere: runs of each row, joined to those above."""
-    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    rows, starts = np.nonzero(edges == 1)
-    ends = np.nonzero(edges == -1)[1]
-    runs = list(zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True))
-    parents = list(range(len(runs)))
-
-    def root(run: int) -> int:
-        while parents[run] != run:
-            run = parents[run]
-        return run
-
-    above: list[int] = []
-    current: list[int] = []
-    for run, (row, start, end) in enumerate(runs):
-        if current and row != runs[current[0]][0]:
-            above, current = (current if row == runs[current[0]][0] + 1 else []), []
-        for other in above:
-            if runs[other][1] <= end and runs[other][2] >= start:
-                parents[root(run)] = root(other)
-        current.append(run)
-
-    labels = np.zeros(mask.shape, np.int64)
-    numbers: dict[int, int] = {}
-    for run, (row, start, end) in enumerate(runs):
-        labels[row, start:end] = numbers.setdefault(root(run), len(numbers) + 1)
-    return labels
+    return np.asarray(Image.fromarray(blurred(ground)).resize(size, Image.Resampling.BILINEAR))

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from models import ink as inks
 from models.errors import NothingDrawn
 from models.pictures import Picture, Pixels
+from models.planes import Mask, Plane, dilate
 
 SIDE, BOX = 28, 20
 
 Step = Literal["oriented", "alpha", "inverted", "background", "cropped", "scaled", "centred"]
-Plane = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def _is_centred(start: int, end: int, mean: float) -> bool:
     return abs(place - start) <= 1
 
 
-def _are_ready(tiles: Pixels) -> NDArray[np.bool_]:
+def _are_ready(tiles: Pixels) -> Mask:
     """`_is_ready` of each of tiles [N, 28, 28]; of one, it would take twice as long."""
     planes = tiles.astype(np.float32)
     sums = np.stack([planes.sum(axis=2), planes.sum(axis=1)])  # of rows and of columns; whole numbers, so exact
@@ -128,7 +127,7 @@ def _are_ready(tiles: Pixels) -> NDArray[np.bool_]:
     places = np.rint(14 - (means - start)).clip(0, SIDE - (end - start))
     sized = np.abs((end - start).max(axis=0) - BOX) <= 1
     framed = (start >= 1) & (end <= SIDE - 1) & (np.abs(places - start) <= 1)
-    ready: NDArray[np.bool_] = framed.all(axis=0) & sized & (tiles.max(axis=(1, 2)) >= 200)
+    ready: Mask = framed.all(axis=0) & sized & (tiles.max(axis=(1, 2)) >= 200)
     return ready
 
 
@@ -193,7 +192,7 @@ def _widen(digit: Plane, height: int, width: int) -> Plane:
     plane = np.asarray(image)
     plane = (plane * (255 / plane.max())).clip(0, 255).astype(np.float32)
     for _ in range(round((thin - stroke) * fine / 2)):
-        plane = inks.dilate(plane)
+        plane = dilate(plane)
     return plane
 
 

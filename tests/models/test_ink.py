@@ -186,37 +186,3 @@ def test_a_digit_that_touches_the_table_beside_the_paper_is_cut_free(turns: int)
     assert found[table].max() == 0
     assert (found[104:106, 60:170] > 200).all()
     assert (found[110:215, 174:176] > 200).all()
-
-
-def test_dilate_takes_the_largest_value_around() -> None:
-    plane = np.zeros((9, 11), np.float32)
-    plane[4, 5] = 7
-    expected = np.zeros_like(plane)
-    expected[2:7, 3:8] = 7
-    assert np.array_equal(ink.dilate(plane, 2), expected)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_components_are_those_of_a_flood_fill(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    mask = generator.random((generator.integers(1, 40), generator.integers(1, 40))) < generator.random()
-    labels = ink._components(mask)
-    assert ((labels > 0) == mask).all()
-    image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
-    count = 0
-    remaining = np.asarray(image).copy()
-    while remaining.any():
-        start = tuple(np.argwhere(remaining)[0])
-        part = {start}
-        edge = [start]
-        while edge:
-            y, x = edge.pop()
-            for near in [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]:
-                if 0 <= near[0] < mask.shape[0] and 0 <= near[1] < mask.shape[1] and remaining[near]:
-                    remaining[near] = 0
-                    part.add(near)
-                    edge.append(near)
-        remaining[start] = 0
-        assert len({int(labels[place]) for place in part}) == 1
-        count += 1
-    assert labels.max() == count
