@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models import sheet
 from models.errors import NothingDrawn
 from models.pictures import Pixels
 from models.planes import Mask, Plane, blurred, closed, components, dilate, reduced
@@ -26,6 +27,8 @@ InkStep = Literal["inverted", "background"]
 def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]:
     """Splits pixels, uint8 [H, W] or [H, W, 3], and says what it took. Raises NothingDrawn where nothing stands out."""
     planes = _unstriped(_unframed(pixels.reshape(*pixels.shape[:2], -1).astype(np.float32)))
+    if max(pixels.shape) > TILE_LIKE and (paper := sheet.alone(planes)) is not None:
+        return _from_paper(paper)
     ring = _ring(planes, 0)
     ground = np.median(ring, axis=0)
     distance = np.abs(ring - ground).max(axis=1)
@@ -189,28 +192,8 @@ def _from_paper(planes: Plane) -> tuple[Plane, list[InkStep]]:
         raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
     low = max(level + 0.35 * (peak - level), level + 3 * noise)
     full = level + 0.75 * (peak - level)
-    ink = _trimmed(((strength - low) / (full - low)).clip(0, 1).astype(np.float32) * 255)
-    return ink, ["inverted", "background"] if dark else ["background"]
-
-
-def _trimmed(ink: Plane) -> Plane:
-    """Without straight strips along the sides: the table beside the paper, which a digit may touch."""
-    if min(ink.shape) < TILE_LIKE:
-        return ink
-    ink = ink.copy()
-    for lines in (ink, ink[:, ::-1], ink.T, ink.T[:, ::-1]):  # each with the side at the left, and views of the same
-        inked = lines > 96
-        width = np.where(inked.all(axis=1), inked.shape[1], inked.argmin(axis=1))
-        strip = np.flatnonzero((width > 0) & (width < inked.shape[1] / 3))
-        if len(strip) < max(0.8 * len(lines), 2):
-            continue
-        for _ in range(4):  # without the lines in which a stroke begins at the strip
-            edge = np.polynomial.Polynomial.fit(strip, width[strip], 1)
-            off = width[strip] - edge(strip)
-            strip = strip[off <= max(1.0, 2 * float(np.median(np.abs(off))))]
-        beyond = np.ceil(edge(np.arange(len(lines)))) + 1
-        lines[np.arange(inked.shape[1]) < beyond[:, None]] = 0
-    return ink
+    ink = ((strength - low) / (full - low)).clip(0, 1) * 255
+    return ink.astype(np.float32), ["inverted", "background"] if dark else ["background"]
 
 
 def _is_dark_on_light(grey: Plane) -> bool:

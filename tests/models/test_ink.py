@@ -180,7 +180,7 @@ def test_a_digit_that_touches_the_table_beside_the_paper_is_cut_free(turns: int)
     down, right = np.mgrid[:300, :400]
     table, bar, stem = right < 20 + down / 20, np.zeros((300, 400), bool), np.zeros((300, 400), bool)
     bar[100:110, :180] = stem[100:220, 170:180] = True
-    light = np.where(bar | stem, 40, np.where(table, 70, 220)) + noise
+    light = np.where(table, 70, np.where(bar | stem, 40, 220)) + noise
     photograph = np.rot90(light.clip(0, 255).astype(np.uint8), turns)
     found = np.rot90(ink.main_parts(ink.separate(photograph, lossy=True)[0]), -turns)
     assert found[table].max() == 0

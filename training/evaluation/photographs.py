@@ -1,4 +1,4 @@
-"""Photographs of digits on paper: pen, pencil and crayon, in shadow, faint, and in coloured ink. All JPEG.
+"""Photographs of digits on paper: pen, pencil and crayon, in shadow, faint, in coloured ink, on a table. All JPEG.
 
 A picture is paper (grain, fibres, rulings), times ink that takes light away, times light that falls unevenly, plus the
 noise of a camera. Each kind takes a generator and a tile, uint8 [28, 28], and gives the bytes of a picture.
@@ -63,6 +63,28 @@ def faint(rng: Generator, tile: Pixels) -> bytes:
     return photograph(rng, ink, str(rng.choice(["black", "blue"])), dim, noise=rng.uniform(2, 4))
 
 
+def on_a_table(rng: Generator, tile: Pixels) -> bytes:
+    """A pen on a sheet that lies askew on a darker table, which is seen on one to four sides."""
+    ink = _digit(rng, tile, rng.uniform(0.045, 0.09))
+    sheet = _scene(rng, ink, str(rng.choice(["black", "blue"])), light(rng, ink.shape, 0.25))
+    seen = rng.random(4) < 0.8
+    seen[rng.integers(4)] = True
+    above, below, left, right = np.rint(seen * rng.uniform(0.06, 0.5, 4) * np.repeat(ink.shape, 2)).astype(int).tolist()
+    around = [(above, below), (left, right)]
+    angle = math.degrees(rng.uniform(-0.15, 0.15)) * bool(seen.all())
+    levels = np.pad(np.rint(sheet.clip(0, 255)).astype(np.uint8), [*around, (0, 0)])
+    cover = np.pad(np.full(ink.shape, 255, np.uint8), around)
+    turned, covered = (
+        np.asarray(Image.fromarray(plane).rotate(angle, Image.Resampling.BICUBIC), np.float32)
+        for plane in (levels, cover)
+    )
+    brown = rng.uniform(40, 170) * np.array([1, rng.uniform(0.7, 1), rng.uniform(0.5, 0.9)])
+    wood = 1 + 0.05 * _grain(rng, cover.shape, rng.uniform(2, 8)) * light(rng, cover.shape, 0.3)
+    share = covered[..., None] / 255
+    scene = share * turned + (1 - share) * brown * wood[..., None]
+    return _camera(rng, scene.astype(np.float32))
+
+
 def _digit(rng: Generator, tile: Pixels, width: float) -> Plane:
     """One digit's ink on a sheet of 240 to 480 pixels; the stroke is that share of the digit's length."""
     height, breadth = rng.integers(240, 481, 2).tolist()
@@ -73,16 +95,25 @@ def _digit(rng: Generator, tile: Pixels, width: float) -> Plane:
 
 def photograph(rng: Generator, ink: Plane, colour: str, lamp: Plane, noise: float | None = None) -> bytes:
     """Ink 0..1 [H, W], in a colour of INKS, on paper under the lamp, as a JPEG; noise: in levels, else at random."""
+    return _camera(rng, _scene(rng, ink, colour, lamp), noise)
+
+
+def _scene(rng: Generator, ink: Plane, colour: str, lamp: Plane) -> Plane:
+    """The light [H, W, 3] that comes from paper with ink on it, white at 255."""
     paper = np.array([rng.uniform(225, 250), rng.uniform(222, 246), rng.uniform(200, 240)])
     texture = 1 + rng.uniform(0.004, 0.02) * _grain(rng, ink.shape, rng.uniform(0.6, 1.5))
     if rng.random() < 0.2:
         texture = texture * _rulings(rng, ink.shape)
     absorbed = (1 - np.array(INKS[colour]) / paper).astype(np.float32)
-    scene = paper.astype(np.float32) * (1 - ink[..., None] * absorbed) * (texture * lamp)[..., None]
+    scene: Plane = paper.astype(np.float32) * (1 - ink[..., None] * absorbed) * (texture * lamp)[..., None]
+    return scene
+
+
+def _camera(rng: Generator, scene: Plane, noise: float | None = None) -> bytes:
     levels = np.rint(scene.clip(0, 255)).astype(np.uint8)
     blurred = np.asarray(Image.fromarray(levels).filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.1))), np.float32)
     deviation = rng.uniform(0.8, 2.5) if noise is None else noise
-    blurred += (deviation * rng.standard_normal(ink.shape, np.float32))[..., None]
+    blurred += (deviation * rng.standard_normal(levels.shape[:2], np.float32))[..., None]
     return encoded(blurred, quality=int(rng.integers(60, 93)))
 
 
@@ -128,4 +159,5 @@ KINDS: dict[str, Kind] = {
     "coloured ink": coloured_ink,
     "in shadow": in_shadow,
     "low contrast": faint,
+    "on a table": on_a_table,
 }

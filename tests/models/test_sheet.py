@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from models import sheet
+
+Picture = NDArray[np.float32]
+CORNERS = [(70, 60), (330, 40), (350, 250), (60, 240)]
+
+
+def photograph(
+    table: float = 90, paper: float = 225, ink: float = 40, corners: list[tuple[int, int]] = CORNERS, at: int = 0
+) -> Picture:
+    """300 x 400 pixels of a table with a sheet on it, on which a 7 stands, `at` pixels right of its middle."""
+    image = Image.new("F", (400, 300), table)
+    draw = ImageDraw.Draw(image)
+    draw.polygon(corners, fill=paper)
+    draw.line([(160 + at, 100), (230 + at, 100), (180 + at, 200)], fill=ink, width=9)
+    noise = np.random.default_rng(0).normal(0, 2, (300, 400))
+    return (np.asarray(image) + noise).clip(0, 255).astype(np.float32)[..., None]
+
+
+@pytest.mark.parametrize("table", [20, 90, 160])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_lies_around_a_sheet_becomes_paper(table: float, channels: int) -> None:
+    picture = photograph(table).repeat(channels, axis=2)
+    found = sheet.alone(picture)
+    assert found is not None
+    assert found.shape == picture.shape
+    assert (found[80:220, 120:280] == picture[80:220, 120:280]).all()
+    assert (np.abs(found[:30] - 225) < 8).all()
+    assert (np.abs(found[:, :40] - 225) < 8).all()
+    assert (np.abs(found[:, 370:] - 225) < 8).all()
+    assert ((found < 180).any(axis=2) == ((picture < 60).any(axis=2) & (found == picture).all(axis=2))).all()
+
+
+@pytest.mark.parametrize(
+    "corners", [[(-9, -9), (330, -9), (350, 320), (-9, 320)], [(-9, 60), (500, 40), (500, 320), (-9, 320)]]
+)
+def test_a_table_may_be_seen_on_some_sides_alone(corners: list[tuple[int, int]]) -> None:
+    picture = photograph(corners=corners)
+    found = sheet.alone(picture)
+    assert found is not None
+    assert np.median(found[:20, 380:]) > 200
+    assert (found[80:220, 120:280] == picture[80:220, 120:280]).all()
+
+
+def test_paper_keeps_the_light_that_falls_on_it() -> None:
+    light = np.linspace(1, 0.7, 400, dtype=np.float32)[None, :, None]
+    found = sheet.alone(photograph(60) * light)
+    assert found is not None
+    assert np.abs(found[280] / light[0] - 225).max() < 25
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        pytest.param(photograph(225), id="paper alone"),
+        pytest.param(photograph(90, at=160), id="a digit that leaves the sheet"),
+        pytest.param(photograph(90, ink=225), id="nothing on the sheet"),
+        pytest.param(photograph(225, 90), id="a dark sheet"),
+        pytest.param(photograph(90, corners=[(200, 20), (380, 280), (20, 280)]), id="a triangle"),
+        pytest.param(photograph(90, corners=[(150, 90), (240, 90), (240, 120), (150, 120)]), id="a label"),
+        pytest.param(photograph(215), id="hardly any edge"),
+        pytest.param(255 - photograph(225), id="chalk on a board"),
+        pytest.param(np.zeros((300, 400, 1), np.float32), id="black"),
+        pytest.param(np.full((1, 400, 1), 90, np.float32), id="a line"),
+    ],
+)
+def test_what_is_no_sheet_with_a_digit_stays(picture: Picture) -> None:
+    assert sheet.alone(picture) is None
+
+
+def test_a_bold_zero_is_no_sheet() -> None:
+    image = Image.new("F", (300, 300), 20)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((60, 30, 240, 270), fill=230)
+    draw.ellipse((110, 100, 190, 200), fill=20)
+    assert sheet.alone(np.asarray(image, np.float32)[..., None]) is None
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_anything_at_all_stays_or_keeps_its_shape(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    height, width, channels = generator.integers(1, 150), generator.integers(1, 150), generator.choice([1, 3])
+    picture = np.full((height, width, channels), generator.integers(256), np.float32)
+    for _ in range(generator.integers(0, 6)):
+        top, left = generator.integers(0, height), generator.integers(0, width)
+        picture[top : top + generator.integers(1, 90), left : left + generator.integers(1, 90)] = generator.integers(
+            256
+        )
+    picture += generator.normal(0, generator.integers(0, 9), picture.shape).astype(np.float32)
+    found = sheet.alone(picture)
+    assert found is None or (found.shape == picture.shape and bool(np.isfinite(found).all()))
