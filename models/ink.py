@@ -41,7 +41,7 @@ def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]
 
 
 def main_parts(ink: Plane) -> Plane:
-    """Ink [h, w] without what is not connected with the digit and much smaller than it, and without a table's edge."""
+    """Ink [h, w] without a table's edge, a box around the digit, and what is apart from it and much smaller."""
     block = -(-max(ink.shape) // 64)
     rows, columns = (-(-side // block) for side in ink.shape)
     padded = np.zeros((rows * block, columns * block), np.float32)
@@ -54,12 +54,31 @@ def main_parts(ink: Plane) -> Plane:
         sides = sum(np.bincount(np.unique(side), minlength=len(mass)) for side in _sides(labels))
         inner = np.where(sides < 2, mass, 0)
         mass = inner if inner.max() >= 0.02 * mass.max() else mass
+        mass[_boxes(labels)] = 0
     keep = mass >= max(0.05 * mass.max(), 1)
     # A faint fringe belongs to the part that it lies next to.
     fringe = (labels == 0) & (dilate(keep[labels].astype(np.float32), 2) > 0)
     near = (fringe | keep[labels]).repeat(block, axis=0).repeat(block, axis=1)
     parts: Plane = np.where(near[: ink.shape[0], : ink.shape[1]], ink, 0)
     return parts
+
+
+def _boxes(labels: NDArray[np.int64]) -> list[int]:
+    """The parts that are the four sides of a box, as forms have them, with another part in it that is no speck."""
+    parts = [np.argwhere(labels == part) for part in range(1, int(labels.max()) + 1)]
+    corners = [(places.min(axis=0), places.max(axis=0)) for places in parts]
+
+    def is_box(part: int) -> bool:
+        low, high = corners[part]
+        band = (high - low) / 5
+        along = (parts[part] < low + band) | (parts[part] > high - band)
+        reached = {tuple(place > (low + high) / 2) for place in parts[part][along.all(axis=1)]}
+        if not along.any(axis=1).all() or len(reached) < 4:
+            return False
+        within = [other for other in corners if (other[0] > low).all() and (other[1] < high).all()]
+        return any((other[1] - other[0]).max() > (high - low).max() / 4 for other in within)
+
+    return [part + 1 for part in range(len(parts)) if is_box(part)]
 
 
 def _sides(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:

@@ -2,7 +2,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from models import ink
 from models.errors import NothingDrawn
@@ -186,3 +186,26 @@ def test_a_digit_that_touches_the_table_beside_the_paper_is_cut_free(turns: int)
     assert found[table].max() == 0
     assert (found[104:106, 60:170] > 200).all()
     assert (found[110:215, 174:176] > 200).all()
+
+
+@pytest.mark.parametrize("tilt", [0, 6])
+@pytest.mark.parametrize("digit", [True, False])
+def test_the_box_around_a_digit_goes_and_a_box_around_nothing_stays(digit: bool, tilt: int) -> None:
+    picture = Image.new("L", (300, 240), 255)
+    draw = ImageDraw.Draw(picture)
+    draw.line([(80, 40), (220, 40 + tilt), (220 - tilt, 200), (80 - tilt, 200 - tilt), (80, 40)], fill=0, width=5)
+    draw.point((150, 100), fill=0)
+    if digit:
+        draw.line([(120, 80), (180, 80), (140, 160)], fill=0, width=12)
+    found = ink.main_parts(ink.separate(np.asarray(picture))[0])
+    assert found[:, 60:90].max() == (0 if digit else 255)
+    assert found[80, 150] == (255 if digit else 0)
+
+
+def test_a_round_digit_around_another_mark_stays() -> None:
+    picture = Image.new("L", (300, 300), 255)
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((60, 40, 240, 260), outline=0, width=14)
+    draw.line([(150, 110), (150, 190)], fill=0, width=10)
+    found = ink.main_parts(ink.separate(np.asarray(picture))[0])
+    assert found[150, 60:75].max() == 255

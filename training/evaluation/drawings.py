@@ -1,4 +1,4 @@
-"""Digits as people draw them on a screen: thin and thick pens, any size, any place. Black or coloured on white, PNG.
+"""Digits as people draw them on a screen: thin and thick pens, any size, any place, in a box. Black or coloured; PNG.
 
 Each kind takes a generator and a tile, uint8 [28, 28], and gives the bytes of a picture of its digit.
 """
@@ -66,6 +66,19 @@ def in_a_corner(rng: Generator, tile: Pixels) -> bytes:
     return encoded(_coloured(rng, placed(rng, digit, height, width, (near[0], near[1]))))
 
 
+def in_a_box(rng: Generator, tile: Pixels) -> bytes:
+    """120 to 300 pixels, in the printed box of a form, grey to black, with some room between it and the digit."""
+    length = int(rng.integers(60, 161))
+    digit = written(rng, tile, length, length * rng.uniform(0.05, 0.12))
+    room = rng.uniform(0.12, 0.35, 4) * length
+    above, below, left, right = np.rint(room).astype(int).tolist()
+    line = int(rng.integers(1, 2 + length // 50))
+    boxed = np.pad(digit, ((above, below), (left, right)))
+    boxed = np.pad(boxed, line, constant_values=float(rng.uniform(0.3, 1.0)))
+    around = int(rng.integers(8, 60))
+    return encoded(_coloured(rng, placed(rng, boxed, boxed.shape[0] + 2 * around, boxed.shape[1] + 2 * around)))
+
+
 def placed(rng: Generator, digit: Plane, height: int, width: int, place: tuple[float, float] | None = None) -> Plane:
     """The digit in an empty plane; place is (down, right), 0 at one edge and 1 at the other, random if not given."""
     plane = np.zeros((max(height, digit.shape[0]), max(width, digit.shape[1])), np.float32)
@@ -93,4 +106,5 @@ KINDS: dict[str, Kind] = {
     "large canvas": large_canvas,
     "at the edge": at_the_edge,
     "in a corner": in_a_corner,
+    "in a box": in_a_box,
 }

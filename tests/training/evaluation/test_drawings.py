@@ -43,6 +43,15 @@ def test_a_digit_in_a_corner_is_small_and_far_from_the_middle(printed: Digits) -
         assert abs(columns.mean() / image.width - 0.5) > 0.2
 
 
+def test_a_box_is_drawn_around_the_digit(printed: Digits) -> None:
+    for image in drawn("in a box", printed):
+        levels = np.asarray(image).astype(int)
+        different = np.abs(levels - levels[0, 0]).max(axis=2) > 20
+        rows, columns = np.nonzero(different)
+        assert different[rows.min(), columns.min() : columns.max()].all()
+        assert different[rows.min() : rows.max(), columns.max()].all()
+
+
 def test_large_canvases_are_dark_light_and_coloured(printed: Digits) -> None:
     corners = {image.getpixel((0, 0)) for image in drawn("large canvas", printed)}
     assert {(0, 0, 0), (255, 255, 255)} < corners
