@@ -12,10 +12,12 @@ from PIL import Image
 from models import sheet
 from models.errors import NothingDrawn
 from models.pictures import Pixels
-from models.planes import Mask, Plane, blurred, closed, components, dilate, reduced
+from models.planes import Plane, blurred, closed, components, dilate, extents, reduced
 
 TILE_LIKE = 56
 """Up to this size a faint pixel is part of the digit; in a larger picture it is a resampling's fringe."""
+SMALLEST_BOX = 8
+"""What the shorter side of a box around a digit measures at least, where the picture's longer side is 64."""
 FAINTEST = 24
 """Levels of 255 that ink differs from its ground at least."""
 SHADE = 0.4
@@ -65,20 +67,20 @@ def main_parts(ink: Plane) -> Plane:
 
 def _boxes(labels: NDArray[np.int64]) -> list[int]:
     """The parts that are the four sides of a box, as forms have them, with another part in it that is no speck."""
-    parts = [np.argwhere(labels == part) for part in range(1, int(labels.max()) + 1)]
-    corners = [(places.min(axis=0), places.max(axis=0)) for places in parts]
+    low, high = extents(labels)
+    sizes = high - low
 
-    def is_box(part: int) -> bool:
-        low, high = corners[part]
-        band = (high - low) / 5
-        along = (parts[part] < low + band) | (parts[part] > high - band)
-        reached = {tuple(place > (low + high) / 2) for place in parts[part][along.all(axis=1)]}
-        if not along.any(axis=1).all() or len(reached) < 4:
+    def is_box(box: int) -> bool:
+        within = (low > low[box]).all(axis=1) & (high < high[box]).all(axis=1)
+        if not (within & (sizes.max(axis=1) > sizes[box].max() / 4)).any():
             return False
-        within = [other for other in corners if (other[0] > low).all() and (other[1] < high).all()]
-        return any((other[1] - other[0]).max() > (high - low).max() / 4 for other in within)
+        places, band = np.argwhere(labels == box + 1), sizes[box] / 5
+        if ((places >= low[box] + band) & (places <= high[box] - band)).all(axis=1).any():
+            return False
+        corner = (places < low[box] + band / 2) | (places > high[box] - band / 2)  # where nothing round has ink
+        return len({tuple(place > low[box] + sizes[box] / 2) for place in places[corner.all(axis=1)]}) == 4
 
-    return [part + 1 for part in range(len(parts)) if is_box(part)]
+    return [part + 1 for part in np.flatnonzero(sizes.min(axis=1) >= SMALLEST_BOX).tolist() if is_box(part)]
 
 
 def _sides(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
@@ -122,17 +124,18 @@ def _unstriped(planes: Plane) -> Plane:
         stroke |= min(len(stripe) for stripe in stripes) < len(lines) / 10
         if not stroke:
             turned = np.concatenate([stripe if i % 2 == 0 else 255 - stripe for i, stripe in enumerate(stripes)])
-            # Of a stroke that was taken for a stripe only dents of its edges and holes of its loops are left.
-            if _longest_part(np.abs(turned - turned[0, 0]).max(axis=2) > 255 / 2) >= 0.4 * max(lines.shape):
+            if max(lines.shape) > TILE_LIKE or _has_digit(turned):
                 return turned.swapaxes(0, axis)
     return planes
 
 
-def _longest_part(mask: Mask) -> int:
-    """The longer side of the box around the longest 8-connected part, in pixels."""
-    labels = components(mask)
-    places = [np.argwhere(labels == part) for part in range(1, int(labels.max()) + 1)]
-    return max((int(np.ptp(place, axis=0).max()) + 1 for place in places), default=0)
+def _has_digit(planes: Plane) -> bool:
+    """Whether one part reaches far across a small picture.
+
+    Of a stroke that was taken for a stripe only dents of its edges and holes of its loops are left.
+    """
+    low, high = extents(components(np.abs(planes - planes[0, 0]).max(axis=2) > 255 / 2))
+    return bool(((high - low).max(initial=0) + 1) >= 0.4 * max(planes.shape))
 
 
 def _commonest(pixels: Plane) -> tuple[NDArray[np.float32], float]:

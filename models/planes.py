@@ -76,3 +76,14 @@ def components(mask: Mask) -> NDArray[np.int64]:
     for run, (row, start, end) in enumerate(runs):
         labels[row, start:end] = numbers.setdefault(root(run), len(numbers) + 1)
     return labels
+
+
+def extents(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of parts 1.. of `components` the first and the last row and column, each [parts, 2]."""
+    places = np.argwhere(labels > 0)
+    parts = labels[labels > 0] - 1
+    low = np.full((int(labels.max(initial=0)), 2), max(labels.shape))
+    high = np.full_like(low, -1)
+    np.minimum.at(low, parts, places)
+    np.maximum.at(high, parts, places)
+    return low, high

@@ -5,12 +5,14 @@ from PIL import Image
 
 from models.planes import Mask, Plane, blurred, closed, components, dilate, reduced
 
-LEAST, MOST = 0.1, 0.98
-"""The part of a picture that a sheet covers."""
-STRAIGHT = 0.85
+LEAST = 0.1
+"""The part of a picture that a sheet covers at least."""
+STRAIGHT = 0.88
 """The part of the narrowest rectangle around it that a sheet covers at least: in perspective, or with a bent corner."""
 WRITTEN = 0.2
 """The part of a sheet that ink covers at most."""
+GLARE = 1.35
+"""How much brighter than its paper anything on a sheet is at most: what is more is chalk, or white ink."""
 EDGE = 1.08
 """How much brighter it is on a sheet's edge than beyond it at least; light that falls off does so more slowly."""
 BROAD = 3
@@ -24,16 +26,17 @@ def alone(planes: Plane) -> Plane | None:
 
     None where there is no bright sheet on darker ground, or not all strokes are on it: then nothing is lost by error.
     """
-    seen = np.stack([reduced(planes[..., channel]) for channel in range(planes.shape[2])])
-    grey = seen.mean(axis=0)
+    grey = reduced(planes.mean(axis=2))
     sheet = _sheet(grey)
     if sheet is None:
         return None
-    paper = np.stack([closed(channel, max(1, max(grey.shape) // 6)) for channel in seen])
-    strokes = 1 - grey / paper.mean(axis=0).clip(1)
+    reach = max(1, max(grey.shape) // 6)
+    light = closed(grey, reach)
+    strokes = (light - grey) / light.clip(1)
     inner, outer = ~_grown(~sheet), ~_grown(sheet)
     if strokes[inner].max(initial=0) < max(STROKE, 2 * strokes[outer].max(initial=0)):
         return None
+    paper = np.stack([closed(reduced(planes[..., channel]), reach) for channel in range(planes.shape[2])])
     return _beside(planes, inner, paper)
 
 
@@ -44,7 +47,9 @@ def _sheet(grey: Plane) -> Mask | None:
         return None
     # A stroke that leads off the sheet is no dent in it.
     sheet = _filled(_largest(closed(bright.astype(np.float32), BROAD) > 0))
-    if not LEAST < sheet.mean() < MOST or (bright & sheet).sum() < (1 - WRITTEN) * sheet.sum():
+    if sheet.mean() < LEAST or (bright & sheet).sum() < (1 - WRITTEN) * sheet.sum():
+        return None
+    if grey[sheet].max() > GLARE * np.median(grey[sheet]):
         return None
     inner, outer = ~_grown(~sheet), ~_grown(sheet)
     edge, beyond = grey[inner & _grown(~inner)], grey[outer & _grown(~outer)]
@@ -90,7 +95,7 @@ def _filled(mask: Mask) -> Mask:
 def _straightness(mask: Mask) -> float:
     """The part of the narrowest rectangle around a mask that it covers."""
     places = np.argwhere(mask)
-    angles = np.radians(np.arange(0, 90, 3))
+    angles = np.radians(np.arange(90))
     directions = np.stack([np.cos(angles), np.sin(angles)])
     sides = [np.ptp(places @ axis, axis=0) + 1 for axis in (directions, directions[::-1] * [[1], [-1]])]
     return len(places) / float((sides[0] * sides[1]).min())

@@ -169,11 +169,10 @@ class _Course:
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        for optimizer, schedule, was, place in zip(
-            self.optimizers, self.schedules, state["optimizers"], state["schedules"], strict=True
-        ):
-            optimizer.load_state_dict(was)
-            schedule.load_state_dict(place)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
         self.shuffler.set_state(state["shuffler"])
         self.generator.set_state(state["generator"])
         if device.type == "cuda":
@@ -186,8 +185,8 @@ class _Course:
 def _kernels_and_others(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The kernels of all convolutions but those that see the tile itself, and all other parameters."""
     kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4 and parameter.shape[1] > 1]
-    names = {id(kernel) for kernel in kernels}
-    return kernels, [parameter for parameter in network.parameters() if id(parameter) not in names]
+    known = set(map(id, kernels))
+    return kernels, [parameter for parameter in network.parameters() if id(parameter) not in known]
 
 
 def outliers_of(recipe: Recipe, part: Part, digits: int) -> int:

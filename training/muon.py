@@ -15,7 +15,10 @@ ROUNDS, A, B, C = 5, 3.4445, -4.7750, 2.0315
 
 
 class Muon(torch.optim.Optimizer):
-    """Updates kernels [channels out, channels in, height, width]; each is one matrix with a row for a channel out."""
+    """Updates kernels [channels out, channels in, height, width]; each is one matrix with a row for a channel out.
+
+    Nothing decays: the batch normalisation behind a kernel makes its size meaningless.
+    """
 
     def __init__(self, kernels: Iterable[nn.Parameter], lr: float) -> None:
         super().__init__(kernels, {"lr": lr})
@@ -24,6 +27,8 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:  # type: ignore[override]  # no closure
         for group in self.param_groups:
             for kernel in group["params"]:
+                if kernel.grad is None:
+                    continue
                 state = self.state[kernel]
                 if not state:
                     state["momentum"] = torch.zeros_like(kernel)
@@ -44,7 +49,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
         return orthogonal(matrix.T).T
     matrix = matrix / matrix.norm().clamp(min=1e-7)
     square = matrix @ matrix.T
-    factors = torch.eye(len(square), device=square.device)
+    factors = torch.eye(len(square), dtype=square.dtype, device=square.device)
     for _ in range(ROUNDS):
         factor = torch.addmm(square, square, square, beta=B, alpha=C)
         factor.diagonal().add_(A)

@@ -37,3 +37,13 @@ def test_components_are_those_of_a_flood_fill(seed: int) -> None:
         assert len({int(labels[place]) for place in part}) == 1
         count += 1
     assert labels.max() == count
+
+
+def test_extents_are_those_of_each_part() -> None:
+    mask = np.zeros((9, 12), bool)
+    mask[1:4, 2] = mask[3, 2:6] = mask[7, 8:11] = True
+    low, high = planes.extents(planes.components(mask))
+    assert low.tolist() == [[1, 2], [7, 8]]
+    assert high.tolist() == [[3, 5], [7, 10]]
+    none = planes.extents(planes.components(np.zeros((3, 4), bool)))
+    assert [found.shape for found in none] == [(0, 2), (0, 2)]

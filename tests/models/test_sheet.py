@@ -21,6 +21,31 @@ def photograph(
     return (np.asarray(image) + noise).clip(0, 255).astype(np.float32)[..., None]
 
 
+def label() -> Picture:
+    image = Image.new("F", (400, 300), 90)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((150, 90, 240, 190), fill=225)
+    draw.line([(180, 110), (215, 110), (190, 170)], fill=40, width=8)
+    return np.asarray(image)[..., None]
+
+
+def zero() -> Picture:
+    image = Image.new("F", (300, 300), 20)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((60, 30, 240, 270), fill=230)
+    draw.rectangle((125, 90, 175, 210), fill=20)
+    draw.rectangle((90, 130, 210, 170), fill=20)
+    return np.asarray(image)[..., None]
+
+
+def white() -> Picture:
+    image = Image.new("F", (400, 300), 60)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((150, 0, 400, 300), fill=160)
+    draw.ellipse((142, 60, 300, 240), outline=250, width=22)
+    return np.asarray(image)[..., None]
+
+
 @pytest.mark.parametrize("table", [20, 90, 160])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_lies_around_a_sheet_becomes_paper(table: float, channels: int) -> None:
@@ -61,7 +86,10 @@ def test_paper_keeps_the_light_that_falls_on_it() -> None:
         pytest.param(photograph(90, ink=225), id="nothing on the sheet"),
         pytest.param(photograph(225, 90), id="a dark sheet"),
         pytest.param(photograph(90, corners=[(200, 20), (380, 280), (20, 280)]), id="a triangle"),
-        pytest.param(photograph(90, corners=[(150, 90), (240, 90), (240, 120), (150, 120)]), id="a label"),
+        pytest.param(label(), id="a small label"),
+        pytest.param(photograph(90, ink=205), id="a smudge on the sheet"),
+        pytest.param(zero(), id="a bold zero with corners"),
+        pytest.param(white(), id="white ink across two tones"),
         pytest.param(photograph(215), id="hardly any edge"),
         pytest.param(255 - photograph(225), id="chalk on a board"),
         pytest.param(np.zeros((300, 400, 1), np.float32), id="black"),
@@ -80,6 +108,14 @@ def test_a_bold_zero_is_no_sheet() -> None:
     assert sheet.alone(np.asarray(image, np.float32)[..., None]) is None
 
 
+def test_a_broad_stroke_that_leads_off_the_sheet_is_no_dent() -> None:
+    picture = photograph()
+    picture[120:150, 60:200] = np.where(picture[120:150, 60:200] > 150, 40, picture[120:150, 60:200])
+    found = sheet.alone(picture)
+    assert found is not None
+    assert (found[125:145, 90:190] < 60).all()
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_anything_at_all_stays_or_keeps_its_shape(seed: int) -> None:
     generator = np.random.default_rng(seed)
@@ -87,9 +123,24 @@ def test_anything_at_all_stays_or_keeps_its_shape(seed: int) -> None:
     picture = np.full((height, width, channels), generator.integers(256), np.float32)
     for _ in range(generator.integers(0, 6)):
         top, left = generator.integers(0, height), generator.integers(0, width)
-        picture[top : top + generator.integers(1, 90), left : left + generator.integers(1, 90)] = generator.integers(
-            256
-        )
+        bottom, right = top + generator.integers(1, 90), left + generator.integers(1, 90)
+        picture[top:bottom, left:right] = generator.integers(256)
     picture += generator.normal(0, generator.integers(0, 9), picture.shape).astype(np.float32)
     found = sheet.alone(picture)
     assert found is None or (found.shape == picture.shape and bool(np.isfinite(found).all()))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_sheet_with_a_stroke_on_any_table_is_found(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    height, width = generator.integers(80, 700, 2).tolist()
+    picture = np.full((height, width, generator.choice([1, 3])), generator.integers(150), np.float32)
+    top, bottom = int(generator.uniform(0.05, 0.3) * height), int(generator.uniform(0.7, 1) * height)
+    left, right = int(generator.uniform(0.05, 0.3) * width), int(generator.uniform(0.7, 1) * width)
+    picture[top:bottom, left:right] = generator.integers(200, 256)
+    row, column, thick = (top + bottom) // 2, (left + right) // 2, max(height, width) // 32
+    picture[row - height // 8 : row + height // 8, column : column + thick] = 20
+    found = sheet.alone(picture)
+    assert found is not None
+    assert (found[:top, :left] > 190).all()
+    assert (found[row - height // 8 : row + height // 8, column : column + thick] == 20).all()

@@ -21,10 +21,11 @@ def test_orthogonal_keeps_directions_and_evens_their_strengths(shape: tuple[int,
 
 
 def test_nothing_to_learn_moves_nothing() -> None:
-    kernel = nn.Parameter(torch.ones(4, 2, 3, 3))
+    kernel, unused = nn.Parameter(torch.ones(4, 2, 3, 3)), nn.Parameter(torch.ones(4, 2, 3, 3))
     kernel.grad = torch.zeros_like(kernel)
-    Muon([kernel], lr=0.1).step()
+    Muon([kernel, unused], lr=0.1).step()
     assert torch.equal(kernel, torch.ones(4, 2, 3, 3))
+    assert torch.equal(unused, torch.ones(4, 2, 3, 3))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
