@@ -12,7 +12,7 @@ from PIL import Image
 from models import sheet
 from models.errors import NothingDrawn
 from models.pictures import Pixels
-from models.planes import Plane, blurred, closed, components, dilate, extents, reduced
+from models.planes import Plane, blurred, closed, components, dilate, extents, reduced, ring
 
 TILE_LIKE = 56
 """Up to this size a faint pixel is part of the digit; in a larger picture it is a resampling's fringe."""
@@ -31,9 +31,9 @@ def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]
     planes = _unstriped(_unframed(pixels.reshape(*pixels.shape[:2], -1).astype(np.float32)))
     if max(pixels.shape) > TILE_LIKE and (paper := sheet.alone(planes)) is not None:
         return _from_paper(paper)
-    ring = _ring(planes, 0)
-    ground = np.median(ring, axis=0)
-    distance = np.abs(ring - ground).max(axis=1)
+    border = ring(planes)
+    ground = np.median(border, axis=0)
+    distance = np.abs(border - ground).max(axis=1)
     exact = not lossy and bool((distance == 0).mean() >= 0.75)
     if (distance <= 3).mean() >= 0.5 and (exact or (distance > 12).mean() <= 0.1):
         return _from_flat_ground(planes, ground, distance, exact)
@@ -87,20 +87,14 @@ def _sides(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
     return labels[0], labels[-1], labels[:, 0], labels[:, -1]
 
 
-def _ring(planes: Plane, inset: int) -> Plane:
-    """The outermost pixels [P, channels], or those that lie so many pixels further in."""
-    inner = planes[inset : len(planes) - inset, inset : planes.shape[1] - inset]
-    return np.concatenate([inner[0], inner[-1], inner[1:-1, 0], inner[1:-1, -1]])
-
-
 def _unframed(planes: Plane) -> Plane:
     """Cuts a frame of one colour off a picture whose ground begins behind it: the border of a canvas, say."""
     shortest = min(planes.shape[:2])
-    colour, share = _commonest(_ring(planes, 0))
+    colour, share = _commonest(ring(planes))
     if share < 0.95:
         return planes
     for inset in range(1, min(max(2, shortest // 25 + 1), shortest // 2 - 1)):
-        ground, share = _commonest(_ring(planes, inset))
+        ground, share = _commonest(ring(planes, inset))
         if np.abs(ground - colour).max() > FAINTEST and share > 0.6:
             if _share(planes.reshape(-1, planes.shape[2]), ground) > 0.5:
                 return planes[inset + 1 : -inset - 1, inset + 1 : -inset - 1]

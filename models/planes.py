@@ -15,6 +15,12 @@ def reduced(plane: Plane) -> Plane:
     return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BOX))
 
 
+def ring(planes: Plane, inset: int = 0) -> Plane:
+    """The outermost pixels [P, ...] of planes [h, w, ...], or those that lie so many pixels further in."""
+    inner = planes[inset : len(planes) - inset, inset : planes.shape[1] - inset]
+    return np.concatenate([inner[0], inner[-1], inner[1:-1, 0], inner[1:-1, -1]])
+
+
 def dilate(plane: Plane, radius: int = 1) -> Plane:
     """The largest value within a square of 2 * radius + 1 pixels around each pixel."""
     side = 2 * radius + 1

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from models.planes import Mask, Plane, blurred, closed, components, dilate, reduced
+from models.planes import Mask, Plane, blurred, closed, components, dilate, reduced, ring
 
 LEAST = 0.1
 """The part of a picture that a sheet covers at least."""
@@ -30,10 +30,13 @@ def alone(planes: Plane) -> Plane | None:
     sheet = _sheet(grey)
     if sheet is None:
         return None
+    inner, outer = ~_grown(~sheet), ~_grown(sheet)
+    edge, beyond = grey[inner & _grown(~inner)], grey[outer & _grown(~outer)]
+    if not len(edge) or not len(beyond) or np.median(edge) < EDGE * np.median(beyond):
+        return None
     reach = max(1, max(grey.shape) // 6)
     light = closed(grey, reach)
     strokes = (light - grey) / light.clip(1)
-    inner, outer = ~_grown(~sheet), ~_grown(sheet)
     if strokes[inner].max(initial=0) < max(STROKE, 2 * strokes[outer].max(initial=0)):
         return None
     paper = np.stack([closed(reduced(planes[..., channel]), reach) for channel in range(planes.shape[2])])
@@ -41,19 +44,16 @@ def alone(planes: Plane) -> Plane | None:
 
 
 def _sheet(grey: Plane) -> Mask | None:
-    """Where the sheet is, with what is written on it; None for what has not a sheet's size, shape, paper or edge."""
-    bright = grey > _between(grey)
-    if _ring(bright).mean() > 0.8:
+    """Where the sheet is, with what is written on it; None for what has not a sheet's size, shape or paper."""
+    level = _between(grey)
+    if (ring(grey) > level).mean() > 0.8:
         return None
+    bright = grey > level
     # A stroke that leads off the sheet is no dent in it.
     sheet = _filled(_largest(closed(bright.astype(np.float32), BROAD) > 0))
     if sheet.mean() < LEAST or (bright & sheet).sum() < (1 - WRITTEN) * sheet.sum():
         return None
     if grey[sheet].max() > GLARE * np.median(grey[sheet]):
-        return None
-    inner, outer = ~_grown(~sheet), ~_grown(sheet)
-    edge, beyond = grey[inner & _grown(~inner)], grey[outer & _grown(~outer)]
-    if not len(edge) or not len(beyond) or np.median(edge) < EDGE * np.median(beyond):
         return None
     return sheet if _straightness(sheet) > STRAIGHT else None
 
@@ -71,10 +71,6 @@ def _between(grey: Plane) -> float:
     means = sums[:-1] / below, (sums[-1] - sums[:-1]) / below[::-1]
     best = int((below * below[::-1] * (means[1] - means[0]) ** 2).argmax())
     return float(levels[best : best + 2].mean())
-
-
-def _ring(plane: Mask) -> Mask:
-    return np.concatenate([plane[0], plane[-1], plane[1:-1, 0], plane[1:-1, -1]])
 
 
 def _largest(mask: Mask) -> Mask:
