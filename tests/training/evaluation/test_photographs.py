@@ -19,14 +19,17 @@ def taken(kind: str, printed: Digits, count: int = 6) -> list[np.ndarray]:
 def contrast(levels: np.ndarray) -> float:
     """Of the darkest strokes against the paper."""
     grey = levels.mean(axis=2)
-    return float(1 - np.percentile(grey, 0.5) / np.percentile(grey, 75))
+    return float(1 - np.percentile(grey, 0.5) / np.median(grey))
 
 
-@pytest.mark.parametrize("kind", photographs.KINDS)
+ON_PAPER_ALONE = [kind for kind in photographs.KINDS if kind != "on a table"]
+
+
+@pytest.mark.parametrize("kind", ON_PAPER_ALONE)
 def test_photographs_are_large_and_of_dark_ink_on_light_paper_with_grain(printed: Digits, kind: str) -> None:
     for levels in taken(kind, printed):
         assert min(levels.shape[:2]) >= 240 and levels.shape[2] == 3
-        assert np.percentile(levels, 75) > 90
+        assert np.median(levels) > 90
         assert contrast(levels) > 0.05
         assert 0.2 < np.abs(np.diff(levels[:40].mean(axis=2), axis=1)).mean() < 8
 
@@ -56,3 +59,6 @@ def test_on_a_table_some_of_the_border_is_darker_than_the_sheet(printed: Digits)
         grey = levels.mean(axis=2)
         border = [np.median(side) for side in (grey[:5], grey[-5:], grey[:, :5], grey[:, -5:])]
         assert min(border) < 0.85 * np.percentile(grey, 90)
+        assert min(levels.shape[:2]) >= 240 and levels.shape[2] == 3
+        assert np.percentile(levels, 75) > 90
+        assert 0.2 < np.abs(np.diff(levels[:40].mean(axis=2), axis=1)).mean() < 8
