@@ -1,6 +1,7 @@
 """The training loop behind every recipe but the tutorial: augmented batches, one cycle, averaged weights."""
 
 import copy
+from collections.abc import Iterator, Sequence
 from functools import partial
 from time import perf_counter
 
@@ -10,11 +11,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models import devices
 from models.prediction import as_input
-from training import teachers
 from training.augmentation import damage, distort
 from training.checkpoint import Checkpoint, State
+from training.gradients import Batch, Gradients
 from training.mnist import Digits
 from training.muon import Muon
 from training.outliers import bank
@@ -23,8 +23,8 @@ from training.recipes import Part, Recipe
 from training.teachers import Teachers
 
 OUTLIERS_A_BATCH = 1 / 5
-OUTLIER_WEIGHT, TAUGHT_WEIGHT = 0.5, 0.15
-"""Of outliers beside digits: beside what teachers say it takes less to keep what was practised."""
+AT_ONCE = 32
+"""Batches that are prepared together where it is not the processor that does: there each call costs, however small."""
 PART_SEEDS = 100
 """How far apart the seeds of a recipe's parts are."""
 
@@ -88,23 +88,34 @@ def _train(
     part: Part, course: "_Course", digits: Digits, strangers: Tensor, taught_by: Teachers | None, bar: Bar
 ) -> float:
     """One epoch; the mean loss of its batches."""
-    device = digits.images.device
     course.network.train()
+    device = digits.images.device
     total_loss = torch.zeros((), device=device)
-    order = torch.randperm(len(digits), generator=course.shuffler).to(device)
-    strangers_a_batch = int(course.batch_size * OUTLIERS_A_BATCH) if len(strangers) else 0
-    for chosen in order[: course.images].split(course.batch_size):
-        some = draw(strangers, strangers_a_batch, course.generator)
-        drawn = torch.cat([digits.images[chosen], strangers[some]])
-        tiles = distort(as_input(drawn), course.generator, part.distorted)
-        answers = taught_by.answers(tiles[: len(chosen)]) if taught_by else None  # they see it before it is damaged
-        tiles = damage(tiles, course.generator, part.damaged).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=devices.fast_bfloat16(device)):
-            loss = _loss_of(course.network(tiles), digits.labels[chosen], answers)
-        course.step(loss)
-        total_loss += loss.detach()
-        bar.advance(len(chosen))
+    order = torch.randperm(len(digits), generator=course.shuffler).to(device)[: course.images]
+    for chosen in order.split(course.batch_size * (1 if device.type == "cpu" else AT_ONCE)):
+        for batch in _batches(part, course, digits[chosen], strangers, taught_by):
+            total_loss += course.step(batch)
+            bar.advance(course.batch_size)
     return total_loss.item() * course.batch_size / course.images
+
+
+def _batches(
+    part: Part, course: "_Course", digits: Digits, strangers: Tensor, taught_by: Teachers | None
+) -> Iterator[Batch]:
+    """Of these digits, each with its outliers; all are distorted, damaged and answered together."""
+    count = len(digits) // course.batch_size
+    strangers_a_batch = int(course.batch_size * OUTLIERS_A_BATCH) if len(strangers) else 0
+    some = draw(strangers, count * strangers_a_batch, course.generator)
+    labels = digits.labels.unflatten(0, (count, -1))
+    outliers = strangers[some].unflatten(0, (count, strangers_a_batch))
+    drawn = torch.cat([digits.images.unflatten(0, (count, -1)), outliers], dim=1)
+    tiles = distort(as_input(drawn.flatten(0, 1)), course.generator, part.distorted)
+    answers: Sequence[Tensor | None] = [None] * count
+    if taught_by:  # they see it before it is damaged
+        seen = tiles.unflatten(0, (count, -1))[:, : course.batch_size].flatten(0, 1)
+        answers = taught_by.answers(seen).split(course.batch_size)
+    tiles = damage(tiles, course.generator, part.damaged).contiguous(memory_format=torch.channels_last)
+    yield from map(Batch, tiles.split(drawn.shape[1]), labels, answers)
 
 
 class _Course:
@@ -120,6 +131,7 @@ class _Course:
         self.batch_size = recipe.batch_size
         self.images = batches * recipe.batch_size
         self.network = network.to(memory_format=torch.channels_last)
+        self.gradients = Gradients(self.network)
         self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True)
         kernels, others = _kernels_and_others(network) if recipe.muon else ([], list(network.parameters()))
         adam = torch.optim.AdamW(others, lr=part.learning_rate, weight_decay=recipe.weight_decay, fused=True)
@@ -135,14 +147,14 @@ class _Course:
         self.best: tuple[int, float] | None = None
         self.best_weights: dict[str, Tensor] = {}
 
-    def step(self, loss: Tensor) -> None:
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        loss.backward()
+    def step(self, batch: Batch) -> Tensor:
+        """The loss before it."""
+        loss = self.gradients.of(batch)
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
             schedule.step()
         self.average.update_parameters(self.network)
+        return loss
 
     def keep_best(self, errors: int, loss: float) -> None:
         if self.best is None or (errors, loss) < self.best:
@@ -198,19 +210,6 @@ def outliers_of(recipe: Recipe, part: Part, digits: int) -> int:
 def draw(tiles: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Random indices [count] of tiles, with replacement."""
     return torch.randint(max(len(tiles), 1), (count,), generator=generator, device=tiles.device)
-
-
-def _loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None = None) -> Tensor:
-    """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019).
-
-    Of digits that teachers have answered, [N, 10], against their answers instead of the labels.
-    """
-    known = logits[: len(labels)]
-    loss = F.cross_entropy(known, labels) if answers is None else teachers.distance(known, answers)
-    if len(logits) > len(labels):
-        weight = OUTLIER_WEIGHT if answers is None else TAUGHT_WEIGHT
-        loss = loss - weight * F.log_softmax(logits[len(labels) :], dim=1).mean()
-    return loss
 
 
 def _errors_and_loss(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[int, float]:

@@ -1,0 +1,67 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import networks
+from training.gradients import OUTLIER_WEIGHT, TAUGHT_WEIGHT, Batch, Gradients
+from training.teachers import distance
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
+
+
+def batch(seed: int, outliers: int = 4, taught: bool = False, device: str = "cpu") -> Batch:
+    dice = torch.Generator().manual_seed(seed)
+    tiles = torch.rand(12 + outliers, 1, 28, 28, generator=dice)
+    answers = torch.rand(12, 10, generator=dice).softmax(1) if taught else None
+    found = Batch(tiles, torch.randint(10, (12,), generator=dice), answers)
+    return Batch(*(tensor if tensor is None else tensor.to(device) for tensor in found))
+
+
+def expected(network: nn.Module, one: Batch) -> tuple[Tensor, list[Tensor]]:
+    """As the definitions of the loss say, for one batch."""
+    logits = network(one.tiles)
+    digits, others = logits[: len(one.labels)], logits[len(one.labels) :]
+    loss = F.cross_entropy(digits, one.labels) if one.answers is None else distance(digits, one.answers)
+    if len(others):
+        no_idea = torch.full_like(others, 0.1)
+        loss = loss + (OUTLIER_WEIGHT if one.answers is None else TAUGHT_WEIGHT) * F.cross_entropy(others, no_idea)
+    return loss.detach(), list(torch.autograd.grad(loss, list(network.parameters())))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
+@pytest.mark.parametrize(("outliers", "taught"), [(0, False), (4, False), (0, True), (4, True)])
+def test_each_batch_has_its_own_loss_and_gradients(device: str, outliers: int, taught: bool) -> None:
+    torch.manual_seed(0)
+    network = networks.create("net").to(device)
+    gradients = Gradients(network)
+    for seed in range(3):
+        one = batch(seed, outliers, taught, device)
+        loss, wanted = expected(network, one)
+        assert torch.allclose(gradients.of(one), loss, rtol=0.005)
+        for parameter, gradient in zip(network.parameters(), wanted, strict=True):
+            assert parameter.grad is not None
+            # In bfloat16, where the device is fast at it; of another batch they differ by more than their length.
+            assert (parameter.grad - gradient).norm() <= 0.25 * gradient.norm()
+        with torch.no_grad():  # a step: the next batch meets other weights
+            for parameter in network.parameters():
+                parameter.sub_(0.01 * parameter.grad)
+
+
+@CUDA
+def test_recording_changes_neither_what_the_network_counts_nor_the_dice() -> None:
+    """Three batches come out as if each had been computed on its own, dropout and batch normalisation included."""
+    torch.manual_seed(0)
+    recorded = networks.create("convnet").cuda().train()
+    plain = copy.deepcopy(recorded)
+    dice = torch.cuda.get_rng_state()
+    gradients = Gradients(recorded)
+    for seed in range(3):
+        gradients.of(batch(seed, device="cuda"))
+    torch.cuda.set_rng_state(dice)
+    for seed in range(3):
+        Gradients(plain)._compute(batch(seed, device="cuda"))
+    for one, other in zip(recorded.buffers(), plain.buffers(), strict=True):
+        assert torch.allclose(one.float(), other.float(), rtol=1e-3, atol=1e-5)

@@ -1,0 +1,91 @@
+"""The loss of one batch after another, and its gradients.
+
+A step of a small network is some hundred kernels of microseconds. To ask CUDA for them one by one takes longer than
+they run, so there the first batch is recorded as a graph, which is replayed with the others.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import devices
+from training import teachers
+
+OUTLIER_WEIGHT, TAUGHT_WEIGHT = 0.5, 0.15
+"""Of outliers beside digits: beside what teachers say it takes less to keep what was practised."""
+WARMING = 3
+"""Batches that libraries see before one is recorded: with the first, they choose their algorithms."""
+
+
+class Batch(NamedTuple):
+    """tiles: float [N, 1, 28, 28], the M digits first and outliers behind them; labels: int64 [M].
+
+    answers: of teachers, [M, 10], which count instead of the labels.
+    """
+
+    tiles: Tensor
+    labels: Tensor
+    answers: Tensor | None
+
+
+class Gradients:
+    """Of a network in training mode, on its device; all batches are of one shape."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._device = next(network.parameters()).device
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def of(self, batch: Batch) -> Tensor:
+        """The loss; its gradients are left in the network's parameters, in place of the last batch's."""
+        if self._device.type != "cuda":
+            return self._compute(batch)
+        if self._graph is None:
+            self._graph = self._record(batch)
+        for recorded, tensor in zip(self._recorded, batch, strict=True):
+            if recorded is not None and tensor is not None:
+                recorded.copy_(tensor)
+        self._graph.replay()
+        return self._loss
+
+    def _compute(self, batch: Batch) -> Tensor:
+        self._network.zero_grad()
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=devices.fast_bfloat16(self._device)):
+            loss = _loss_of(self._network(batch.tiles), batch.labels, batch.answers)
+        loss.backward()
+        return loss.detach()
+
+    def _record(self, batch: Batch) -> torch.cuda.CUDAGraph:
+        """Leaves what the network has counted, and the dice, as they were."""
+        answers = None if batch.answers is None else batch.answers.clone()
+        self._recorded = Batch(batch.tiles.clone(), batch.labels.clone(), answers)
+        counted = [buffer.clone() for buffer in self._network.buffers()]
+        dice = torch.cuda.get_rng_state(self._device)
+        beside, here = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)
+        beside.wait_stream(here)
+        with torch.cuda.stream(beside):
+            for _ in range(WARMING):
+                self._compute(self._recorded)
+        here.wait_stream(beside)
+        for buffer, before in zip(self._network.buffers(), counted, strict=True):
+            buffer.copy_(before)
+        torch.cuda.set_rng_state(dice, self._device)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._loss = self._compute(self._recorded)
+        return graph
+
+
+def _loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None = None) -> Tensor:
+    """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019).
+
+    Of digits that teachers have answered, [M, 10], against their answers instead of the labels.
+    """
+    known = logits[: len(labels)]
+    loss = F.cross_entropy(known, labels) if answers is None else teachers.distance(known, answers)
+    if len(logits) > len(labels):
+        weight = OUTLIER_WEIGHT if answers is None else TAUGHT_WEIGHT
+        loss = loss - weight * F.log_softmax(logits[len(labels) :], dim=1).mean()
+    return loss
