@@ -38,6 +38,7 @@ def fit(
     report: Report,
     checkpoint: Checkpoint | None = None,
     taught_by: Teachers | None = None,
+    processes: int = 1,
 ) -> None:
     """Trains the network in place, on the device that it is on, and leaves it with the best epoch's averaged weights.
 
@@ -61,7 +62,9 @@ def fit(
         if number:
             torch.manual_seed(part_seed)
         outliers = outliers_of(recipe, part, len(digits))
-        strangers = bank(digits, outliers, part_seed, report).to(device) if outliers else everything.images[:0]
+        strangers = everything.images[:0]
+        if outliers:
+            strangers = bank(digits, outliers, part_seed, report, processes).to(device)
         course = _Course(recipe, part, network, len(digits), part_seed)
         if state and state["epoch"] >= first:
             course.load_state_dict(state)

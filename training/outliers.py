@@ -7,6 +7,7 @@ is used to measure: the evaluation has its own fonts and generators.
 import contextlib
 import functools
 import importlib.util
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from HersheyFonts import HersheyFonts
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from models.errors import DataError, NothingDrawn
 from models.normalisation import normalise
@@ -35,6 +37,9 @@ OUTLINE_FONTS = (
 )
 """The packages that bring them, each with its weights and slopes."""
 
+PORTION = 700
+"""Pictures that are drawn with the same dice."""
+
 
 def check() -> None:
     """Raises DataError where a font is not installed."""
@@ -42,17 +47,40 @@ def check() -> None:
         _outlines(package)
 
 
-def bank(digits: Digits, count: int, seed: int, report: Report) -> Tensor:
-    """About `count` tiles, uint8 [N, 28, 28], of KINDS in equal parts; digits are the ones trained on."""
-    generator = np.random.default_rng(seed)
+def bank(digits: Digits, count: int, seed: int, report: Report, processes: int = 1) -> Tensor:
+    """About `count` tiles, uint8 [N, 28, 28], of KINDS in equal parts; digits are the ones trained on.
+
+    They are the same with however many processes.
+    """
+    portions = _Portions(digits, count, seed)
+    helpers = min(processes, len(portions)) if processes > 1 and len(portions) > 1 else 0
+    # Its own generator: the loader rolls dice, and those of the network must not depend on it.
+    loader = DataLoader(portions, batch_size=None, num_workers=helpers, generator=torch.Generator())
     tiles = []
     with report.bar("drawing what is no digit", count) as bar:
-        for i in range(count):
-            picture = KINDS[i % len(KINDS)](generator, digits)
+        for portion in loader:
+            tiles.append(portion)
+            bar.advance(PORTION)
+    return torch.cat(tiles)
+
+
+class _Portions(Dataset[Tensor]):
+    """A bank in portions, uint8 [N, 28, 28], each with dice of its own."""
+
+    def __init__(self, digits: Digits, count: int, seed: int) -> None:
+        self._digits, self._count, self._seed = digits, count, seed
+
+    def __len__(self) -> int:
+        return math.ceil(self._count / PORTION)
+
+    def __getitem__(self, number: int) -> Tensor:
+        generator = np.random.default_rng([self._seed, number])
+        tiles = []
+        for i in range(min(PORTION, self._count - number * PORTION)):
+            picture = KINDS[i % len(KINDS)](generator, self._digits)
             with contextlib.suppress(NothingDrawn):
                 tiles.append(normalise(Picture(picture)).pixels)
-            bar.advance(1)
-    return torch.from_numpy(np.stack(tiles))
+        return torch.from_numpy(np.stack(tiles))
 
 
 def glyph(generator: np.random.Generator, _: Digits) -> Pixels:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models import devices, folders, networks, versions
+from models import cores, devices, folders, networks, versions
 from models.errors import DataError, HomeError, VersionError
 from models.versions import Manifest, Versions
 from training import candidate, fitting, mnist, outliers, scoring, tutorial
@@ -101,7 +101,7 @@ def _fitted(
     if run.recipe == "tutorial":
         tutorial.fit(recipe, network, digits, mnist.test_set(run.data, run.download), run.seed, report)
     else:
-        fitting.fit(recipe, network, digits, held_out, run.seed, report, checkpoint, taught_by)
+        fitting.fit(recipe, network, digits, held_out, run.seed, report, checkpoint, taught_by, cores.usable())
     return network
 
 

@@ -101,9 +101,9 @@ def test_what_is_no_digit_is_drawn_only_for_a_part_that_has_not_ended(
         fitting.fit(recipe, ended, some, few, 0, Report(quiet=True), checkpoint)
     seeds: list[int] = []
 
-    def watched(digits: Digits, count: int, seed: int, report: Report) -> torch.Tensor:
+    def watched(digits: Digits, count: int, seed: int, report: Report, processes: int) -> torch.Tensor:
         seeds.append(seed)
-        return bank(digits, count, seed, report)
+        return bank(digits, count, seed, report, processes)
 
     monkeypatch.setattr(fitting, "bank", watched)
     resumed = networks.create("net")

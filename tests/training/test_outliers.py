@@ -25,6 +25,13 @@ def test_the_bank_holds_tiles_of_every_kind_and_repeats_itself(digits: Digits) -
     assert bank.shape != other.shape or not torch.equal(bank, other)
 
 
+def test_more_processes_draw_the_same(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outliers, "PORTION", 100)
+    alone, together = (outliers.bank(digits, 250, 0, Report(quiet=True), processes) for processes in (1, 2))
+    assert torch.equal(alone, together)
+    assert not torch.equal(alone[:50], alone[100:150])
+
+
 @pytest.mark.parametrize("kind", sorted(set(outliers.KINDS), key=lambda kind: kind.__name__))
 def test_every_kind_draws_something_new_each_time(kind, digits: Digits) -> None:
     generator = np.random.default_rng(0)
