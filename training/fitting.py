@@ -24,7 +24,10 @@ from training.teachers import Teachers
 
 OUTLIERS_A_BATCH = 1 / 5
 AT_ONCE = 32
-"""Batches that are prepared together where it is not the processor that does: there each call costs, however small."""
+"""Batches that are prepared together where it is not the processor that does: there each call costs, however small.
+
+They have in common what damage draws once for all: how coarse a raster is, and how many corners a line has.
+"""
 PART_SEEDS = 100
 """How far apart the seeds of a recipe's parts are."""
 
@@ -105,7 +108,7 @@ def _train(
 def _batches(
     part: Part, course: "_Course", digits: Digits, strangers: Tensor, taught_by: Teachers | None
 ) -> Iterator[Batch]:
-    """Of these digits, each with its outliers; all are distorted, damaged and answered together."""
+    """Batches of these digits, each with its outliers; all are distorted, damaged and answered together."""
     count = len(digits) // course.batch_size
     strangers_a_batch = int(course.batch_size * OUTLIERS_A_BATCH) if len(strangers) else 0
     some = draw(strangers, count * strangers_a_batch, course.generator)

@@ -16,7 +16,7 @@ from training import teachers
 OUTLIER_WEIGHT, TAUGHT_WEIGHT = 0.5, 0.15
 """Of outliers beside digits: beside what teachers say it takes less to keep what was practised."""
 WARMING = 3
-"""Batches that libraries see before one is recorded: with the first, they choose their algorithms."""
+"""How often the first batch is computed before: libraries set themselves up with it, which can not be recorded."""
 
 
 class Batch(NamedTuple):
@@ -31,7 +31,10 @@ class Batch(NamedTuple):
 
 
 class Gradients:
-    """Of a network in training mode, on its device; all batches are of one shape."""
+    """Of a network in training mode, on its device; all batches are of one shape, with answers or all without.
+
+    Nobody else may replace the parameters or their gradients meanwhile: what is recorded finds them by their place.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
@@ -44,11 +47,11 @@ class Gradients:
             return self._compute(batch)
         if self._graph is None:
             self._graph = self._record(batch)
-        for recorded, tensor in zip(self._recorded, batch, strict=True):
-            if recorded is not None and tensor is not None:
-                recorded.copy_(tensor)
+        for place, tensor in zip(self._inputs, batch, strict=True):
+            if place is not None and tensor is not None:
+                place.copy_(tensor)
         self._graph.replay()
-        return self._loss
+        return self._loss.clone()
 
     def _compute(self, batch: Batch) -> Tensor:
         self._network.zero_grad()
@@ -60,21 +63,21 @@ class Gradients:
     def _record(self, batch: Batch) -> torch.cuda.CUDAGraph:
         """Leaves what the network has counted, and the dice, as they were."""
         answers = None if batch.answers is None else batch.answers.clone()
-        self._recorded = Batch(batch.tiles.clone(), batch.labels.clone(), answers)
+        self._inputs = Batch(batch.tiles.clone(), batch.labels.clone(), answers)
         counted = [buffer.clone() for buffer in self._network.buffers()]
         dice = torch.cuda.get_rng_state(self._device)
         beside, here = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)
         beside.wait_stream(here)
         with torch.cuda.stream(beside):
             for _ in range(WARMING):
-                self._compute(self._recorded)
+                self._compute(self._inputs)
         here.wait_stream(beside)
         for buffer, before in zip(self._network.buffers(), counted, strict=True):
             buffer.copy_(before)
         torch.cuda.set_rng_state(dice, self._device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._loss = self._compute(self._recorded)
+        with torch.cuda.graph(graph, stream=beside):
+            self._loss = self._compute(self._inputs)
         return graph
 
 

@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,34 +54,52 @@ def bank(digits: Digits, count: int, seed: int, report: Report, processes: int =
     They are the same with however many processes.
     """
     portions = _Portions(digits, count, seed)
-    helpers = min(processes, len(portions)) if processes > 1 and len(portions) > 1 else 0
-    # Its own generator: the loader rolls dice, and those of the network must not depend on it.
-    loader = DataLoader(portions, batch_size=None, num_workers=helpers, generator=torch.Generator())
+    helpers = min(processes, len(portions))
+    # Its own generator, as the loader rolls dice, and those of the network must not depend on it; and its own way to
+    # collate, as tensors would go through shared memory, of which containers have little.
+    loader = DataLoader(
+        portions,
+        batch_size=None,
+        num_workers=helpers if helpers > 1 else 0,
+        collate_fn=_unchanged,
+        generator=torch.Generator(),
+    )
+    drawn = iter(loader)  # processes begin here, before the bar has a thread
     tiles = []
     with report.bar("drawing what is no digit", count) as bar:
-        for portion in loader:
+        for number, portion in enumerate(drawn):
             tiles.append(portion)
-            bar.advance(PORTION)
-    return torch.cat(tiles)
+            bar.advance(portions.size(number))
+    return torch.from_numpy(np.concatenate(tiles))
 
 
-class _Portions(Dataset[Tensor]):
+class _Portions(Dataset[Pixels]):
     """A bank in portions, uint8 [N, 28, 28], each with dice of its own."""
 
     def __init__(self, digits: Digits, count: int, seed: int) -> None:
-        self._digits, self._count, self._seed = digits, count, seed
+        self._images, self._labels = digits.images.numpy(), digits.labels.numpy()
+        self._count, self._seed = count, seed
 
     def __len__(self) -> int:
         return math.ceil(self._count / PORTION)
 
-    def __getitem__(self, number: int) -> Tensor:
+    def size(self, number: int) -> int:
+        """How many pictures."""
+        return min(PORTION, self._count - number * PORTION)
+
+    def __getitem__(self, number: int) -> Pixels:
+        digits = Digits(torch.from_numpy(self._images), torch.from_numpy(self._labels))
         generator = np.random.default_rng([self._seed, number])
         tiles = []
-        for i in range(min(PORTION, self._count - number * PORTION)):
-            picture = KINDS[i % len(KINDS)](generator, self._digits)
+        for i in range(self.size(number)):
+            picture = KINDS[i % len(KINDS)](generator, digits)
             with contextlib.suppress(NothingDrawn):
                 tiles.append(normalise(Picture(picture)).pixels)
-        return torch.from_numpy(np.stack(tiles))
+        return np.stack(tiles)
+
+
+def _unchanged(portion: Any) -> Any:
+    return portion
 
 
 def glyph(generator: np.random.Generator, _: Digits) -> Pixels:

@@ -6,6 +6,8 @@ from models import networks
 from models.calibration import Calibration
 from models.errors import EngineFailed
 from models.prediction import Predictor, as_input
+from models.versions import RELEASED, read
+from training.mnist import Digits
 
 CPU = torch.device("cpu")
 
@@ -25,6 +27,15 @@ def test_a_prediction_is_consistent_in_itself() -> None:
         assert prediction.confidence == max(prediction.probabilities) == prediction.probabilities[prediction.digit]
         assert prediction.verdict == ("digit" if prediction.confidence >= 0.2 else "unsure")
         assert prediction.model == "v7"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
+@pytest.mark.parametrize("name", ["convnet", "net"])
+def test_a_gpu_answers_as_the_processor_does(name: str, test_digits: Digits) -> None:
+    tiles = test_digits.images[:2_000].numpy()
+    here, there = (read(RELEASED / name).predictor(torch.device(device)).predict(tiles) for device in ("cpu", "cuda"))
+    assert [(one.digit, one.verdict) for one in here] == [(one.digit, one.verdict) for one in there]
+    assert max(abs(one.confidence - other.confidence) for one, other in zip(here, there, strict=True)) < 0.002
 
 
 def test_logits_that_are_not_finite_are_an_error() -> None:

@@ -50,6 +50,34 @@ def test_a_part_begins_with_the_best_weights_of_the_one_before(training_digits: 
     assert torch.allclose(*weights, atol=1e-6)
 
 
+class Oracle:
+    """A teacher that answers with what it sees in the corner of a tile."""
+
+    def answers(self, tiles: torch.Tensor) -> torch.Tensor:
+        return tiles[:, 0, :1, 0].expand(-1, 10)
+
+
+@pytest.mark.parametrize("outliers", [0, 40])
+def test_batches_that_are_prepared_together_keep_their_own(outliers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("distort", "damage"):
+        monkeypatch.setattr(fitting, name, lambda tiles, *_: tiles)
+    recipe = dataclasses.replace(RECIPE, batch_size=10)
+    course = fitting._Course(recipe, PART, networks.create("net"), 30, 0)
+    labels = torch.arange(30)
+    digits = Digits(labels.to(torch.uint8)[:, None, None].expand(-1, 28, 28).clone(), labels)
+    strangers = torch.full((outliers, 28, 28), 255, dtype=torch.uint8)
+    for taught_by in (None, Oracle()):
+        batches = list(fitting._batches(PART, course, digits, strangers, taught_by))  # type: ignore[arg-type]
+        assert torch.equal(torch.cat([batch.labels for batch in batches]), labels)
+        for batch in batches:
+            corners = batch.tiles[:, 0, 0, 0]
+            assert torch.allclose(255 * corners[:10], batch.labels.float())
+            assert (corners[10:] == 1).all() and len(corners) == (12 if outliers else 10)
+            assert (batch.answers is None) == (taught_by is None)
+            if batch.answers is not None:
+                assert torch.equal(batch.answers[:, 3], corners[:10])
+
+
 def test_no_more_is_drawn_for_a_part_than_its_batches_take() -> None:
     recipe = dataclasses.replace(RECIPE, batch_size=100)
     for epochs, outliers, expected in ((1, 300, 200), (2, 300, 300), (1, 0, 0)):

@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +9,7 @@ from PIL import ImageFont
 from training import outliers
 from training.evaluation import outliers as measured
 from training.mnist import Digits
-from training.progress import Report
+from training.progress import Bar, Report
 
 
 @pytest.fixture
@@ -25,11 +28,28 @@ def test_the_bank_holds_tiles_of_every_kind_and_repeats_itself(digits: Digits) -
     assert bank.shape != other.shape or not torch.equal(bank, other)
 
 
-def test_more_processes_draw_the_same(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outliers, "PORTION", 100)
-    alone, together = (outliers.bank(digits, 250, 0, Report(quiet=True), processes) for processes in (1, 2))
+class Counted(Report):
+    """Adds up what its bar is told."""
+
+    images = 0
+
+    @contextmanager
+    def bar(self, title: str, total: int) -> Iterator[Bar]:
+        with super().bar(title, total) as bar:
+            bar.advance = self.advance  # type: ignore[method-assign]
+            yield bar
+
+    def advance(self, images: int) -> None:
+        self.images += images
+
+
+def test_more_processes_draw_the_same_and_are_counted(digits: Digits) -> None:
+    count = 2 * outliers.PORTION + 100
+    report = Counted(quiet=True)
+    alone, together = outliers.bank(digits, count, 0, Report(quiet=True)), outliers.bank(digits, count, 0, report, 2)
     assert torch.equal(alone, together)
-    assert not torch.equal(alone[:50], alone[100:150])
+    assert not torch.equal(alone[:50], alone[outliers.PORTION : outliers.PORTION + 50])
+    assert report.images == count
 
 
 @pytest.mark.parametrize("kind", sorted(set(outliers.KINDS), key=lambda kind: kind.__name__))
