@@ -1,6 +1,6 @@
 """What the seed of a training run changes: the accuracy of several runs of one recipe, their mean and spread.
 
-    python -m benchmarks.seeds FOLDER [--seeds N] [--network NAME] [--data FOLDER] [--usps FILE]
+    python -m benchmarks.seeds FOLDER [--recipe NAME] [--seeds N] [--network NAME] [--data FOLDER] [--usps FILE]
 
 Trains with seeds 0, 1, 2, ... into FOLDER/seed0 and so on, as `inkling train --output` does, by one set of teachers in
 FOLDER/teachers, and measures each on the held-out digits, the MNIST test set and, where its file is given, on USPS. A
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models import versions
-from models.errors import InklingError
+from models.errors import DataError, InklingError
 from models.prediction import Predictor
 from training import mnist
 from training.evaluation.answers import answer
@@ -29,6 +29,7 @@ from training.trainer import Run, train
 def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy over several seeds of one recipe.")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--recipe", choices=("default", "long"), default="default")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--network")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("INKLING_DATA", "data")))
@@ -58,7 +59,7 @@ def _trained(options: argparse.Namespace, seed: int) -> Path:
     folder: Path = options.folder / f"seed{seed}"
     if not (folder / "manifest.json").exists():
         run = Run(
-            recipe="default",
+            recipe=options.recipe,
             data=options.data,
             home=options.folder,
             output=folder,
@@ -68,6 +69,9 @@ def _trained(options: argparse.Namespace, seed: int) -> Path:
             teachers=options.folder / "teachers",
         )
         train(run, Report())
+    found = versions.read(folder).manifest.training["recipe"]
+    if found != options.recipe:
+        raise DataError(f"{folder} was trained by the recipe {found}; name another folder")
     return folder
 
 

@@ -88,6 +88,16 @@ def deep() -> ConvNet:
     return ConvNet((32,), (48, 64, 96), (160, 192, 192), padded=(1, 1, 1), dropout=0.4)
 
 
+def large() -> ConvNet:
+    """Twelve times the work: a teacher that takes hours of a processor, or minutes of a GPU."""
+    return ConvNet((64, 64), (128, 128), (192, 192, 256), padded=(2, 2, 1), dropout=0.4)
+
+
+def unpooled() -> ConvNet:
+    """Twenty-two times the work, as built by An and others 2020, arXiv 2008.10400: maps shrink at their edges alone."""
+    return ConvNet(tuple(range(32, 177, 16)), padded=(0,), dropout=0.4)
+
+
 def first_convnet() -> ConvNet:
     """What `convnet` was at first: versions of that time are still served."""
     return ConvNet((24,), (48, 48), (64, 64), padded=(1, 2, 2))
@@ -99,6 +109,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "convnet": convnet,
     "wide": wide,
     "deep": deep,
+    "large": large,
+    "unpooled": unpooled,
 }
 FORMER: dict[str, list[Callable[[], nn.Module]]] = {"convnet": [first_convnet]}
 

@@ -25,7 +25,7 @@ class Recipe:
     """averaging: how much of the averaged weights a step keeps; each part begins with the best weights of the last.
 
     muon: how many times the learning rate the kernels of convolutions learn at, by Muon; 0 for AdamW as all else.
-    teachers: the networks that are trained before, by the recipe `teacher`.
+    teachers: the networks that are trained before, by the recipe that TEACHING names.
     """
 
     network: str
@@ -53,9 +53,16 @@ class Recipe:
         return replace(self, parts=tuple(replace(part, taught=False) for part in self.parts), teachers=())
 
 
-def _averaged(network: str, *parts: Part, teachers: tuple[str, ...] = ()) -> Recipe:
+def _averaged(network: str, *parts: Part) -> Recipe:
     """AdamW over augmented tiles, averaged weights. training/fitting.py"""
-    return Recipe(network, batch_size=128, parts=parts, weight_decay=0.02, averaging=0.999, teachers=teachers)
+    return Recipe(network, batch_size=128, parts=parts, weight_decay=0.02, averaging=0.999)
+
+
+def _taught(*teachers: str) -> Recipe:
+    """Practice in the worst, and then lessons in what hands mostly write, among outliers never seen before."""
+    practice = Part(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000)
+    lessons = Part(epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, taught=True)
+    return replace(_averaged("convnet", practice, lessons), teachers=teachers)
 
 
 RECIPES = {
@@ -63,12 +70,9 @@ RECIPES = {
     "tutorial": Recipe("net", batch_size=64, parts=(Part(epochs=1, learning_rate=0.002),)),
     # Those of the released models: practice in the worst, and then lessons in what hands mostly write, among outliers
     # that were never seen before; the convnet's by teachers.
-    "default": _averaged(
-        "convnet",
-        Part(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000),
-        Part(epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, taught=True),
-        teachers=("wide", "deep"),
-    ),
+    "default": _taught("wide", "deep"),
+    # The same by teachers that take hours of a processor, or minutes of a GPU. It made the released convnet.
+    "long": _taught("large", "unpooled", "wide"),
     # A small network takes longer, and is too small for what large ones say.
     "net": _averaged(
         "net",
@@ -81,6 +85,11 @@ RECIPES = {
         Part(epochs=18, learning_rate=0.004, distorted=0.8),
         Part(epochs=4, learning_rate=0.0008, distorted=0.5),
     ),
+    "long-teacher": _averaged(
+        "large",
+        Part(epochs=60, learning_rate=0.004, distorted=0.8),
+        Part(epochs=10, learning_rate=0.0008, distorted=0.5),
+    ),
     # In about a minute on two cores: accurate, but no practice in damage and in what is no digit.
     "quick": Recipe(
         "convnet",
@@ -91,3 +100,5 @@ RECIPES = {
         parts=(Part(epochs=2, learning_rate=0.004, distorted=0.3),),
     ),
 }
+TEACHING = {"default": "teacher", "long": "long-teacher"}
+"""By which recipe the teachers of a recipe are trained."""

@@ -17,7 +17,7 @@ from models.versions import Manifest, Versions
 from training import candidate, fitting, mnist, outliers, scoring, tutorial
 from training.checkpoint import Checkpoint
 from training.progress import Report
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES, TEACHING, Recipe
 from training.teachers import Teachers
 
 
@@ -107,9 +107,12 @@ def _fitted(
 
 def _lesson(run: Run, network: str, classroom: Path | None) -> Run:
     """The run that trains a teacher; without a classroom it is kept nowhere."""
-    output, checkpoint = (classroom / network, classroom / f"{network}.pt") if classroom else (None, None)
+    recipe = TEACHING[run.recipe]
+    output, checkpoint = None, None
+    if classroom:
+        output, checkpoint = classroom / recipe / network, classroom / recipe / f"{network}.pt"
     return dataclasses.replace(
-        run, recipe="teacher", network=network, seed=0, output=output, checkpoint=checkpoint, teachers=None
+        run, recipe=recipe, network=network, seed=0, output=output, checkpoint=checkpoint, teachers=None
     )
 
 
@@ -128,11 +131,14 @@ def _teacher(
 
 
 def _read_teacher(folder: Path, digits: mnist.Digits) -> nn.Module:
-    """The network that the folder is named for. Raises DataError for one by another recipe, or of other data."""
+    """The network that the folder is named for, by the recipe that the folder around it is named for.
+
+    Raises DataError for one by another recipe, or of other data.
+    """
     version = versions.read(folder)
     found = version.manifest.training | version.manifest.dataset
-    recipe = dataclasses.asdict(RECIPES["teacher"].but(network=folder.name))
-    expected = {**json.loads(json.dumps(recipe)), "seed": 0, "trained_on_sha256": digits.fingerprint()}
+    settings = dataclasses.asdict(RECIPES[folder.parent.name].but(network=folder.name))
+    expected = {**json.loads(json.dumps(settings)), "seed": 0, "trained_on_sha256": digits.fingerprint()}
     for name, value in expected.items():
         if found.get(name) != value:
             raise DataError(

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import versions
+from models import networks, versions
 from models.errors import DataError, HomeError
+from models.networks import NETWORKS
 from models.versions import Versions
 from tests.training.killed import Killed
 from training import fitting, mnist, outliers, trainer
 from training.mnist import Digits
 from training.progress import Report
-from training.recipes import RECIPES, Part
+from training.recipes import RECIPES, TEACHING, Part
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -45,14 +46,14 @@ def test_train_saves_and_activates_a_version_that_predicts(run: Run, data_folder
 
 
 def test_an_active_file_that_makes_no_sense_does_not_cost_what_was_trained(
-    run: Run, data_folder: Path, tmp_path: Path
+    data_folder: Path, tmp_path: Path, training_digits: Digits
 ) -> None:
-    (tmp_path / "home" / "models").mkdir(parents=True)
-    (tmp_path / "home" / "models" / "active").write_text("nonsense")
-    places = {"INKLING_DATA": str(data_folder), "INKLING_HOME": str(tmp_path / "home")}
-    result = run("train", "--recipe", "tutorial", "--quiet", **places)
-    assert result.returncode == 0, result.stderr
-    saved = Versions(tmp_path / "home")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "active").write_text("nonsense")
+    digits, held_out = mnist.split(training_digits)
+    order = trainer.Run("tutorial", data_folder, tmp_path)
+    trainer.save(networks.create("net"), order, RECIPES["tutorial"], digits, held_out, Report(quiet=True))
+    saved = Versions(tmp_path)
     assert saved.active() == "v1"
     assert saved.manifest("v1").parent is None
 
@@ -77,16 +78,17 @@ def small_school(monkeypatch: pytest.MonkeyPatch, training_digits: Digits) -> No
     teacher = dataclasses.replace(RECIPES["teacher"], network="net", parts=(lesson,))
     taught = dataclasses.replace(lesson, taught=True)
     monkeypatch.setitem(RECIPES, "teacher", teacher)
-    monkeypatch.setitem(
-        RECIPES, "default", dataclasses.replace(teacher, teachers=("net", "sequential"), parts=(lesson, taught))
-    )
+    monkeypatch.setitem(RECIPES, "long-teacher", dataclasses.replace(teacher, weight_decay=0.5))
+    school = dataclasses.replace(teacher, teachers=("net", "sequential"), parts=(lesson, taught))
+    for recipe in ("default", "long"):
+        monkeypatch.setitem(RECIPES, recipe, school)
 
 
 @pytest.mark.usefixtures("small_school")
 def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder: Path, tmp_path: Path) -> None:
     order = trainer.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
     trainer.train(order, Report(quiet=True))
-    assert names(order.teachers) == ["net", "sequential"]
+    assert names(order.teachers / "teacher") == ["net", "sequential"]
     made = {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")}
     trainer.train(order, Report(quiet=True))
     assert {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")} == made
@@ -104,11 +106,33 @@ def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder:
 
 
 @pytest.mark.usefixtures("small_school")
+def test_recipes_that_share_a_folder_have_each_their_own_teachers(data_folder: Path, tmp_path: Path) -> None:
+    for recipe in ("default", "long"):
+        order = trainer.Run(recipe, data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
+        trainer.train(order, Report(quiet=True))
+    decay = {
+        folder.name: versions.read(folder / "net").manifest.training["weight_decay"]
+        for folder in (tmp_path / "teachers").iterdir()
+    }
+    assert decay == {"teacher": RECIPES["teacher"].weight_decay, "long-teacher": 0.5}
+
+
+def test_every_recipe_that_has_teachers_says_how_they_are_trained() -> None:
+    assert {name for name, recipe in RECIPES.items() if recipe.teachers} == set(TEACHING)
+    for recipe, teaching in TEACHING.items():
+        assert set(RECIPES[recipe].teachers) <= set(NETWORKS)
+        assert not RECIPES[teaching].teachers
+
+
+@pytest.mark.usefixtures("small_school")
 def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp_path: Path) -> None:
     order = trainer.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
-    other = dataclasses.replace(order, recipe="teacher", output=tmp_path / "teachers" / "net", network="sequential")
+    assert order.teachers
+    other = dataclasses.replace(
+        order, recipe="teacher", output=order.teachers / "teacher" / "net", network="sequential"
+    )
     trainer.train(other, Report(quiet=True))
-    with pytest.raises(DataError, match=r"teachers/net is another teacher: network is 'sequential' there and 'net'"):
+    with pytest.raises(DataError, match=r"teacher/net is another teacher: network is 'sequential' there and 'net'"):
         trainer.train(order, Report(quiet=True))
     assert Versions(order.home).names() == []
 
@@ -121,7 +145,7 @@ def test_a_taught_run_that_was_cut_short_comes_out_as_if_it_had_not_been(data_fo
     for beginning in ("teacher sequential", "epoch 2/2"):  # between two teachers, and in what they teach
         with pytest.raises(KeyboardInterrupt):
             trainer.train(kept, Killed(beginning))
-    assert names(tmp_path / "run.pt.teachers") == ["net", "sequential"]
+    assert names(tmp_path / "run.pt.teachers" / "teacher") == ["net", "sequential"]
     trainer.train(kept, Report(quiet=True))
     whole, resumed = (Versions(order.home).manifest(name) for name in ("v1", "v2"))
     assert whole.sha256 == resumed.sha256
@@ -134,11 +158,11 @@ def test_a_run_does_not_go_on_with_other_teachers(data_folder: Path, tmp_path: P
     order = trainer.Run("default", data_folder, tmp_path / "home", checkpoint=tmp_path / "run.pt")
     with pytest.raises(KeyboardInterrupt):
         trainer.train(order, Killed("epoch 2/2"))
-    (tmp_path / "others").mkdir()
-    shutil.copytree(tmp_path / "run.pt.teachers" / "net", tmp_path / "others" / "net")
-    other = versions.read(tmp_path / "run.pt.teachers" / "sequential")
+    mine, others = tmp_path / "run.pt.teachers" / "teacher", tmp_path / "others" / "teacher"
+    shutil.copytree(mine / "net", others / "net")
+    other = versions.read(mine / "sequential")
     weights = {name: tensor + 1e-3 for name, tensor in other.network.state_dict().items()}
-    versions.write_folder(tmp_path / "others" / "sequential", weights, other.manifest)
+    versions.write_folder(others / "sequential", weights, other.manifest)
     with pytest.raises(DataError, match=r"run.pt belongs to another run: taught_by is"):
         trainer.train(dataclasses.replace(order, teachers=tmp_path / "others"), Report(quiet=True))
 
@@ -199,8 +223,8 @@ def test_a_place_that_can_not_be_written_is_said_before_training(
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (["--recipe", "magic"], "none of tutorial, default, net, teacher, quick"),
-        (["--network", "resnet"], "none of net, sequential, convnet, wide, deep"),
+        (["--recipe", "magic"], "none of tutorial, default, long, net, teacher, long-teacher, quick"),
+        (["--network", "resnet"], "none of net, sequential, convnet, wide, deep, large, unpooled"),
         (["--epochs", "0"], "--epochs"),
         (["--recipe", "tutorial", "--checkpoint", "run.pt"], "Invalid value for --checkpoint"),
         (
