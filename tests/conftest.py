@@ -34,6 +34,7 @@ from training import mnist
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("INKLING_DATA", ROOT / "data")).resolve()
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
 
 torch.set_num_threads(1)
 

@@ -81,7 +81,7 @@ class Gradients:
         return graph
 
 
-def _loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None = None) -> Tensor:
+def _loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None) -> Tensor:
     """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019).
 
     Of digits that teachers have answered, [M, 10], against their answers instead of the labels.

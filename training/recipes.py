@@ -53,27 +53,26 @@ class Recipe:
         return replace(self, parts=tuple(replace(part, taught=False) for part in self.parts), teachers=())
 
 
-def _averaged(network: str, *parts: Part) -> Recipe:
+def _averaged(network: str, *parts: Part, teachers: tuple[str, ...] = ()) -> Recipe:
     """AdamW over augmented tiles, averaged weights. training/fitting.py"""
-    return Recipe(network, batch_size=128, parts=parts, weight_decay=0.02, averaging=0.999)
+    return Recipe(network, batch_size=128, parts=parts, weight_decay=0.02, averaging=0.999, teachers=teachers)
 
 
 def _taught(*teachers: str) -> Recipe:
     """Practice in the worst, and then lessons in what hands mostly write, among outliers never seen before."""
     practice = Part(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000)
     lessons = Part(epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, taught=True)
-    return replace(_averaged("convnet", practice, lessons), teachers=teachers)
+    return _averaged("convnet", practice, lessons, teachers=teachers)
 
 
 RECIPES = {
     # The classic first lesson: plain Adam, no augmentation, no schedule. training/tutorial.py
     "tutorial": Recipe("net", batch_size=64, parts=(Part(epochs=1, learning_rate=0.002),)),
-    # Those of the released models: practice in the worst, and then lessons in what hands mostly write, among outliers
-    # that were never seen before; the convnet's by teachers.
+    # By teachers that a processor trains in an hour.
     "default": _taught("wide", "deep"),
-    # The same by teachers that take hours of a processor, or minutes of a GPU. It made the released convnet.
+    # By teachers that take hours of a processor, or minutes of a GPU. It made the released convnet.
     "long": _taught("large", "unpooled", "wide"),
-    # A small network takes longer, and is too small for what large ones say.
+    # Made the released net: a small network takes longer, and is too small for what large ones say.
     "net": _averaged(
         "net",
         Part(epochs=120, learning_rate=0.004, damaged=1 / 3, outliers=60_000),

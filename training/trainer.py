@@ -108,9 +108,8 @@ def _fitted(
 def _lesson(run: Run, network: str, classroom: Path | None) -> Run:
     """The run that trains a teacher; without a classroom it is kept nowhere."""
     recipe = TEACHING[run.recipe]
-    output, checkpoint = None, None
-    if classroom:
-        output, checkpoint = classroom / recipe / network, classroom / recipe / f"{network}.pt"
+    place = classroom / recipe if classroom else None
+    output, checkpoint = (place / network, place / f"{network}.pt") if place else (None, None)
     return dataclasses.replace(
         run, recipe=recipe, network=network, seed=0, output=output, checkpoint=checkpoint, teachers=None
     )

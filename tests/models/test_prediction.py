@@ -7,6 +7,7 @@ from models.calibration import Calibration
 from models.errors import EngineFailed
 from models.prediction import Predictor, as_input
 from models.versions import RELEASED, read
+from tests.conftest import CUDA
 from training.mnist import Digits
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ def test_a_prediction_is_consistent_in_itself() -> None:
         assert prediction.model == "v7"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
+@CUDA
 @pytest.mark.parametrize("name", ["convnet", "net"])
 def test_a_gpu_answers_as_the_processor_does(name: str, test_digits: Digits) -> None:
     tiles = test_digits.images[:2_000].numpy()

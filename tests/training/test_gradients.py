@@ -6,10 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import networks
+from tests.conftest import CUDA
 from training.gradients import OUTLIER_WEIGHT, TAUGHT_WEIGHT, Batch, Gradients
 from training.teachers import distance
-
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
 
 
 def batch(seed: int, outliers: int = 4, taught: bool = False, device: str = "cpu") -> Batch:
