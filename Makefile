@@ -24,7 +24,7 @@ serve: $(READY) ## serve on http://127.0.0.1:8000 with the released model
 	@exec $(BIN)/inkling serve
 
 test: $(READY) ## run every test that is not marked slow
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-slow: $(READY) ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

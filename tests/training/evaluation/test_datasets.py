@@ -54,6 +54,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"7 1 1 1", gzip.compress(LINE.encode() * 50)[:-30], gzip.compress(b"\xff\xfe\x00"), b"", gzip.compress(b"")],
+    ids=["no gzip", "cut off", "no text", "no bytes", "empty"],  # gzip writes the time, which would be part of the name
 )
 def test_a_file_that_is_no_gzip_text_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "zip.test.gz"
