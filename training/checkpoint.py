@@ -1,13 +1,14 @@
 """The state of a run after its last complete epoch, in one file: what a killed training goes on from."""
 
 import contextlib
+import io
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from models import folders
 from models.errors import DataError
 
 State = dict[str, Any]
@@ -28,23 +29,29 @@ class Checkpoint:
             found = torch.load(self.path, map_location="cpu", weights_only=True)
             identity: State = found["identity"]
             state: State = found["state"]
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            others = [name for name, value in self.identity.items() if identity.get(name) != value]
+        except Exception as error:  # torch.load raises whatever the unpickler met
             reason = str(error).strip().partition("\n")[0]
             raise DataError(f"{self.path} is no checkpoint of a training run: {reason}") from error
-        for name, value in self.identity.items():
-            if identity.get(name) != value:
-                raise DataError(
-                    f"{self.path} belongs to another run: {name} is {identity.get(name)!r} there and {value!r} here; "
-                    f"remove the file to begin anew"
-                )
+        for name in others:
+            raise DataError(
+                f"{self.path} belongs to another run: {name} is {identity.get(name)!r} there and "
+                f"{self.identity[name]!r} here; remove the file to begin anew"
+            )
         return state
 
+    def check_writable(self) -> None:
+        """Makes its folder where it is missing. Raises HomeError where the file can not be kept there."""
+        folders.check_writable(self.path.parent)
+
     def save(self, state: State) -> None:
-        """Replaces the file whole: a run that is killed meanwhile keeps the state before."""
+        """Replaces the file whole: a run that is killed meanwhile keeps the state before. Raises DataError."""
         partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        buffer = io.BytesIO()  # to a file torch.save raises other errors than the system's
+        torch.save({"identity": self.identity, "state": state}, buffer)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({"identity": self.identity, "state": state}, partial)
+            partial.write_bytes(buffer.getbuffer())
             partial.replace(self.path)
         except OSError as error:
             raise DataError(f"{self.path} can not be written: {error.strerror}") from error

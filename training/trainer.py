@@ -42,8 +42,9 @@ class Run:
 def train(run: Run, report: Report) -> Path:
     """Trains, calibrates and scores on held-out digits, and saves: under HOME, or in `run.output`.
 
-    Returns the folder of the version. Raises DataError, DeviceError or HomeError before any work, and leaves
-    nothing behind when it is interrupted, but for a checkpoint and teachers where it was told to keep them.
+    Returns the folder of the version. Raises DataError, DeviceError, HomeError or BrokenVersion before any work where
+    that can be seen, and leaves nothing behind when it is interrupted, but for a checkpoint and teachers where it was
+    told to keep them.
     """
     recipe = _recipe(run)
     device = devices.resolve(run.device)
@@ -58,6 +59,9 @@ def train(run: Run, report: Report) -> Path:
     checkpoint = _checkpoint(run, recipe, digits, device)
     if checkpoint:
         checkpoint.load()  # the file of another run is refused
+        checkpoint.check_writable()
+    if run.teachers:
+        folders.check_writable(run.teachers)
     classroom = run.teachers or (_beside(run.checkpoint) if run.checkpoint else None)
     lessons = [_lesson(run, name, classroom) for name in recipe.teachers]
     for lesson in lessons:
@@ -132,7 +136,7 @@ def _teacher(
 def _read_teacher(folder: Path, digits: mnist.Digits) -> nn.Module:
     """The network that the folder is named for, by the recipe that the folder around it is named for.
 
-    Raises DataError for one by another recipe, or of other data.
+    Raises DataError for one by another recipe, or of other data, and BrokenVersion as `versions.read`.
     """
     version = versions.read(folder)
     found = version.manifest.training | version.manifest.dataset

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from models.errors import DataError
+from models.errors import DataError, HomeError
 from training.checkpoint import Checkpoint
 
 
@@ -28,7 +29,7 @@ def test_the_checkpoint_of_another_run_is_refused_and_stays(tmp_path: Path) -> N
     assert (tmp_path / "run.pt").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"epoch 1/2  loss 0.5\n", b"GIF89a", None])
 def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "run.pt"
     if content is None:
@@ -43,3 +44,15 @@ def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file/run.pt can not be written"):
         Checkpoint(tmp_path / "file" / "run.pt", {}).save({})
+    with pytest.raises(HomeError, match=r"file can not be written by uid"):
+        Checkpoint(tmp_path / "file" / "run.pt", {}).check_writable()
+
+
+def test_a_full_disk_is_named_and_the_state_before_stays(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "run.pt", {})
+    checkpoint.save({"epoch": 1})
+    (tmp_path / f".run.pt.{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=r"run.pt can not be written: No space left on device"):
+        checkpoint.save({"epoch": 2})
+    assert checkpoint.load() == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [checkpoint.path]

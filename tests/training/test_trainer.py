@@ -176,6 +176,11 @@ def test_what_can_be_seen_before_is_not_found_out_after_hours(
     for inside in ({"teachers": tmp_path / "mine"}, {"checkpoint": tmp_path / "mine" / "run.pt"}):
         with pytest.raises(HomeError, match=r"mine.* lies in .*mine, where a version is written"):
             trainer.train(dataclasses.replace(order, **inside), Report(quiet=True))
+    (tmp_path / "file").write_text("no folder")
+    for place in ({"teachers": tmp_path / "file"}, {"checkpoint": tmp_path / "file" / "run.pt"}):
+        with pytest.raises(HomeError, match=r"file can not be written by uid"):
+            trainer.train(dataclasses.replace(order, **place), Report(quiet=True))
+    (tmp_path / "file").unlink()
     part = dataclasses.replace(RECIPES["default"].parts[0], outliers=10)
     monkeypatch.setitem(RECIPES, "default", dataclasses.replace(RECIPES["default"], parts=(part,)))
     monkeypatch.setattr(outliers, "OUTLINE_FONTS", ("font_of_nowhere",))
