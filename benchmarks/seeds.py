@@ -16,13 +16,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import positive
 from models import versions
 from models.errors import DataError, InklingError
+from models.networks import NETWORKS
 from models.prediction import Predictor
 from training import mnist
 from training.evaluation.answers import answer
 from training.evaluation.datasets import Dataset, load, of_digits
 from training.progress import Report
+from training.recipes import RECIPES
 from training.trainer import Run, train
 
 
@@ -30,16 +33,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy over several seeds of one recipe.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--recipe", choices=("default", "long"), default="default")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--network")
+    parser.add_argument("--seeds", type=positive, default=3)
+    parser.add_argument("--network", choices=NETWORKS)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("INKLING_DATA", "data")))
     parser.add_argument("--usps", type=Path)
     options = parser.parse_args()
     try:
-        folders = [_trained(options, seed) for seed in range(options.seeds)]
         _, held_out = mnist.split(mnist.training_set(options.data))
         datasets = [of_digits("MNIST held out", held_out), load(options.data)]
         datasets += [load(options.usps)] if options.usps else []
+        folders = [_trained(options, seed) for seed in range(options.seeds)]
         cpu = torch.device("cpu")
         rows = [[_accuracy(versions.read(path).predictor(cpu), dataset) for dataset in datasets] for path in folders]
     except InklingError as error:
@@ -69,9 +72,12 @@ def _trained(options: argparse.Namespace, seed: int) -> Path:
             teachers=options.folder / "teachers",
         )
         train(run, Report())
-    found = versions.read(folder).manifest.training["recipe"]
-    if found != options.recipe:
-        raise DataError(f"{folder} was trained by the recipe {found}; name another folder")
+    manifest = versions.read(folder).manifest
+    network = options.network or RECIPES[options.recipe].network
+    found = (manifest.training["recipe"], manifest.network, manifest.training["seed"])
+    if found != (options.recipe, network, seed):
+        recipe, network, seed = found
+        raise DataError(f"{folder} is a {network} by the recipe {recipe} with seed {seed}; name another folder")
     return folder
 
 

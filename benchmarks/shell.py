@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from benchmarks.arguments import positive
 from benchmarks.machine import ROOT, describe
 from benchmarks.pictures import SEVEN
 from benchmarks.tables import Target, spread, table, targets_table
@@ -21,7 +22,7 @@ COMMANDS = ("serve", "train", "evaluate", "predict", "models", "retrain", "feedb
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shell", description="How soon the shell is answered.")
-    parser.add_argument("--runs", type=int, default=5, help="of each command; the table has their median")
+    parser.add_argument("--runs", type=positive, default=5, help="of each command; the table has their median")
     runs = parser.parse_args().runs
     front = seconds(["--help"], runs)
     rows = [["inkling --help", spread(front, FORM)]]

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import pictures
+from benchmarks.arguments import positive
 from benchmarks.learning.service import ENDED, START_SECONDS, Service, new_home, trainers, wait
 from benchmarks.machine import describe, end_in_order, say
 from benchmarks.tables import table
@@ -26,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizing", description="How much memory a service takes.")
     data = Path(os.environ.get("INKLING_DATA", "data"))
     parser.add_argument("--data", type=Path, default=data, help="holds MNIST/raw")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="(1 2 4)")
+    parser.add_argument("--workers", type=positive, nargs="+", default=[1, 2, 4], help="(1 2 4)")
     options = parser.parse_args()
     if not (options.data / "MNIST/raw").is_dir():
         parser.error(f"MNIST is not in {options.data}; --data names the folder that holds MNIST/raw")

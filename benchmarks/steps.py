@@ -19,6 +19,7 @@ from rich.table import Table
 
 from app import uploads
 from benchmarks import pictures
+from benchmarks.arguments import positive
 from models.engine import SIZES
 from models.normalisation import normalise
 from models.pictures import decode
@@ -29,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.steps", description="What each step of an answer costs."
     )
-    parser.add_argument("--rounds", type=int, default=25, help="of each step; the table has the least")
+    parser.add_argument("--rounds", type=positive, default=25, help="of each step; the table has the least")
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     tile, canvas = pictures.tile(), pictures.SEVEN.read_bytes()

@@ -3,8 +3,8 @@
     python -m benchmarks.time_to_accuracy [--data FOLDER] [--device cpu|cuda] [--seeds N] [--most-epochs N]
 
 The recipe is `quick` with one epoch, then two, and so on, each a whole run with a schedule of its own, until the mean
-over the seeds reaches the target. Timed is the training with its last look at the held-out digits; reading the data
-and the first, warming run are not.
+over the seeds reaches the target. Timed is the training with its look at the held-out digits after each epoch, the best
+of which is kept; reading the data and the first, warming run are not.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import positive
 from models import devices, networks
 from models.errors import InklingError
 from models.prediction import as_input
@@ -31,8 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Seconds of training until 99 % and 99.5 % are right.")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("INKLING_DATA", "data")))
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--most-epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=positive, default=3)
+    parser.add_argument("--most-epochs", type=positive, default=10)
     options = parser.parse_args()
     try:
         device = devices.resolve(options.device)

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
+from benchmarks.arguments import positive
 from models import networks
 from models.errors import DataError
 from models.prediction import as_input
@@ -34,7 +35,7 @@ SEEDS = range(5)
 def main() -> None:
     parser = argparse.ArgumentParser(description="The tutorial recipe against a loop over DataLoader.")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("INKLING_DATA", "data")))
-    parser.add_argument("--rounds", type=int, default=3, help="how often each side is timed")
+    parser.add_argument("--rounds", type=positive, default=3, help="how often each side is timed")
     options = parser.parse_args()
     try:
         digits, _ = mnist.split(mnist.training_set(options.data))

@@ -105,7 +105,10 @@ def check_output(folder: Path) -> None:
 
 
 def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manifest) -> None:
-    """Writes the two files of a version, over a version that is already there. Raises HomeError as `check_output`."""
+    """Writes the two files of a version, over a version that is already there. Raises HomeError as `check_output`.
+
+    A process that is killed just between two renames leaves the former version in .NAME-*/former beside the folder.
+    """
     check_output(folder)
     folder = folder.resolve()
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -115,6 +118,7 @@ def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manif
         if folder.exists():
             folder.rename(former)
         (building / "new").rename(folder)
+        _flush(folder.parent)
     finally:
         if former.exists() and not folder.exists():
             former.rename(folder)
@@ -192,6 +196,8 @@ class Versions(Shelf):
             except BrokenVersion as error:
                 log.warning("%s is left alone: %s", name, error)
         for network in sorted({manifest.network for manifest in manifests if manifest.state == "released"}):
+            if not (RELEASED / network).is_dir():  # somebody's own, by `inkling train --output`
+                continue
             if read_manifest(RELEASED / network).sha256 in {manifest.sha256 for manifest in manifests}:
                 continue
             name = self._copy_release(network)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands import ending, run
+from training.commands import ending, keep_to_quota, run
 from training.progress import Report
 from training.recipes import RECIPES
 
@@ -32,7 +32,7 @@ def train(
         typer.Option(min=1, help="Passes over the data instead of the recipe's, all like its first and untaught."),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="The same seed on the same machine gives the same weights.")
+        int, typer.Option(min=0, max=2**63 - 1, help="The same seed on the same processor gives the same weights.")
     ] = 0,
     checkpoint: Annotated[
         Path | None,
@@ -60,7 +60,8 @@ def train(
     if checkpoint is not None and recipe == "tutorial":
         raise typer.BadParameter("the tutorial takes seconds and keeps no checkpoint", param_hint="--checkpoint")
     if teachers is not None and not RECIPES[recipe].but(epochs=epochs).teachers:
-        why = f"the recipe {recipe!r} has no teachers" if epochs is None else "a run with --epochs is not taught"
+        taught = bool(RECIPES[recipe].teachers)
+        why = "a run with --epochs is not taught" if taught else f"the recipe {recipe!r} has no teachers"
         raise typer.BadParameter(why, param_hint="--teachers")
     if checkpoint:
         ended = f"interrupted; the same command goes on from {checkpoint}"
@@ -68,6 +69,7 @@ def train(
         ended = (
             f"interrupted; what there is of teachers is in {teachers}" if teachers else "interrupted; nothing was saved"
         )
+    keep_to_quota()
     with ending(ended):
         trainer.train(
             Run(recipe, data, home, output, activate, download, device, seed, network, epochs, checkpoint, teachers),

@@ -50,6 +50,12 @@ def test_set(folder: Path, download: bool = True) -> Digits:
     return _load(folder, train=False, download=download)
 
 
+def missing(folder: Path) -> list[Path]:
+    """Of the four files, all of which torchvision wants for either part, those that are not in folder/MNIST/raw."""
+    paths = [folder / "MNIST" / "raw" / name for name in FILES]
+    return [path for path in paths if not path.is_file()]
+
+
 def held_out_indices() -> Tensor:
     """The fixed list, int64 [5000]: the training images whose index has the smallest sha256, in ascending order."""
     ranked = sorted(range(60_000), key=lambda index: hashlib.sha256(f"held-out {index}".encode()).digest())
@@ -72,7 +78,7 @@ def _load(folder: Path, train: bool, download: bool) -> Digits:
     from torchvision.datasets import MNIST  # seconds to import, and of no use to anything else here
 
     raw = folder / "MNIST" / "raw"
-    if not all((raw / name).is_file() for name in FILES):
+    if missing(folder):
         _download(folder, download)
     part, count = ("train", 60_000) if train else ("t10k", 10_000)
     try:

@@ -173,7 +173,7 @@ def gradient(generator: np.random.Generator, _: Digits) -> Pixels:
 
 
 def several_digits(generator: np.random.Generator, digits: Digits) -> Pixels:
-    """Two or three digits side by side or one above the other, near or touching."""
+    """Two or three digits side by side, near or touching, or the same mirrored in the diagonal, one above the other."""
     chosen = [_cropped(_any(generator, digits)[0]) for _ in range(2 if generator.random() < 0.8 else 3)]
     canvas = np.zeros((40, 100), np.uint8)
     left = 4

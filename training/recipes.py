@@ -42,11 +42,15 @@ class Recipe:
         return sum(part.epochs for part in self.parts)
 
     def but(self, *, network: str | None = None, epochs: int | None = None, learning_rate: float | None = None) -> Self:
-        """With these settings where they are given: epochs of the first part, which then is the only one, untaught."""
-        first, *others = self.parts
-        first = replace(first, epochs=epochs or first.epochs, learning_rate=learning_rate or first.learning_rate)
-        whole = replace(self, network=network or self.network, parts=(first, *others))
-        return replace(whole, parts=(first,)).untaught() if epochs else whole
+        """With these settings where they are given.
+
+        epochs: of the first part, which then is the only one, untaught; learning_rate: of the first part, and those of
+        the others in proportion.
+        """
+        factor = learning_rate / self.parts[0].learning_rate if learning_rate else 1
+        parts = tuple(replace(part, learning_rate=part.learning_rate * factor) for part in self.parts)
+        whole = replace(self, network=network or self.network, parts=parts)
+        return replace(whole, parts=(replace(parts[0], epochs=epochs),)).untaught() if epochs else whole
 
     def untaught(self) -> Self:
         """The same by labels alone."""

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import h2load, wrk
+from benchmarks.arguments import positive
 from benchmarks.bounds import cost, load
 from benchmarks.bounds.setting import Setting
 from benchmarks.machine import BenchmarkError, cores, describe, end_in_order, say
@@ -35,9 +36,9 @@ LINES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.bounds", description="What Inkling stays within.")
-    parser.add_argument("--seconds", type=int, default=5, help="how long each load lasts (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often sides take turns (%(default)s)")
-    parser.add_argument("--requests", type=int, default=50_000, help="of the memory's growth (%(default)s)")
+    parser.add_argument("--seconds", type=positive, default=5, help="how long each load lasts (%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=3, help="how often sides take turns (%(default)s)")
+    parser.add_argument("--requests", type=positive, default=50_000, help="of the memory's growth (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=list(LINES), metavar="NAME", help=f"of {', '.join(LINES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
     options = parser.parse_args()

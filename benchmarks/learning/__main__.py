@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import positive
 from benchmarks.learning import activations, gain, hand, kills
 from benchmarks.learning.gain import Gain
 from benchmarks.machine import end_in_order
@@ -32,8 +33,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--data", type=Path, default=data, help="holds MNIST/raw")
     parser.add_argument("--usps", type=Path, help="zip.train.gz; under DATA/usps if not given")
-    parser.add_argument("--seeds", type=int, help="how many: 3 for gain and worth, 5 for poison if not given")
-    parser.add_argument("--count", type=int, help="activations (20) or kills (50)")
+    parser.add_argument("--seeds", type=positive, help="how many: 3 for gain and worth, 5 for poison if not given")
+    parser.add_argument("--count", type=positive, help="activations (20) or kills (50)")
     parser.add_argument("--plot", type=Path, default=Path("docs/pictures/corrections.svg"), help="what `worth` draws")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):

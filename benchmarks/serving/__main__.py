@@ -22,6 +22,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks import wrk
+from benchmarks.arguments import positive
 from benchmarks.machine import ROOT, BenchmarkError, cores, describe, end_in_order, say
 from benchmarks.pictures import DIGIT
 from benchmarks.servers import Server, digit_of
@@ -118,8 +119,8 @@ def main() -> None:
     sides = all_sides()
     names = [side.name for side in sides]
     parser = argparse.ArgumentParser(prog="benchmarks.serving", description="Inkling against other ways to serve.")
-    parser.add_argument("--seconds", type=int, default=2, help="how long each load lasts (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each side is timed (%(default)s)")
+    parser.add_argument("--seconds", type=positive, default=2, help="how long each load lasts (%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=3, help="how often each side is timed (%(default)s)")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
     options = parser.parse_args()

@@ -244,6 +244,8 @@ def test_what_lies_around_in_home_does_not_matter(saved: Versions, caplog: pytes
     (saved.folder / "v7").mkdir()
     (saved.folder / "v8").write_text("a file")
     (saved.folder / "notes.txt").write_text("mine")
+    own = Manifest(network="sequential", state="released")  # by `inkling train --output`, of a network not released
+    versions.write_folder(saved.folder / "v9", networks.create("sequential").state_dict(), own)
     check_seed(saved, "net", caplog, f"v7 is left alone: {saved.folder}/v7/manifest.json can not be read")
     assert saved.active() == "v1"
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -60,6 +62,32 @@ def test_the_frame_has_the_digit_where_it_is_told_to() -> None:
     assert boxes[1][1] - boxes[1][0] in (9, 10, 11)
     moved = [after - before for before, after in zip(boxes[0], boxes[2], strict=True)]
     assert moved == pytest.approx([2, 2, -3, -3], abs=1)
+
+
+@pytest.mark.parametrize("way", dict.fromkeys(augmentation.DAMAGE), ids=lambda way: way.__name__)
+def test_a_way_of_damage_changes_a_digit_and_leaves_it_one(way: Callable[..., torch.Tensor]) -> None:
+    whole = tiles()
+    damaged, again, other = (way(whole, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(damaged, again) and not torch.equal(damaged, other)
+    assert torch.equal(whole, tiles())  # what was given stays
+    assert damaged.shape == whole.shape
+    assert damaged.min() >= 0 and damaged.max() <= 1
+    changed = (damaged - whole).abs().flatten(1).sum(1)
+    assert (changed > 1).float().mean() > 0.8
+    around = torch.nn.functional.max_pool2d(whole, 3, stride=1, padding=1)  # an outline lies outside the stroke
+    likeness = torch.nn.functional.cosine_similarity(damaged.flatten(1), around.flatten(1))
+    assert likeness.min() > 0.4 and likeness.mean() > 0.6
+
+
+@pytest.mark.parametrize("change", [augmentation.thicken, augmentation.ink])
+def test_pens_differ_and_strength_says_how_much(change: Callable[..., torch.Tensor]) -> None:
+    whole = tiles()
+    little, much = (
+        (change(whole, torch.Generator().manual_seed(0), strength) - whole).abs().mean() for strength in (0.2, 1.0)
+    )
+    assert 0 < little < much
+    widths = change(whole, torch.Generator().manual_seed(0)).flatten(1).sum(1)
+    assert widths.min() < whole[0].sum() < widths.max()  # bolder and finer, fuller and paler
 
 
 def test_each_way_of_damage_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,14 @@ def test_the_bounds_keep_the_shares_that_are_wanted(sample) -> None:
     assert certain.mean() == pytest.approx(ANSWERED, abs=0.001)
 
 
+def test_distorted_copies_tell_the_temperatures_and_the_digits_alone_the_bounds(sample) -> None:
+    logits, labels = sample
+    plain, sober = calibrate(logits, labels), calibrate(logits, labels, [logits[::-1].copy()])  # mostly misread
+    assert sober.temperature > 1.5 * plain.temperature
+    _, certain = sober.answers(logits)
+    assert certain.mean() == pytest.approx(ANSWERED, abs=0.001)
+
+
 def test_a_network_without_errors_is_not_sharpened_for_ever() -> None:
     logits = np.eye(10, dtype=np.float32)[np.arange(1000) % 10] * 5
     probabilities = calibrate(logits, np.arange(1000) % 10).probabilities(logits)

@@ -1,6 +1,8 @@
+import pytest
 import torch
 
 from models import networks
+from models.calibration import Calibration
 from training import candidate
 from training.mnist import Digits
 
@@ -18,7 +20,22 @@ def test_the_weights_are_those_before_the_network_is_taken_over(training_digits:
     with torch.inference_mode():
         expected = restored(held_out.images.unsqueeze(1) / 255).numpy()
     assert abs(predictor.logits(held_out.images.numpy()) - expected).max() < 1e-4
-    assert predictor.calibration.threshold > 0
+
+
+def test_it_is_calibrated_on_the_digits_and_on_distorted_copies(
+    training_digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    weights = networks.create("net").state_dict()
+    found = []
+    for copies in (0, candidate.COPIES):
+        network = networks.create("net")
+        network.load_state_dict(weights)
+        monkeypatch.setattr(candidate, "COPIES", copies)
+        found.append(candidate.calibrated(network, training_digits[torch.arange(300)]).calibration)
+    plain, copied = found
+    assert plain.threshold != Calibration().threshold
+    assert copied.temperature != plain.temperature
 
 
 def test_the_manifest_s_data_and_libraries_are_named(training_digits: Digits) -> None:

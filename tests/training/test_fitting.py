@@ -50,6 +50,18 @@ def test_a_part_begins_with_the_best_weights_of_the_one_before(training_digits: 
     assert torch.allclose(*weights, atol=1e-6)
 
 
+def test_what_is_kept_is_the_best_average_and_not_the_last() -> None:
+    network = networks.create("net")
+    course = fitting._Course(RECIPE, PART, network, 640, 0)
+    kept = []
+    for number, (errors, loss) in enumerate([(5, 0.2), (3, 0.3), (4, 0.1), (3, 0.4), (3, 0.25)]):
+        torch.nn.init.constant_(course.average.module.fc3.bias, number)
+        course.keep_best(errors, loss)
+        kept.append(int(course.best_weights["fc3.bias"][0]))
+    assert kept == [0, 1, 1, 1, 4]
+    assert course.best == (3, 0.25)
+
+
 class Oracle:
     """A teacher that answers with what it sees in the corner of a tile."""
 
@@ -59,23 +71,25 @@ class Oracle:
 
 @pytest.mark.parametrize("outliers", [0, 40])
 def test_batches_that_are_prepared_together_keep_their_own(outliers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("distort", "damage"):
-        monkeypatch.setattr(fitting, name, lambda tiles, *_: tiles)
+    """What teachers answer to is distorted, and not damaged."""
+    monkeypatch.setattr(fitting, "distort", lambda tiles, _, strength: tiles * strength)
+    monkeypatch.setattr(fitting, "damage", lambda tiles, _, share: tiles * (1 - share))
+    part = dataclasses.replace(PART, distorted=0.5, damaged=0.25)
     recipe = dataclasses.replace(RECIPE, batch_size=10)
-    course = fitting._Course(recipe, PART, networks.create("net"), 30, 0)
+    course = fitting._Course(recipe, part, networks.create("net"), 30, 0)
     labels = torch.arange(30)
     digits = Digits(labels.to(torch.uint8)[:, None, None].expand(-1, 28, 28).clone(), labels)
     strangers = torch.full((outliers, 28, 28), 255, dtype=torch.uint8)
     for taught_by in (None, Oracle()):
-        batches = list(fitting._batches(PART, course, digits, strangers, taught_by))  # type: ignore[arg-type]
+        batches = list(fitting._batches(part, course, digits, strangers, taught_by))  # type: ignore[arg-type]
         assert torch.equal(torch.cat([batch.labels for batch in batches]), labels)
         for batch in batches:
             corners = batch.tiles[:, 0, 0, 0]
-            assert torch.allclose(255 * corners[:10], batch.labels.float())
-            assert (corners[10:] == 1).all() and len(corners) == (12 if outliers else 10)
+            assert torch.allclose(255 * corners[:10], 0.375 * batch.labels)
+            assert (corners[10:] == 0.375).all() and len(corners) == (12 if outliers else 10)
             assert (batch.answers is None) == (taught_by is None)
             if batch.answers is not None:
-                assert torch.equal(batch.answers[:, 3], corners[:10])
+                assert torch.allclose(255 * batch.answers[:, 3], 0.5 * batch.labels)
 
 
 def test_no_more_is_drawn_for_a_part_than_its_batches_take() -> None:

@@ -29,6 +29,13 @@ def test_the_answers_are_the_mean_of_the_softened_probabilities(trained: list[to
     assert torch.allclose(answers, expected, atol=0.02)  # they may compute in bfloat16
 
 
+def test_the_distance_is_that_of_softened_probabilities_times_the_square_of_the_temperature() -> None:
+    logits, answers = torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+    own = torch.tensor([[1.0, 0.0]]).softmax(1)[0]  # 4 / TEMPERATURE
+    divergence = (answers[0] * (answers[0] / own).log()).sum()
+    assert teachers.distance(logits, answers).item() == pytest.approx(16 * divergence.item() / 2, rel=1e-5)
+
+
 def test_nothing_is_learned_from_who_answers_alike_and_most_from_who_differs_most(
     trained: list[torch.nn.Module],
 ) -> None:

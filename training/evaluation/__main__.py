@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands import ending, run
+from training.commands import ending, keep_to_quota, run
 from training.progress import Report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -40,6 +40,7 @@ def evaluate(
     from training.evaluation import evaluate as evaluation
     from training.evaluation import report as reports
 
+    keep_to_quota()
     with ending("interrupted"):
         if report:
             reports.prepare(report)

@@ -44,6 +44,8 @@ def load(path: Path) -> Dataset:
     Raises DataError.
     """
     if (path / "MNIST" / "raw").is_dir():
+        if missing := mnist.missing(path):
+            raise DataError(f"{missing[0]} is missing: expected {', '.join(mnist.FILES)}")
         return of_digits("MNIST test", mnist.test_set(path, download=False))
     if path.is_dir():
         return Dataset(path.name, list(_tree(path)))

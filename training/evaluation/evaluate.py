@@ -29,6 +29,7 @@ from training.progress import Report
 PICTURES = 500
 GROUPS = ("data sets", "drawn", "photographed", "ways of writing", "damaged", "no digit")
 OUTLIERS = GROUPS[-1]
+HELD_OUT = "MNIST held out"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def evaluate(
     if digits:
         _, held_out = mnist.split(mnist.training_set(digits, download))
         test = mnist.test_set(digits, download)
-        whole = {"MNIST test": test, "MNIST held out": held_out}
+        whole = {"MNIST test": test, HELD_OUT: held_out}
         sources = [("data sets", of_digits(name, part)) for name, part in whole.items()] + sources
         sources += made(held_out, test, pictures, seed)
     evaluation = Evaluation(predictor.model, seed, measured(predictor, sources, report or Report(quiet=True)))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from training.evaluation import charts, metrics
 from training.evaluation.answers import Answers, Figures, Refusals, pooled
-from training.evaluation.evaluate import GROUPS, OUTLIERS, Evaluation, Kind
+from training.evaluation.evaluate import GROUPS, HELD_OUT, OUTLIERS, Evaluation, Kind
 
 MISTAKES, UNREAD = 28, 4
 THUMBNAIL = 112
@@ -20,9 +20,10 @@ THUMBNAIL = 112
 
 def page(evaluation: Evaluation) -> str:
     """The report as one HTML document that loads nothing. Raises InklingError where Matplotlib is missing."""
-    # The first data set gets the large confusion matrix; the curves compare it with the others and with damage.
+    # The first data set gets the large confusion matrix; the curves compare it with the next and with damage, but not
+    # with the held-out digits: confidence was fitted to them.
     sets = {kind.name: kind.answers for kind in evaluation.group("data sets")}
-    compared = dict(list(sets.items())[:2])
+    compared = dict([(name, answers) for name, answers in sets.items() if name != HELD_OUT][:2])
     if damaged := evaluation.group("damaged"):
         compared["damaged"] = pooled([kind.answers for kind in damaged])
     shares = {

@@ -4,7 +4,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-from models.errors import InklingError
+from models.errors import HomeError
+from models.folders import check_writable
 from training.evaluation import charts
 from training.evaluation.answers import Figures, Refusals
 from training.evaluation.evaluate import Evaluation
@@ -14,12 +15,7 @@ from training.evaluation.page import page
 def prepare(folder: Path) -> None:
     """Raises InklingError, before minutes of work, when there could be no report in that folder."""
     charts.require()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".probe").write_text("")
-        (folder / ".probe").unlink()
-    except OSError as error:
-        raise InklingError(f"the report can not be written to {folder}: {error.strerror}") from error
+    check_writable(folder)
 
 
 def write(evaluation: Evaluation, folder: Path) -> Path:
@@ -28,8 +24,12 @@ def write(evaluation: Evaluation, folder: Path) -> Path:
     files = {"metrics.json": json.dumps(measured(evaluation), indent=2) + "\n", "index.html": page(evaluation)}
     for name, text in files.items():
         temporary = folder / f".{name}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(folder / name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise HomeError(f"{folder / name} can not be written: {error.strerror}") from error
     return folder / "index.html"
 
 

@@ -35,7 +35,6 @@ def test_answers_are_those_of_the_predictor(samples: list[Sample], predictor: Pr
     single = [predictor.predict(tile[None])[0] for tile in found.tiles[:11]]
     assert found.confidences[:11] == pytest.approx([answer.confidence for answer in single], abs=1e-6)
     assert found.kept.tolist() == [answer.verdict == "digit" for answer in single] + [False]
-    assert set(found.kept[:10]) == {True} or predictor.calibration.threshold > found.confidences[:10].min()
 
 
 def test_where_nothing_is_drawn_no_digit_is_likelier(samples: list[Sample], predictor: Predictor) -> None:

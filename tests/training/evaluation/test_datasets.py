@@ -109,6 +109,11 @@ def test_mnist_goes_through_png_unharmed(test_digits: mnist.Digits) -> None:
         assert (normalise(decode(sample.read())).pixels == tile.numpy()).all()
 
 
-def test_a_folder_with_mnist_is_its_test_set(data_folder: Path) -> None:
+def test_a_folder_with_mnist_is_its_test_set(data_folder: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte").touch()
+    with pytest.raises(DataError, match=r"MNIST/raw/train-labels-idx1-ubyte is missing: expected train-images"):
+        datasets.load(tmp_path)
     found = datasets.load(data_folder)
     assert (found.name, len(found.samples), found.samples[0].label) == ("MNIST test", 10_000, 7)

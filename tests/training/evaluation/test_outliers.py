@@ -34,7 +34,7 @@ def test_no_letter_is_a_digit_in_another_size() -> None:
     assert len(outliers.LETTERS) == 40
 
 
-def test_fonts_give_all_letters_and_signs_a_shape_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fonts_give_all_letters_and_signs_a_shape_of_their_own() -> None:
     for font in [outliers.ImageFont.load_default(60), *(outliers.ImageFont.truetype(p, 60) for p in outliers._fonts())]:
         shapes = {bytes(font.getmask(letter)) for letter in outliers.LETTERS + outliers.SIGNS}
         assert len(shapes) == len(outliers.LETTERS + outliers.SIGNS)

@@ -1,3 +1,4 @@
+import dataclasses
 import html.parser
 import json
 import re
@@ -7,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import InklingError
+from models.errors import HomeError
 from models.prediction import Predictor
 from training.evaluation import charts, evaluate, report
 from training.evaluation.datasets import of_digits
 from training.evaluation.evaluate import Evaluation
+from training.evaluation.page import page
 from training.mnist import Digits
 from training.progress import Report
 
@@ -51,11 +53,11 @@ def test_the_figures_for_programs(folder: Path, evaluation: Evaluation) -> None:
 
 
 def test_the_page_needs_no_other_file_and_closes_its_tags(folder: Path) -> None:
-    page = (folder / "index.html").read_text()
-    links = re.findall(r"""(?:src|href)=["']?([^"'> ]+)""", page)
+    text = (folder / "index.html").read_text()
+    links = re.findall(r"""(?:src|href)=["']?([^"'> ]+)""", text)
     assert len(links) > 20
     assert [link[:30] for link in links if not link.startswith(("data:image/png;base64,", "#"))] == []
-    assert "v7 &lt;b&gt;" in page and "v7 <b>" not in page
+    assert "v7 &lt;b&gt;" in text and "v7 <b>" not in text
 
     class Tags(html.parser.HTMLParser):
         open: list[str] = []
@@ -68,24 +70,24 @@ def test_the_page_needs_no_other_file_and_closes_its_tags(folder: Path) -> None:
             assert self.open.pop() == tag
 
     tags = Tags()
-    tags.feed(page)
+    tags.feed(text)
     assert tags.open == []
 
 
 def test_the_page_shows_charts_figures_and_mistakes(folder: Path, evaluation: Evaluation) -> None:
-    page = (folder / "index.html").read_text()
-    assert page.count("<svg") == 3
+    text = (folder / "index.html").read_text()
+    assert text.count("<svg") == 3
     for kind in evaluation.kinds:
-        assert f"<td>{kind.name}</td>" in page
-    assert "a 5, read as <b>0</b>" in page and "a 5, read as <b>1</b>" in page
-    assert page.count("<figure") > 10
-    assert re.search(r'<tr><th>5</th><td style="[^"]*">1</td><td style="[^"]*">1</td>', page)
+        assert f"<td>{kind.name}</td>" in text
+    assert "a 5, read as <b>0</b>" in text and "a 5, read as <b>1</b>" in text
+    assert text.count("<figure") > 10
+    assert re.search(r'<tr><th>5</th><td style="[^"]*">1</td><td style="[^"]*">1</td>', text)
 
 
 def test_the_same_evaluation_gives_the_same_charts(evaluation: Evaluation) -> None:
     sets = {"all": evaluation.kinds[0].answers}
-    assert charts.reliability(sets) == charts.reliability(sets)
-    assert charts.risk_coverage(sets) != charts.reliability(sets)
+    for chart in (charts.reliability, charts.risk_coverage):
+        assert chart(sets) == chart(sets)
 
 
 def test_without_damage_and_without_errors(predictor: Predictor, printed: Digits, tmp_path: Path) -> None:
@@ -98,8 +100,28 @@ def test_without_damage_and_without_errors(predictor: Predictor, printed: Digits
 
 def test_a_folder_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InklingError, match=r"file/report: Not a directory"):
+    with pytest.raises(HomeError, match=r"file/report can not be written by uid \d+: Not a directory"):
         report.prepare(tmp_path / "file" / "report")
+
+
+def test_a_full_disk_leaves_nothing_half_written(evaluation: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("the last report")
+    (tmp_path / ".index.html").symlink_to("/dev/full")
+    with pytest.raises(HomeError, match=r"index.html can not be written: No space left on device"):
+        report.write(evaluation, tmp_path)
+    assert (tmp_path / "index.html").read_text() == "the last report"
+    assert not (tmp_path / ".index.html").is_symlink()
+
+
+def test_the_curves_leave_out_what_confidence_was_fitted_to(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = next(kind for kind in evaluation.kinds if kind.group == "data sets")
+    others = [dataclasses.replace(first, name=name) for name in (evaluate.HELD_OUT, "USPS zip.train.gz")]
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(charts, "reliability", lambda sets: drawn.append(list(sets)) or "")
+    page(dataclasses.replace(evaluation, kinds=[first, *others, *evaluation.kinds[1:]]))
+    assert drawn == [["MNIST test", "USPS zip.train.gz", "damaged"]]
 
 
 def test_without_matplotlib_there_is_one_line_that_names_the_extra(tmp_path: Path) -> None:
