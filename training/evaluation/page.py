@@ -171,7 +171,7 @@ section { background: #fff; border: 1px solid #e2e8f0; border-radius: 8px; paddi
 section > svg { max-width: 100%; height: auto; display: block }
 svg text { font-family: system-ui, sans-serif !important }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px } .pair section { margin: 0 }
-@media (max-width: 800px) { .pair { grid-template-columns: 1fr } }
+@media (max-width: 800px) { .pair { grid-template-columns: 1fr } section > svg { max-width: none } }
 table { border-collapse: collapse; font-size: 13px }
 .figures { width: 100% } .figures td, .figures th { text-align: right; padding: 2px 7px; white-space: nowrap }
 .figures td:first-child, .figures th:first-child { text-align: left }
