@@ -496,6 +496,7 @@ class _Place:
         try:
             urllib.parse.urlsplit(text)  # sees a bracket that httpx does not
             found = httpx.URL(text.rstrip("/"))
+            found.host.encode("idna")  # as it is looked up
         except (httpx.InvalidURL, ValueError) as error:
             raise ClientError(f"{text!r} is no URL: {error}; url, or INKLING_URL, names the service") from error
         if found.scheme not in ("http", "https") or not found.host:

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from app import terminal
+from models.errors import printable
 
 if TYPE_CHECKING:
     from app.client import Client, Job, Parameters, Version
@@ -47,12 +48,18 @@ def list_models(context: typer.Context) -> None:
     active, found = _versions()
     rows = []
     for name, version in found.items():
-        accuracy = version.metrics.get("held_out", {}).get("accuracy")
-        right = "" if accuracy is None else f"{accuracy:.2%}"
         made = f"{version.created_at:%Y-%m-%d %H:%M}"
         title = f"{name} (active)" if name == active else name
-        rows.append([title, version.network, version.state, version.parent or "", made, right])
+        row = [title, version.network, version.state, version.parent or "", made, _accuracy(version.metrics)]
+        rows.append(list(map(printable, row)))
     terminal.print_rows(["version", "network", "state", "parent", "made", "held-out MNIST"], rows)
+
+
+def _accuracy(metrics: Mapping[str, Any]) -> str:
+    """As a manifest that anybody may have written has it."""
+    held_out = metrics.get("held_out")
+    accuracy = held_out.get("accuracy") if isinstance(held_out, Mapping) else None
+    return f"{accuracy:.2%}" if isinstance(accuracy, float) else ""
 
 
 @models.command("activate", epilog="Example: inkling models activate v2")
@@ -132,11 +139,11 @@ def send_feedback(
     failed = False
     with _service(settings()) as client, terminal.Bar("sending", len(pictures), "pictures", quiet) as bar:
         for picture in pictures:
-            name = terminal.printable(picture)
+            name = printable(picture)
             try:
                 stored = client.feedback(picture, label)
             except (BadPicture, PictureRefused) as error:
-                sys.stderr.write(f"error: {name}: {terminal.printable(error)}\n")
+                sys.stderr.write(f"error: {name}: {printable(error)}\n")
                 failed = True
             else:
                 verb = "replaces another label of" if stored.replaced else "is"
@@ -211,9 +218,18 @@ def _versions() -> "tuple[str | None, Mapping[str, Version | Manifest]]":
         with _service(chosen) as client:
             listed = client.versions()
         return listed.active, {version.version: version for version in listed.versions}
+    from models.errors import VersionError
     from models.shelf import Shelf
 
-    return Shelf(chosen.home).look()
+    saved = Shelf(chosen.home)
+    active, found = saved.look()
+    for name in saved.names():
+        if name not in found:
+            try:
+                found[name] = saved.manifest(name)
+            except VersionError as error:
+                sys.stderr.write(f"{name} is left out: {error}\n")
+    return active, found
 
 
 def _has_url(chosen: "Settings") -> bool:

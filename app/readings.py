@@ -14,7 +14,7 @@ from rich.text import Text
 from app import terminal
 from app.settings import Settings
 from models import cores, devices, versions
-from models.errors import InklingError, PictureError
+from models.errors import InklingError, PictureError, printable
 from models.normalisation import Tile, normalise
 from models.pictures import FORMATS, decode
 from models.prediction import Prediction
@@ -94,7 +94,7 @@ def _sources(argument: str) -> Iterator[Source]:
 
 
 def _complain(name: str, error: InklingError) -> bool:
-    sys.stderr.write(f"error: {terminal.printable(f'{name}: {error}')}\n")
+    sys.stderr.write(f"error: {printable(f'{name}: {error}')}\n")
     return False
 
 
@@ -109,7 +109,7 @@ class _Lines:
     def of(self, source: Source, tile: Tile, answer: Prediction) -> str | Text:
         if self._as_json:
             return json.dumps({"file": source.name, **answer._asdict(), "steps": tile.steps})
-        name = f"{terminal.printable(source.name):{self._width}}"
+        name = f"{printable(source.name):{self._width}}"
         confidence, verdict = f"{answer.confidence:7.2%}", answer.verdict
         if not self._for_a_person:
             return f"{name}  {answer.digit}  {confidence}  {verdict}"

@@ -21,11 +21,6 @@ def console(stderr: bool = False) -> "Console":
     return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
-def printable(text: object) -> str:
-    """On one line, and without what a terminal would take for an order: a file's name may hold anything."""
-    return "".join(character if character.isprintable() else "?" for character in str(text))
-
-
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     screen = console()
     if screen.is_terminal:

@@ -21,8 +21,16 @@ The command line prints the message and exits with 2; the service maps each clas
 """
 
 
+def printable(text: object) -> str:
+    """On one line, and without what a terminal would take for an order: a file's name may hold anything."""
+    return "".join(character if character.isprintable() else "?" for character in str(text))
+
+
 class InklingError(Exception):
     """The message is one line: what was wrong, and what was expected."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class PictureError(InklingError):

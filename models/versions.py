@@ -96,12 +96,29 @@ def find(home: Path, name: str | None = None, released: str = "convnet") -> Vers
 
 def check_output(folder: Path) -> None:
     """Raises HomeError unless the two files of a version can be written to the folder without losing anything else."""
-    folder = folder.resolve()
-    others = sorted({path.name for path in folder.iterdir()} - {WEIGHTS, MANIFEST}) if folder.is_dir() else []
-    if others or not folder.name or (folder.exists() and not folder.is_dir()):
-        found = f"holds {others[0]}" if others else "is no folder of its own"
+    try:
+        folder = folder.resolve()
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise HomeError(f"{folder} can not be read: {error}") from error
+    found = ""
+    if not folder.name or (folder.exists() and not folder.is_dir()):
+        found = "is no folder of its own"
+    elif others := sorted(names - {WEIGHTS, MANIFEST}):
+        found = f"holds {others[0]}"
+    elif names and not _is_version(folder):
+        found = f"holds a {min(names)} that is none of a version"
+    if found:
         raise HomeError(f"{folder} {found}; a version is written to a new folder, or over a version")
     check_writable(folder.parent)
+
+
+def _is_version(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+    except BrokenVersion:
+        return False
+    return (folder / WEIGHTS).is_file()
 
 
 def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manifest) -> None:
@@ -139,7 +156,7 @@ class Versions(Shelf):
     def activate(self, name: str) -> None:
         """Makes it the active version, provided that it loads and predicts; otherwise the active one stays.
 
-        Raises UnknownVersion or BrokenVersion.
+        Raises UnknownVersion, BrokenVersion or HomeError.
         """
         with self.alone():
             self._activate(name)
@@ -163,12 +180,16 @@ class Versions(Shelf):
     def _activate(self, name: str) -> None:
         self.load(name).predictor(torch.device("cpu"))
         descriptor, temporary = tempfile.mkstemp(prefix=".active-", dir=self.folder)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{name}\n")
-            file.flush()
-            os.fchmod(descriptor, 0o644)
-            os.fsync(descriptor)
-        Path(temporary).replace(self._active)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{name}\n")
+                file.flush()
+                os.fchmod(descriptor, 0o644)
+                os.fsync(descriptor)
+            Path(temporary).replace(self._active)
+        except OSError as error:
+            Path(temporary).unlink()
+            raise HomeError(f"{self._active} can not be written: {error.strerror}") from error
         _flush(self.folder)
 
     def seed(self, model: str) -> None:

@@ -25,14 +25,19 @@ class Checkpoint:
         """The state last saved, or None where there is no file. Raises DataError for the file of another run."""
         if not self.path.exists():
             return None
+        if not self.path.is_file():
+            raise DataError(f"{self.path} is no file, in which a run's state could be kept")
         try:
             found = torch.load(self.path, map_location="cpu", weights_only=True)
             identity: State = found["identity"]
             state: State = found["state"]
             others = [name for name, value in self.identity.items() if identity.get(name) != value]
+        except OSError as error:
+            raise DataError(f"{self.path} can not be read: {error.strerror}") from error
         except Exception as error:  # torch.load raises whatever the unpickler met
-            reason = str(error).strip().partition("\n")[0]
-            raise DataError(f"{self.path} is no checkpoint of a training run: {reason}") from error
+            raise DataError(
+                f"{self.path} is no checkpoint of a training run; remove it or name another file"
+            ) from error
         for name in others:
             raise DataError(
                 f"{self.path} belongs to another run: {name} is {identity.get(name)!r} there and "

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from models.errors import DataError
 
 HELD_OUT = 5_000
-FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+COUNTS = {"train": 60_000, "t10k": 10_000}
+FILES = tuple(f"{part}-{kind}-ubyte" for part in COUNTS for kind in ("images-idx3", "labels-idx1"))
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,17 @@ class Digits:
 
 def training_set(folder: Path, download: bool = True) -> Digits:
     """The 60,000, from folder/MNIST/raw, fetched into it if that is allowed. Raises DataError."""
-    return _load(folder, train=True, download=download)
+    return _load(folder, "train", download)
 
 
 def test_set(folder: Path, download: bool = True) -> Digits:
     """The 10,000, as `training_set`."""
-    return _load(folder, train=False, download=download)
+    return _load(folder, "t10k", download)
 
 
-def missing(folder: Path) -> list[Path]:
-    """Of the four files, all of which torchvision wants for either part, those that are not in folder/MNIST/raw."""
-    paths = [folder / "MNIST" / "raw" / name for name in FILES]
-    return [path for path in paths if not path.is_file()]
+def files(folder: Path, part: str) -> list[Path]:
+    """Where the images and the labels of a part, `train` or `t10k`, are expected."""
+    return [folder / "MNIST" / "raw" / name for name in FILES if name.startswith(part)]
 
 
 def held_out_indices() -> Tensor:
@@ -74,24 +75,28 @@ def split(digits: Digits) -> tuple[Digits, Digits]:
     return digits[~held_out], digits[held_out]
 
 
-def _load(folder: Path, train: bool, download: bool) -> Digits:
-    from torchvision.datasets import MNIST  # seconds to import, and of no use to anything else here
+def _load(folder: Path, part: str, download: bool) -> Digits:
+    from torchvision.datasets.mnist import read_image_file, read_label_file  # seconds to import
 
-    raw = folder / "MNIST" / "raw"
-    if missing(folder):
+    images, labels = files(folder, part)
+    if not (images.is_file() and labels.is_file()):
         _download(folder, download)
-    part, count = ("train", 60_000) if train else ("t10k", 10_000)
-    try:
-        data = MNIST(str(folder), train=train)
-        digits = Digits(data.data, data.targets)
-    except Exception as error:  # torchvision asserts, and views buffers of the wrong length
-        raise DataError(f"{raw}/{part}-*-ubyte can not be read: {error}. Delete it to fetch it again") from error
-    if digits.images.shape != (count, 28, 28) or digits.labels.shape != (count,):
-        shape = list(digits.images.shape)
-        raise DataError(f"{raw}/{part}-images-idx3-ubyte holds {shape} images instead of [{count}, 28, 28]")
+    count = COUNTS[part]
+    digits = Digits(_read(read_image_file, images, (count, 28, 28)), _read(read_label_file, labels, (count,)))
     if not 0 <= int(digits.labels.min()) <= int(digits.labels.max()) <= 9:
-        raise DataError(f"{raw}/{part}-labels-idx1-ubyte holds labels that are not 0 to 9")
+        raise DataError(f"{labels} holds labels that are not 0 to 9")
     return digits
+
+
+def _read(parse: Callable[[str], Tensor], path: Path, shape: tuple[int, ...]) -> Tensor:
+    try:
+        found = parse(str(path))
+    except Exception as error:  # torchvision asserts, and views buffers of the wrong length
+        reason = str(error) or "it is not in MNIST's format"
+        raise DataError(f"{path} can not be read: {reason}. Delete it to fetch it again") from error
+    if found.shape != shape:
+        raise DataError(f"{path} holds {list(found.shape)} values instead of {list(shape)}")
+    return found
 
 
 def _download(folder: Path, allowed: bool) -> None:

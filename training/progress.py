@@ -15,7 +15,7 @@ class Report:
         self._console = Console(quiet=quiet, highlight=False, soft_wrap=True)
 
     def line(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, emoji=False)
         self._console.file.flush()
 
     def scores(self, loss: float, accuracy: float) -> None:

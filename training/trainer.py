@@ -5,7 +5,7 @@ import dataclasses
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +19,8 @@ from training.checkpoint import Checkpoint
 from training.progress import Report
 from training.recipes import RECIPES, TEACHING, Recipe
 from training.teachers import Teachers
+
+LOCK = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +51,13 @@ def train(run: Run, report: Report) -> Path:
     recipe = _recipe(run)
     device = devices.resolve(run.device)
     digits, held_out = mnist.split(mnist.training_set(run.data, run.download))
+    classroom = run.teachers or (_beside(run.checkpoint) if run.checkpoint else None)
+    if run.output:
+        _check_outside(run.output, run.checkpoint, run.teachers)
+    if recipe.teachers and classroom:
+        _check_apart(classroom, run.checkpoint, run.output)
     if run.output:
         versions.check_output(run.output)
-        _check_outside(run.output, run.checkpoint, run.teachers)
     else:
         folders.check_writable(run.home / "models")
     if any(part.outliers for part in recipe.parts):
@@ -62,7 +68,6 @@ def train(run: Run, report: Report) -> Path:
         checkpoint.check_writable()
     if run.teachers:
         folders.check_writable(run.teachers)
-    classroom = run.teachers or (_beside(run.checkpoint) if run.checkpoint else None)
     lessons = [_lesson(run, name, classroom) for name in recipe.teachers]
     for lesson in lessons:
         if lesson.output and lesson.output.exists():
@@ -81,8 +86,8 @@ def train(run: Run, report: Report) -> Path:
     folder = save(network, run, recipe, digits, held_out, report, taught_by)
     if checkpoint:
         checkpoint.remove()
-    if lessons and run.checkpoint and not run.teachers:
-        shutil.rmtree(_beside(run.checkpoint), ignore_errors=True)
+    if not run.teachers:
+        _dismiss(lessons)
     return folder
 
 
@@ -151,11 +156,22 @@ def _read_teacher(folder: Path, digits: mnist.Digits) -> nn.Module:
     return version.network
 
 
+def _dismiss(lessons: Sequence[Run]) -> None:
+    """Removes the teachers that were kept beside a checkpoint, and nothing else that lies there."""
+    for lesson in lessons:
+        if lesson.output:
+            shutil.rmtree(lesson.output, ignore_errors=True)
+            (lesson.output.parent / LOCK).unlink(missing_ok=True)
+            for folder in (lesson.output.parent, lesson.output.parent.parent):
+                with contextlib.suppress(OSError):  # not empty
+                    folder.rmdir()
+
+
 @contextlib.contextmanager
 def _alone(classroom: Path, report: Report) -> Iterator[None]:
     """Whoever needs teachers that another run is training waits for them."""
     classroom.mkdir(parents=True, exist_ok=True)
-    with (classroom / ".lock").open("w") as file:
+    with (classroom / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -166,6 +182,14 @@ def _alone(classroom: Path, report: Report) -> Iterator[None]:
 
 def _beside(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.name}.teachers")
+
+
+def _check_apart(classroom: Path, *others: Path | None) -> None:
+    inside = classroom.resolve()
+    for path in others:
+        place = path.resolve() if path else None
+        if place and (place.is_relative_to(inside) or inside.is_relative_to(place)):
+            raise HomeError(f"{path} and the teachers in {classroom} would lie in each other; name another place")
 
 
 def _check_outside(output: Path, *others: Path | None) -> None:

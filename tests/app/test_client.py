@@ -441,7 +441,9 @@ def test_a_stranger_at_that_address(answer: Any, kind: Any) -> None:
     assert str(caught.value).endswith("but not as Inkling does; url, or INKLING_URL, names the service")
 
 
-@pytest.mark.parametrize("url", ["nowhere", "ftp://host", "http://[", "http://host:port", "http://"])
+@pytest.mark.parametrize(
+    "url", ["nowhere", "ftp://host", "http://[", "http://host:port", "http://", f"http://{64 * 'a'}.example"]
+)
 def test_a_url_that_is_none(url: str, kind: Any) -> None:
     with pytest.raises(ClientError, match=r"is no URL.*INKLING_URL"):
         kind(url)

@@ -27,6 +27,14 @@ def test_models_without_a_url_are_those_under_home(run: Run, tmp_path: Path) -> 
     assert "v1 (active)" in listed.stdout
     assert f"{saved.manifest('v1').metrics['held_out']['accuracy']:.2%}" in listed.stdout
     assert "\x1b" not in listed.stdout
+    (saved.folder / "v3").mkdir()
+    odd = saved.manifest("v2").model_copy(update={"metrics": {"held_out": None}, "parent": "v1\n\x1b[31m"})
+    (saved.folder / "v2" / "manifest.json").write_text(odd.model_dump_json())
+    listed = run("models", INKLING_HOME=str(tmp_path / "home"))
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stderr.startswith(f"v3 is left out: {saved.folder}/v3/manifest.json can not be read")
+    assert len(listed.stdout.splitlines()) == 3 and "v1??[31m" in listed.stdout
+    (saved.folder / "v3").rmdir()
     activated = run("models", "activate", "v2", INKLING_HOME=str(tmp_path / "home"))
     assert (activated.returncode, activated.stdout) == (0, "v2 is active\n")
     assert saved.active() == "v2"

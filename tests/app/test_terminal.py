@@ -5,7 +5,6 @@ import os
 import pty
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -80,7 +79,3 @@ def test_a_pipe_gets_lines_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         bar.advance(5)
         bar.print("line")
     assert capsys.readouterr() == ("line\n", "")
-
-
-def test_a_name_can_not_give_orders_to_the_terminal() -> None:
-    assert terminal.printable(Path("a\x1b[2J\nb ü.png")) == "a?[2J?b ü.png"

@@ -291,6 +291,32 @@ def test_write_folder_loses_nothing_of_anybody_s(name: str, tmp_path: Path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
+@pytest.mark.parametrize("name", [MANIFEST, WEIGHTS])
+def test_write_folder_replaces_nothing_that_has_but_the_name(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / name).write_text('{"name": "an extension of my browser"}')
+    with pytest.raises(HomeError, match=f"mine holds a {name} that is none of a version; a version is written to a"):
+        versions.write_folder(folder, networks.create("net").state_dict(), Manifest(network="net"))
+    assert (folder / name).read_text() == '{"name": "an extension of my browser"}'
+
+
+def test_links_in_a_circle_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(HomeError, match="loop can not be read"):
+        versions.check_output(tmp_path / "loop")
+
+
+def test_an_activation_that_can_not_be_written_leaves_nothing(saved: Versions) -> None:
+    saved.seed("net")
+    before = sorted(path.name for path in saved.folder.iterdir())
+    (saved.folder / "active").unlink()
+    (saved.folder / "active").mkdir()
+    with pytest.raises(HomeError, match="active can not be written: Is a directory"):
+        saved.activate("v1")
+    assert sorted(path.name for path in saved.folder.iterdir()) == before
+
+
 def test_a_version_is_still_there_when_it_could_not_be_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,8 @@ def test_a_taught_run_that_was_cut_short_comes_out_as_if_it_had_not_been(data_fo
     order = trainer.Run("default", data_folder, tmp_path / "home")
     trainer.train(order, Report(quiet=True))
     kept = dataclasses.replace(order, checkpoint=tmp_path / "run.pt")
+    mine = tmp_path / "run.pt.teachers" / "mine"
+    mine.mkdir(parents=True)
     for beginning in ("teacher sequential", "epoch 2/2"):  # between two teachers, and in what they teach
         with pytest.raises(KeyboardInterrupt):
             trainer.train(kept, Killed(beginning))
@@ -150,6 +152,10 @@ def test_a_taught_run_that_was_cut_short_comes_out_as_if_it_had_not_been(data_fo
     whole, resumed = (Versions(order.home).manifest(name) for name in ("v1", "v2"))
     assert whole.sha256 == resumed.sha256
     assert whole.training["taught_by"] == resumed.training["taught_by"]
+    assert names(tmp_path) == ["home", "run.pt.teachers"]
+    assert names(mine.parent) == ["mine"]
+    mine.rmdir()
+    trainer.train(kept, Report(quiet=True))
     assert names(tmp_path) == ["home"]
 
 
@@ -176,6 +182,9 @@ def test_what_can_be_seen_before_is_not_found_out_after_hours(
     for inside in ({"teachers": tmp_path / "mine"}, {"checkpoint": tmp_path / "mine" / "run.pt"}):
         with pytest.raises(HomeError, match=r"mine.* lies in .*mine, where a version is written"):
             trainer.train(dataclasses.replace(order, **inside), Report(quiet=True))
+    for apart in ({"checkpoint": tmp_path / "t" / "run.pt"}, {"output": tmp_path / "t" / "teacher" / "net"}):
+        with pytest.raises(HomeError, match=r"and the teachers in .*t would lie in each other"):
+            trainer.train(dataclasses.replace(order, teachers=tmp_path / "t", **apart), Report(quiet=True))
     (tmp_path / "file").write_text("no folder")
     for place in ({"teachers": tmp_path / "file"}, {"checkpoint": tmp_path / "file" / "run.pt"}):
         with pytest.raises(HomeError, match=r"file can not be written by uid"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ INK, PALE = "#2d3748", "#cbd5e0"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "inkling",
+    "text.parse_math": False,  # a data set may be called anything
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.edgecolor": PALE,
@@ -125,7 +127,8 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.StringIO]]
     from matplotlib.figure import Figure
 
     output, svg = io.StringIO(), io.StringIO()
-    with rc_context(STYLE):
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # measured without it, and drawn by the reader's own fonts
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, output
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

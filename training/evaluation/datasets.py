@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import DataError
+from models.errors import DataError, printable
 from training import mnist
 from training.evaluation.pens import encoded
 
@@ -44,13 +44,14 @@ def load(path: Path) -> Dataset:
     Raises DataError.
     """
     if (path / "MNIST" / "raw").is_dir():
-        if missing := mnist.missing(path):
-            raise DataError(f"{missing[0]} is missing: expected {', '.join(mnist.FILES)}")
+        for file in mnist.files(path, "t10k"):
+            if not file.is_file():
+                raise DataError(f"{file} is missing, without which there is no MNIST test set")
         return of_digits("MNIST test", mnist.test_set(path, download=False))
     if path.is_dir():
-        return Dataset(path.name, list(_tree(path)))
+        return Dataset(printable(path.resolve().name), list(_tree(path)))
     if path.is_file():
-        return Dataset(f"USPS {path.name}", list(_usps(path)))
+        return Dataset(f"USPS {printable(path.name)}", list(_usps(path)))
     raise DataError(f"{path} does not exist: expected MNIST's folder, a folder of folders 0 to 9, or a zip.*.gz file")
 
 
@@ -68,12 +69,14 @@ def _tree(folder: Path) -> Iterator[Sample]:
         for path in sorted(entry.iterdir()):
             if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
                 found += 1
-                yield Sample(str(path), int(entry.name), partial(_read, path))
+                yield Sample(printable(path), int(entry.name), partial(_read, path))
     if not found:
         raise DataError(f"{folder} holds neither MNIST/raw nor pictures in folders named 0 to 9")
 
 
 def _read(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no file")
     try:
         return path.read_bytes()
     except OSError as error:

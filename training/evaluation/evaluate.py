@@ -17,6 +17,7 @@ import torch
 from numpy.random import Generator
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from models.prediction import Predictor
 from training import mnist
@@ -137,7 +138,7 @@ def table(evaluation: Evaluation) -> str:
     whole = evaluation.pooled()
     for group in GROUPS:
         for kind in evaluation.group(group):
-            rows.add_row(kind.name, *_cells(kind.figures))
+            rows.add_row(Text(kind.name), *_cells(kind.figures))
         if group in whole:
             rows.add_row(f"{group}, together", *_cells(whole[group]), style="bold", end_section=True)
     output = StringIO()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 from models.errors import HomeError
@@ -11,26 +13,33 @@ from training.evaluation.answers import Figures, Refusals
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.page import page
 
+FILES = ("metrics.json", "index.html")
+
 
 def prepare(folder: Path) -> None:
     """Raises InklingError, before minutes of work, when there could be no report in that folder."""
     charts.require()
     check_writable(folder)
+    for name in FILES:
+        if (folder / name).is_dir():
+            raise HomeError(f"{folder / name} is a folder, where the report has a file")
 
 
 def write(evaluation: Evaluation, folder: Path) -> Path:
-    """Writes both files, each whole or not at all, and returns the page's path. Raises InklingError."""
+    """Writes both files, or neither, and returns the page's path. Raises InklingError."""
     prepare(folder)
-    files = {"metrics.json": json.dumps(measured(evaluation), indent=2) + "\n", "index.html": page(evaluation)}
-    for name, text in files.items():
-        temporary = folder / f".{name}"
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(folder / name)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise HomeError(f"{folder / name} can not be written: {error.strerror}") from error
-    return folder / "index.html"
+    texts = (json.dumps(measured(evaluation), indent=2) + "\n", page(evaluation))
+    building = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
+    try:
+        for name, text in zip(FILES, texts, strict=True):
+            (building / name).write_text(text, encoding="utf-8")
+        for name in FILES:
+            (building / name).replace(folder / name)
+    except OSError as error:
+        raise HomeError(f"the report can not be written to {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder / FILES[1]
 
 
 def measured(evaluation: Evaluation) -> dict[str, object]:

@@ -2,6 +2,7 @@ import dataclasses
 import html.parser
 import json
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -106,11 +107,28 @@ def test_a_folder_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_nothing_half_written(evaluation: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("the last report")
-    (tmp_path / ".index.html").symlink_to("/dev/full")
-    with pytest.raises(HomeError, match=r"index.html can not be written: No space left on device"):
-        report.write(evaluation, tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # enough for the figures, not for the pictures
+    try:
+        with pytest.raises(HomeError, match=r"the report can not be written to .*: File too large"):
+            report.write(evaluation, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (tmp_path / "index.html").read_text() == "the last report"
-    assert not (tmp_path / ".index.html").is_symlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_a_folder_where_a_file_belongs_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "index.html").mkdir()
+    with pytest.raises(HomeError, match=r"index.html is a folder, where the report has a file"):
+        report.prepare(tmp_path)
+
+
+def test_a_data_set_may_have_any_name(evaluation: Evaluation, tmp_path: Path) -> None:
+    first = dataclasses.replace(evaluation.kinds[0], name="a$^$b [bold]\u6570\u5b57")
+    report.write(dataclasses.replace(evaluation, kinds=[first]), tmp_path)
+    assert "a$^$b [bold]\u6570\u5b57" in (tmp_path / "index.html").read_text()
+    assert "a$^$b [bold]\u6570\u5b57" in evaluate.table(dataclasses.replace(evaluation, kinds=[first]))
 
 
 def test_the_curves_leave_out_what_confidence_was_fitted_to(
