@@ -11,7 +11,7 @@ Verdict = Literal["digit", "unsure"]
 _LEAST_EVIDENCE = 1e-6
 
 
-class Calibration(BaseModel, frozen=True):
+class Calibration(BaseModel, frozen=True, allow_inf_nan=False):
     """Fitted on held-out data, kept in the manifest.
 
     Logits are divided by a temperature (Guo et al. 2017, arXiv 1706.04599), which each answer has of its own:
@@ -24,8 +24,9 @@ class Calibration(BaseModel, frozen=True):
     """
 
     temperature: float = Field(default=1.0, gt=0)
-    power: float = 0.0
-    margin: float = 0.0
+    # Far beyond what is ever fitted, and within what double precision holds.
+    power: float = Field(default=0.0, ge=-40, le=40)
+    margin: float = Field(default=0.0, ge=-40, le=40)
     threshold: float = Field(default=0.5, ge=0, le=1)
     evidence: float = Field(default=0.0, ge=0)
 

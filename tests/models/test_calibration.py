@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -77,3 +79,20 @@ def test_logits_that_are_all_the_same_are_no_idea() -> None:
 def test_nonsense_is_refused(fields: dict) -> None:
     with pytest.raises(ValidationError):
         Calibration(**fields)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"temperature": math.inf}, {"temperature": 0}, {"power": 1e308}, {"margin": -math.inf}, {"power": math.nan}],
+)
+def test_numbers_that_no_calibration_has_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Calibration(**wrong)
+
+
+@pytest.mark.parametrize("power", [-40, 40])
+@pytest.mark.parametrize("margin", [-40, 40])
+def test_at_the_bounds_probabilities_are_still_numbers(power: float, margin: float) -> None:
+    logits = np.array([[0] * 10, [50] + [0] * 9, [1, 1 - 1e-6] + [0] * 8], np.float32)
+    rows = Calibration(power=power, margin=margin).probabilities(logits)
+    assert rows.sum(axis=1) == pytest.approx(1)

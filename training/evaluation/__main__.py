@@ -42,9 +42,9 @@ def evaluate(
 
     keep_to_quota()
     with ending("interrupted"):
+        predictor = find(home, model).predictor(devices.resolve(device))
         if report:
             reports.prepare(report)
-        predictor = find(home, model).predictor(devices.resolve(device))
         folder, sets = (None, [data]) if data else (digits, sorted((digits / "usps").glob("zip.*.gz")))
         found = evaluation.evaluate(predictor, folder, sets, pictures, seed, download, Report(quiet))
         if report:
