@@ -110,7 +110,7 @@ def check_output(folder: Path) -> None:
         found = f"holds a {min(names)} that is none of a version"
     if found:
         raise HomeError(f"{folder} {found}; a version is written to a new folder, or over a version")
-    check_writable(folder.parent)
+    check_writable(folder.parent, folder.name)
 
 
 def _is_version(folder: Path) -> bool:

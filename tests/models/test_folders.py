@@ -16,3 +16,10 @@ def test_one_that_can_not_be_written_is_named_with_the_uid(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(HomeError, match=rf"{tmp_path}/file/home can not be written by uid {os.getuid()}: "):
         check_writable(tmp_path / "file" / "home")
+
+
+def test_a_name_that_is_too_long_is_found_out_before_the_work(tmp_path: Path) -> None:
+    check_writable(tmp_path, 200 * "a")
+    with pytest.raises(HomeError, match="File name too long"):
+        check_writable(tmp_path, 250 * "a")
+    assert list(tmp_path.iterdir()) == []
