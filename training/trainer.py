@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,10 +53,7 @@ def train(run: Run, report: Report) -> Path:
     device = devices.resolve(run.device)
     digits, held_out = mnist.split(mnist.training_set(run.data, run.download))
     classroom = run.teachers or (_beside(run.checkpoint) if run.checkpoint else None)
-    if run.output:
-        _check_outside(run.output, run.checkpoint, run.teachers)
-    if recipe.teachers and classroom:
-        _check_apart(classroom, run.checkpoint, run.output)
+    _check_apart(run, classroom if recipe.teachers else None)
     if run.output:
         versions.check_output(run.output)
     else:
@@ -184,18 +182,21 @@ def _beside(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.name}.teachers")
 
 
-def _check_apart(classroom: Path, *others: Path | None) -> None:
-    inside = classroom.resolve()
-    for path in others:
-        place = path.resolve() if path else None
-        if place and (place.is_relative_to(inside) or inside.is_relative_to(place)):
+def _check_apart(run: Run, classroom: Path | None) -> None:
+    """Raises HomeError where one of what a run writes would lie in another. classroom: where its teachers are kept."""
+    for path in (run.checkpoint, run.teachers):
+        if path and run.output and _lies_in(path, run.output):
+            raise HomeError(
+                f"{path} lies in {run.output}, where a version is written and nothing else; name another place"
+            )
+    for path in (run.checkpoint, run.output):
+        if path and classroom and (_lies_in(path, classroom) or _lies_in(classroom, path)):
             raise HomeError(f"{path} and the teachers in {classroom} would lie in each other; name another place")
 
 
-def _check_outside(output: Path, *others: Path | None) -> None:
-    for path in others:
-        if path and path.resolve().is_relative_to(output.resolve()):
-            raise HomeError(f"{path} lies in {output}, where a version is written and nothing else; name another place")
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Behind any links; Path.resolve raises for those in a circle."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def save(

@@ -185,6 +185,12 @@ def test_what_can_be_seen_before_is_not_found_out_after_hours(
     for apart in ({"checkpoint": tmp_path / "t" / "run.pt"}, {"output": tmp_path / "t" / "teacher" / "net"}):
         with pytest.raises(HomeError, match=r"and the teachers in .*t would lie in each other"):
             trainer.train(dataclasses.replace(order, teachers=tmp_path / "t", **apart), Report(quiet=True))
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(HomeError, match=r"loop can not be read"):
+        trainer.train(
+            dataclasses.replace(order, output=tmp_path / "loop", checkpoint=tmp_path / "run.pt"), Report(quiet=True)
+        )
+    (tmp_path / "loop").unlink()
     (tmp_path / "file").write_text("no folder")
     for place in ({"teachers": tmp_path / "file"}, {"checkpoint": tmp_path / "file" / "run.pt"}):
         with pytest.raises(HomeError, match=r"file can not be written by uid"):
