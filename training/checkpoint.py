@@ -38,7 +38,8 @@ class Checkpoint:
             raise DataError(
                 f"{self.path} is no checkpoint of a training run; remove it or name another file"
             ) from error
-        for name in others:
+        if others:
+            name = others[0]
             raise DataError(
                 f"{self.path} belongs to another run: {name} is {identity.get(name)!r} there and "
                 f"{self.identity[name]!r} here; remove the file to begin anew"

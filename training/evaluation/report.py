@@ -13,14 +13,14 @@ from training.evaluation.answers import Figures, Refusals
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.page import page
 
-FILES = ("metrics.json", "index.html")
+METRICS, PAGE = "metrics.json", "index.html"
 
 
 def prepare(folder: Path) -> None:
     """Raises InklingError, before minutes of work, when there could be no report in that folder."""
     charts.require()
     check_writable(folder)
-    for name in FILES:
+    for name in (METRICS, PAGE):
         if (folder / name).is_dir():
             raise HomeError(f"{folder / name} is a folder, where the report has a file")
 
@@ -28,18 +28,18 @@ def prepare(folder: Path) -> None:
 def write(evaluation: Evaluation, folder: Path) -> Path:
     """Writes both files, or neither, and returns the page's path. Raises InklingError."""
     prepare(folder)
-    texts = (json.dumps(measured(evaluation), indent=2) + "\n", page(evaluation))
+    texts = {METRICS: json.dumps(measured(evaluation), indent=2) + "\n", PAGE: page(evaluation)}
     building = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
     try:
-        for name, text in zip(FILES, texts, strict=True):
+        for name, text in texts.items():
             (building / name).write_text(text, encoding="utf-8")
-        for name in FILES:
+        for name in texts:
             (building / name).replace(folder / name)
     except OSError as error:
         raise HomeError(f"the report can not be written to {folder}: {error.strerror}") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return folder / FILES[1]
+    return folder / PAGE
 
 
 def measured(evaluation: Evaluation) -> dict[str, object]:
