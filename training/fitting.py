@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from functools import partial
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,17 +13,18 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.prediction import as_input
+from training import forms, outliers
 from training.augmentation import damage, distort
 from training.checkpoint import Checkpoint, State
 from training.gradients import Batch, Gradients
 from training.mnist import Digits
 from training.muon import Muon
-from training.outliers import bank
 from training.progress import Bar, Report
 from training.recipes import Part, Recipe
 from training.teachers import Teachers
 
-OUTLIERS_A_BATCH = 1 / 5
+FORMS_A_BATCH, OUTLIERS_A_BATCH = 1 / 16, 1 / 5
+"""For each digit of MNIST."""
 AT_ONCE = 32
 """Batches that are prepared together where it is not the processor that does: there each call costs, however small.
 
@@ -53,7 +55,7 @@ def fit(
     if checkpoint and state:
         report.line(f"going on after epoch {state['epoch']} of {checkpoint.path}")
     device = next(network.parameters()).device
-    everything = Digits(digits.images.to(device), digits.labels.to(device))
+    everything = digits.to(device)
     held_out_images, held_out_labels = as_input(held_out.images, device), held_out.labels.to(device)
     last = 0
     for number, part in enumerate(recipe.parts):
@@ -64,17 +66,15 @@ def fit(
         part_seed = seed + number * PART_SEEDS
         if number:
             torch.manual_seed(part_seed)
-        outliers = outliers_of(recipe, part, len(digits))
-        strangers = everything.images[:0]
-        if outliers:
-            strangers = bank(digits, outliers, part_seed, report, processes).to(device)
+        drawn = _drawn(recipe, part, digits, part_seed, report, processes)
+        drawn = Drawn(drawn.forms.to(device), drawn.outliers.to(device))
         course = _Course(recipe, part, network, len(digits), part_seed)
         if state and state["epoch"] >= first:
             course.load_state_dict(state)
         for epoch in range(max(first, course.epoch + 1), last + 1):
             started = perf_counter()
             with report.bar(f"epoch {epoch}/{recipe.epochs}", course.images) as bar:
-                loss = _train(part, course, everything, strangers, taught_by if part.taught else None, bar)
+                loss = _train(part, course, everything, drawn, taught_by if part.taught else None, bar)
             seconds = perf_counter() - started
             errors, held_out_loss = _errors_and_loss(course.average.module, held_out_images, held_out_labels)
             course.keep_best(errors, held_out_loss)
@@ -90,38 +90,67 @@ def fit(
         network.load_state_dict(course.best_weights)
 
 
-def _train(
-    part: Part, course: "_Course", digits: Digits, strangers: Tensor, taught_by: Teachers | None, bar: Bar
-) -> float:
+class Drawn(NamedTuple):
+    """What is drawn for a part of a recipe, to be learned beside MNIST's digits: outliers are uint8 [N, 28, 28]."""
+
+    forms: Digits
+    outliers: Tensor
+
+
+def _drawn(recipe: Recipe, part: Part, digits: Digits, seed: int, report: Report, processes: int) -> Drawn:
+    rare, strange = counts(recipe, part, len(digits))
+    nothing = digits[torch.arange(0)]
+    return Drawn(
+        forms.bank(rare, seed, report) if rare else nothing,
+        outliers.bank(digits, strange, seed, report, processes) if strange else nothing.images,
+    )
+
+
+def counts(recipe: Recipe, part: Part, digits: int) -> tuple[int, int]:
+    """How many forms and outliers are drawn for a part: no more than its batches take, as that takes longer than to
+    train on them."""
+    batches = part.epochs * (digits // recipe.batch_size)
+    shares = ((part.forms, FORMS_A_BATCH), (part.outliers, OUTLIERS_A_BATCH))
+    rare, strange = (min(wanted, batches * int(recipe.batch_size * share)) for wanted, share in shares)
+    return rare, strange
+
+
+def _train(part: Part, course: "_Course", digits: Digits, drawn: Drawn, taught_by: Teachers | None, bar: Bar) -> float:
     """One epoch; the mean loss of its batches."""
     course.network.train()
     device = digits.images.device
     total_loss = torch.zeros((), device=device)
     order = torch.randperm(len(digits), generator=course.shuffler).to(device)[: course.images]
     for chosen in order.split(course.batch_size * (1 if device.type == "cpu" else AT_ONCE)):
-        for batch in _batches(part, course, digits[chosen], strangers, taught_by):
+        for batch in _batches(part, course, digits[chosen], drawn, taught_by):
             total_loss += course.step(batch)
             bar.advance(course.batch_size)
     return total_loss.item() * course.batch_size / course.images
 
 
 def _batches(
-    part: Part, course: "_Course", digits: Digits, strangers: Tensor, taught_by: Teachers | None
+    part: Part, course: "_Course", digits: Digits, drawn: Drawn, taught_by: Teachers | None
 ) -> Iterator[Batch]:
-    """Batches of these digits, each with its outliers; all are distorted, damaged and answered together."""
+    """Batches of these digits, each with its forms and outliers; all are distorted, damaged and answered together."""
     count = len(digits) // course.batch_size
-    strangers_a_batch = int(course.batch_size * OUTLIERS_A_BATCH) if len(strangers) else 0
-    some = draw(strangers, count * strangers_a_batch, course.generator)
-    labels = digits.labels.unflatten(0, (count, -1))
-    outliers = strangers[some].unflatten(0, (count, strangers_a_batch))
-    drawn = torch.cat([digits.images.unflatten(0, (count, -1)), outliers], dim=1)
-    tiles = distort(as_input(drawn.flatten(0, 1)), course.generator, part.distorted)
+
+    def some(tiles: Tensor, share: float) -> Tensor:
+        """Indices of so many of the tiles for each batch."""
+        number = int(course.batch_size * share) if len(tiles) else 0
+        indices: Tensor = draw(tiles, count * number, course.generator).unflatten(0, (count, number))
+        return indices
+
+    rare = drawn.forms[some(drawn.forms.images, FORMS_A_BATCH)]
+    strange = drawn.outliers[some(drawn.outliers, OUTLIERS_A_BATCH)]
+    images = torch.cat([digits.images.unflatten(0, (count, -1)), rare.images, strange], dim=1)
+    labels = torch.cat([digits.labels.unflatten(0, (count, -1)), rare.labels], dim=1)
+    tiles = distort(as_input(images.flatten(0, 1)), course.generator, part.distorted)
     answers: Sequence[Tensor | None] = [None] * count
     if taught_by:  # they see it before it is damaged
         seen = tiles.unflatten(0, (count, -1))[:, : course.batch_size].flatten(0, 1)
         answers = taught_by.answers(seen).split(course.batch_size)
     tiles = damage(tiles, course.generator, part.damaged).contiguous(memory_format=torch.channels_last)
-    yield from map(Batch, tiles.split(drawn.shape[1]), labels, answers)
+    yield from map(Batch, tiles.split(images.shape[1]), labels, answers)
 
 
 class _Course:
@@ -205,12 +234,6 @@ def _kernels_and_others(network: nn.Module) -> tuple[list[nn.Parameter], list[nn
     kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4 and parameter.shape[1] > 1]
     known = set(map(id, kernels))
     return kernels, [parameter for parameter in network.parameters() if id(parameter) not in known]
-
-
-def outliers_of(recipe: Recipe, part: Part, digits: int) -> int:
-    """How many are drawn for a part: no more than its batches take, as drawing takes longer than training."""
-    batches = part.epochs * (digits // recipe.batch_size)
-    return min(part.outliers, batches * int(recipe.batch_size * OUTLIERS_A_BATCH))
 
 
 def draw(tiles: Tensor, count: int, generator: torch.Generator) -> Tensor:

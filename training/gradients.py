@@ -14,7 +14,8 @@ from models import devices
 from training import teachers
 
 OUTLIER_WEIGHT, TAUGHT_WEIGHT = 0.5, 0.15
-"""Of outliers beside digits: beside what teachers say it takes less to keep what was practised."""
+"""Of outliers beside digits. Beside what teachers say it takes less to keep what was practised, and that is then the
+weight of labels as well."""
 WARMING = 3
 """How often the first batch is computed before: libraries set themselves up with it, which can not be recorded."""
 
@@ -22,7 +23,7 @@ WARMING = 3
 class Batch(NamedTuple):
     """tiles: float [N, 1, 28, 28], the M digits first and outliers behind them; labels: int64 [M].
 
-    answers: of teachers, [M, 10], which count instead of the labels.
+    answers: of teachers, [A, 10], which count instead of the labels of the first A digits.
     """
 
     tiles: Tensor
@@ -84,11 +85,15 @@ class Gradients:
 def _loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None) -> Tensor:
     """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019).
 
-    Of digits that teachers have answered, [M, 10], against their answers instead of the labels.
+    Of the digits that teachers have answered, [A, 10], their distance from the answers instead.
     """
-    known = logits[: len(labels)]
-    loss = F.cross_entropy(known, labels) if answers is None else teachers.distance(known, answers)
-    if len(logits) > len(labels):
-        weight = OUTLIER_WEIGHT if answers is None else TAUGHT_WEIGHT
-        loss = loss - weight * F.log_softmax(logits[len(labels) :], dim=1).mean()
+    known, unknown = logits[: len(labels)], logits[len(labels) :]
+    if answers is None:
+        loss, weight = F.cross_entropy(known, labels), OUTLIER_WEIGHT
+    else:
+        loss, weight = teachers.distance(known[: len(answers)], answers), TAUGHT_WEIGHT
+        if len(labels) > len(answers):
+            loss = loss + weight * F.cross_entropy(known[len(answers) :], labels[len(answers) :])
+    if len(unknown):
+        loss = loss - weight * F.log_softmax(unknown, dim=1).mean()
     return loss

@@ -35,6 +35,10 @@ class Digits:
     def __getitem__(self, indices: Tensor) -> "Digits":
         return Digits(self.images[indices], self.labels[indices])
 
+    def to(self, device: torch.device) -> "Digits":
+        """On that device."""
+        return Digits(self.images.to(device), self.labels.to(device))
+
     def fingerprint(self) -> str:
         """sha256 over the images, then the labels as bytes."""
         digest = hashlib.sha256(self.images.numpy().tobytes())

@@ -8,14 +8,16 @@ from typing import Self
 class Part:
     """A stretch of epochs over which the learning rate rises and falls once.
 
-    distorted: how far tiles are, 1 as far as hands differ; damaged: the share of tiles that lose quality; outliers: how
-    many tiles of no digit are drawn for it; taught: by the answers of teachers, where there are any, not by labels.
+    distorted: how far tiles are, 1 as far as hands differ; damaged: the share of tiles that lose quality; forms and
+    outliers: how many digits of rare forms, and tiles of no digit, are drawn for it; taught: MNIST's digits by the
+    answers of teachers, where there are any, and not by labels.
     """
 
     epochs: int
     learning_rate: float
     distorted: float = 1.0
     damaged: float = 0.0
+    forms: int = 0
     outliers: int = 0
     taught: bool = False
 
@@ -64,8 +66,10 @@ def _averaged(network: str, *parts: Part, teachers: tuple[str, ...] = ()) -> Rec
 
 def _taught(*teachers: str) -> Recipe:
     """Practice in the worst, and then lessons in what hands mostly write, among outliers never seen before."""
-    practice = Part(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000)
-    lessons = Part(epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, taught=True)
+    practice = Part(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, forms=16_000, outliers=60_000)
+    lessons = Part(
+        epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, forms=8_000, outliers=30_000, taught=True
+    )
     return _averaged("convnet", practice, lessons, teachers=teachers)
 
 
@@ -79,8 +83,8 @@ RECIPES = {
     # Made the released net: a small network takes longer, and is too small for what large ones say.
     "net": _averaged(
         "net",
-        Part(epochs=120, learning_rate=0.004, damaged=1 / 3, outliers=60_000),
-        Part(epochs=5, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, outliers=20_000),
+        Part(epochs=120, learning_rate=0.004, damaged=1 / 3, forms=16_000, outliers=60_000),
+        Part(epochs=5, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, forms=6_000, outliers=20_000),
     ),
     # Those that teach: how hands differ, and nothing else.
     "teacher": _averaged(

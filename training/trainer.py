@@ -58,7 +58,7 @@ def train(run: Run, report: Report) -> Path:
         versions.check_output(run.output)
     else:
         folders.check_writable(run.home / "models")
-    if any(part.outliers for part in recipe.parts):
+    if any(part.forms or part.outliers for part in recipe.parts):
         pen.check()
     checkpoint = _checkpoint(run, recipe, digits, device)
     if checkpoint:

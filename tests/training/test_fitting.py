@@ -9,11 +9,10 @@ from tests.training.killed import Killed
 from training import fitting
 from training.checkpoint import Checkpoint
 from training.mnist import Digits, split
-from training.outliers import bank
 from training.progress import Report
 from training.recipes import RECIPES
 
-PART = dataclasses.replace(RECIPES["default"].parts[0], epochs=2, outliers=300)
+PART = dataclasses.replace(RECIPES["default"].parts[0], epochs=2, forms=100, outliers=300)
 RECIPE = dataclasses.replace(RECIPES["default"], network="net", batch_size=64, averaging=0.98, parts=(PART,))
 
 
@@ -39,7 +38,7 @@ def test_a_short_run_learns_and_repeats_itself(training_digits: Digits) -> None:
 def test_a_part_begins_with_the_best_weights_of_the_one_before(training_digits: Digits) -> None:
     digits, held_out = split(training_digits)
     some, few = digits[torch.arange(2_000)], held_out[torch.arange(1_000)]
-    gentle = dataclasses.replace(PART, epochs=1, learning_rate=1e-9, outliers=0)
+    gentle = dataclasses.replace(PART, epochs=1, learning_rate=1e-9, forms=0, outliers=0)
     weights = []
     for parts in ((PART,), (PART, gentle)):
         torch.manual_seed(0)
@@ -69,34 +68,42 @@ class Oracle:
         return tiles[:, 0, :1, 0].expand(-1, 10)
 
 
-@pytest.mark.parametrize("outliers", [0, 40])
-def test_batches_that_are_prepared_together_keep_their_own(outliers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rare", "strange"), [(0, 0), (0, 40), (20, 0), (20, 40)])
+def test_batches_that_are_prepared_together_keep_their_own(
+    rare: int, strange: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What teachers answer to is distorted, and not damaged."""
     monkeypatch.setattr(fitting, "distort", lambda tiles, _, strength: tiles * strength)
     monkeypatch.setattr(fitting, "damage", lambda tiles, _, share: tiles * (1 - share))
     part = dataclasses.replace(PART, distorted=0.5, damaged=0.25)
-    recipe = dataclasses.replace(RECIPE, batch_size=10)
-    course = fitting._Course(recipe, part, networks.create("net"), 30, 0)
-    labels = torch.arange(30)
-    digits = Digits(labels.to(torch.uint8)[:, None, None].expand(-1, 28, 28).clone(), labels)
-    strangers = torch.full((outliers, 28, 28), 255, dtype=torch.uint8)
+    recipe = dataclasses.replace(RECIPE, batch_size=20)
+    course = fitting._Course(recipe, part, networks.create("net"), 60, 0)
+    digits, forms = of_their_own_grey(torch.arange(60)), of_their_own_grey(torch.arange(100, 100 + rare))
+    drawn = fitting.Drawn(forms, torch.full((strange, 28, 28), 255, dtype=torch.uint8))
+    forms_a_batch, outliers_a_batch = 1 if rare else 0, 4 if strange else 0
     for taught_by in (None, Oracle()):
-        batches = list(fitting._batches(part, course, digits, strangers, taught_by))  # type: ignore[arg-type]
-        assert torch.equal(torch.cat([batch.labels for batch in batches]), labels)
+        batches = list(fitting._batches(part, course, digits, drawn, taught_by))  # type: ignore[arg-type]
+        assert torch.equal(torch.cat([batch.labels[:20] for batch in batches]), torch.arange(60))
         for batch in batches:
             corners = batch.tiles[:, 0, 0, 0]
-            assert torch.allclose(255 * corners[:10], 0.375 * batch.labels)
-            assert (corners[10:] == 0.375).all() and len(corners) == (12 if outliers else 10)
+            read = 20 + forms_a_batch
+            assert len(batch.labels) == read and len(corners) == read + outliers_a_batch
+            assert torch.allclose(255 * corners[:read], 0.375 * batch.labels)
+            assert (batch.labels[20:] >= 100).all() and (corners[read:] == 0.375).all()
             assert (batch.answers is None) == (taught_by is None)
             if batch.answers is not None:
-                assert torch.allclose(255 * batch.answers[:, 3], 0.5 * batch.labels)
+                assert torch.allclose(255 * batch.answers[:, 3], 0.5 * batch.labels[:20])
+
+
+def of_their_own_grey(labels: torch.Tensor) -> Digits:
+    return Digits(labels.to(torch.uint8)[:, None, None].expand(-1, 28, 28).clone(), labels)
 
 
 def test_no_more_is_drawn_for_a_part_than_its_batches_take() -> None:
     recipe = dataclasses.replace(RECIPE, batch_size=100)
-    for epochs, outliers, expected in ((1, 300, 200), (2, 300, 300), (1, 0, 0)):
-        part = dataclasses.replace(PART, epochs=epochs, outliers=outliers)
-        assert fitting.outliers_of(recipe, part, 1_050) == expected
+    for epochs, forms, outliers, expected in ((1, 100, 300, (60, 200)), (2, 100, 300, (100, 300)), (1, 0, 0, (0, 0))):
+        part = dataclasses.replace(PART, epochs=epochs, forms=forms, outliers=outliers)
+        assert fitting.counts(recipe, part, 1_050) == expected
 
 
 @pytest.mark.parametrize(("killed_in", "muon"), [(2, 0), (4, 0), (5, 0), (4, 2.5)])
@@ -127,7 +134,7 @@ def test_a_run_that_was_cut_short_comes_out_as_if_it_had_not_been(
 
 
 @pytest.mark.parametrize(("killed_in", "drawn"), [(2, [0, 100]), (4, [100]), (None, [])])
-def test_what_is_no_digit_is_drawn_only_for_a_part_that_has_not_ended(
+def test_tiles_are_drawn_only_for_a_part_that_has_not_ended(
     killed_in: int | None, drawn: list[int], training_digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the seeds that it is drawn with; None: killed between the last epoch and the version that is saved."""
@@ -141,15 +148,21 @@ def test_what_is_no_digit_is_drawn_only_for_a_part_that_has_not_ended(
             fitting.fit(recipe, ended, some, few, 0, Killed(f"epoch {killed_in}/"), checkpoint)
     else:
         fitting.fit(recipe, ended, some, few, 0, Report(quiet=True), checkpoint)
-    seeds: list[int] = []
+    seeds: dict[str, list[int]] = {"forms": [], "outliers": []}
 
-    def watched(digits: Digits, count: int, seed: int, report: Report, processes: int) -> torch.Tensor:
-        seeds.append(seed)
-        return bank(digits, count, seed, report, processes)
+    def watched_forms(count: int, seed: int, report: Report) -> Digits:
+        seeds["forms"].append(seed)
+        return forms(count, seed, report)
 
-    monkeypatch.setattr(fitting, "bank", watched)
+    def watched_outliers(digits: Digits, count: int, seed: int, report: Report, processes: int) -> torch.Tensor:
+        seeds["outliers"].append(seed)
+        return outliers(digits, count, seed, report, processes)
+
+    forms, outliers = fitting.forms.bank, fitting.outliers.bank
+    monkeypatch.setattr(fitting.forms, "bank", watched_forms)
+    monkeypatch.setattr(fitting.outliers, "bank", watched_outliers)
     resumed = networks.create("net")
     fitting.fit(recipe, resumed, some, few, 0, Report(quiet=True), checkpoint)
-    assert seeds == drawn
+    assert seeds == {"forms": drawn, "outliers": drawn}
     if not killed_in:
         assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in ended.state_dict().items())

@@ -140,7 +140,7 @@ def _train(order: Order, base: Version, data: Data, device: torch.device) -> tup
 def _images(recipe: Recipe, digits: int) -> int:
     """How many are drawn and trained on in all."""
     epoch = digits // recipe.batch_size * recipe.batch_size
-    return sum(fitting.outliers_of(recipe, part, digits) + part.epochs * epoch for part in recipe.parts)
+    return sum(sum(fitting.counts(recipe, part, digits)) + part.epochs * epoch for part in recipe.parts)
 
 
 def _given(settings: Settings, **values: Any) -> Settings:

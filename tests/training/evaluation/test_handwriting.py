@@ -35,7 +35,8 @@ def test_pictures_of_a_kind_differ_and_come_in_three_looks(kind: str, digit: int
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("open four", 0), ("two with a loop", 1), ("one with serif and foot", 0)]
+    ("kind", "expected"),
+    [("open four", 0), ("two with a loop", 1), ("one with serif and foot", 0), ("one with a long upstroke", 0)],
 )
 def test_fours_are_open_and_twos_have_a_loop(kind: str, expected: int) -> None:
     found = [

@@ -1,0 +1,44 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from models.normalisation import normalise
+from models.pictures import Picture
+from training import forms
+from training.progress import Report
+
+
+def test_the_bank_holds_every_digit_and_repeats_itself() -> None:
+    bank, again, other = (forms.bank(300, seed, Report(quiet=True)) for seed in (0, 0, 1))
+    assert bank.images.dtype == torch.uint8 and bank.images.shape[1:] == (28, 28)
+    assert bank.labels.dtype == torch.int64 and set(bank.labels.tolist()) == set(range(10))
+    assert 290 <= len(bank) <= 300
+    assert (bank.images.flatten(1).max(1).values > 200).all()
+    assert bank.fingerprint() == again.fingerprint() != other.fingerprint()
+
+
+@pytest.mark.parametrize("draw", [forms.written, forms.printed])
+def test_what_is_drawn_is_new_each_time(draw) -> None:
+    generator = np.random.default_rng(0)
+    pictures = [draw(generator)[0] for _ in range(50)]
+    assert len({picture.tobytes() for picture in pictures}) == 50
+
+
+def test_a_form_is_drawn_as_its_points_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upstroke of a 1 begins left of its stem, on the mean of many hands."""
+    one = [[(0, 3), (2, 0)], [(2, 0), (2, 6)]]
+    monkeypatch.setattr(forms, "FORMS", {digit: [one] for digit in range(10)})
+    generator = np.random.default_rng(0)
+    drawn = [forms.written(generator) for _ in range(50)]
+    assert len({label for _, label in drawn}) > 5
+    mean = np.mean([normalise(Picture(picture)).pixels for picture, _ in drawn], axis=0)
+    stem = mean[20:24].sum(axis=0).argmax()
+    assert mean[8:14, : stem - 1].sum() > 4 * mean[8:14, stem + 3 :].sum()
+
+
+def test_the_ways_of_writing_that_measure_what_was_never_seen_are_not_among_the_forms() -> None:
+    assert all(len(form) == 2 for form in forms.FORMS[1])  # no foot
+    for form in forms.FORMS[7]:  # no bar
+        assert all(stroke[0] == before[-1] for before, stroke in pairwise(form))
