@@ -1,4 +1,4 @@
-"""Handwritten digits of 43 people in Turkey, as pictures that `inkling evaluate --data FOLDER` measures on.
+"""1,797 digits written by 13 people in Turkey, as pictures that `inkling evaluate --data FOLDER` measures on.
 
     python -m benchmarks.optdigits FILE FOLDER
 
@@ -25,6 +25,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         lines = _lines(options.file)
+        if not lines:
+            parser.error(f"{options.file} is empty")
         options.folder.mkdir(parents=True, exist_ok=True)
         if any(options.folder.iterdir()):
             parser.error(f"{options.folder} is not empty")
@@ -44,12 +46,16 @@ def _lines(file: Path) -> list[str]:
 
 
 def _picture(line: str, where: str) -> tuple[int, Image.Image]:
-    *counts, label = (int(float(value)) for value in line.split(","))
+    expected = f"{where}: expected {SIDE**2} whole numbers from 0 to {MOST} and a digit"
+    try:
+        *counts, label = map(float, line.split(","))
+    except ValueError:
+        raise ValueError(expected) from None
     if len(counts) != SIDE**2 or label not in range(10) or not set(counts) <= set(range(MOST + 1)):
-        raise ValueError(f"{where}: expected {SIDE**2} numbers from 0 to {MOST} and a digit")
+        raise ValueError(expected)
     grey = np.rint(np.array(counts).reshape(SIDE, SIDE) * (255 / MOST)).astype(np.uint8)
     side = ENLARGED * (SIDE + 2 * MARGIN)
-    return label, Image.fromarray(np.pad(grey, MARGIN)).resize((side, side), Image.Resampling.BICUBIC)
+    return int(label), Image.fromarray(np.pad(grey, MARGIN)).resize((side, side), Image.Resampling.BICUBIC)
 
 
 if __name__ == "__main__":

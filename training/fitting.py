@@ -23,8 +23,8 @@ from training.progress import Bar, Report
 from training.recipes import Part, Recipe
 from training.teachers import Teachers
 
-FORMS_A_BATCH, OUTLIERS_A_BATCH = 1 / 16, 1 / 5
-"""For each digit of MNIST."""
+FORMS_SHARE, OUTLIERS_SHARE = 1 / 16, 1 / 5
+"""How many are drawn beside each digit of MNIST."""
 AT_ONCE = 32
 """Batches that are prepared together where it is not the processor that does: there each call costs, however small.
 
@@ -107,10 +107,9 @@ def _drawn(recipe: Recipe, part: Part, digits: Digits, seed: int, report: Report
 
 
 def counts(recipe: Recipe, part: Part, digits: int) -> tuple[int, int]:
-    """How many forms and outliers are drawn for a part: no more than its batches take, as that takes longer than to
-    train on them."""
+    """How many forms and outliers are drawn for a part: no more than its batches take, as drawing takes longer."""
     batches = part.epochs * (digits // recipe.batch_size)
-    shares = ((part.forms, FORMS_A_BATCH), (part.outliers, OUTLIERS_A_BATCH))
+    shares = ((part.forms, FORMS_SHARE), (part.outliers, OUTLIERS_SHARE))
     rare, strange = (min(wanted, batches * int(recipe.batch_size * share)) for wanted, share in shares)
     return rare, strange
 
@@ -140,8 +139,8 @@ def _batches(
         indices: Tensor = draw(tiles, count * number, course.generator).unflatten(0, (count, number))
         return indices
 
-    rare = drawn.forms[some(drawn.forms.images, FORMS_A_BATCH)]
-    strange = drawn.outliers[some(drawn.outliers, OUTLIERS_A_BATCH)]
+    rare = drawn.forms[some(drawn.forms.images, FORMS_SHARE)]
+    strange = drawn.outliers[some(drawn.outliers, OUTLIERS_SHARE)]
     images = torch.cat([digits.images.unflatten(0, (count, -1)), rare.images, strange], dim=1)
     labels = torch.cat([digits.labels.unflatten(0, (count, -1)), rare.labels], dim=1)
     tiles = distort(as_input(images.flatten(0, 1)), course.generator, part.distorted)

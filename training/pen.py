@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from models.errors import DataError
 from models.pictures import Pixels
 
-CANVAS = 84
+CANVAS, SHEET = 84, 120
+"""Pixels on a side: of what is placed in the middle, and of what may lean and stretch out of it."""
 OUTLINE_FONTS = (
     *("font_lato", "font_manrope", "font_hanken_grotesk", "font_source_sans_pro"),
     *("font_source_serif_pro", "font_caladea", "font_fredoka_one", "font_intuitive"),
@@ -29,18 +30,21 @@ def check() -> None:
 
 
 def written(strokes: list[NDArray[np.float64]], generator: np.random.Generator) -> Pixels:
-    """Strokes in ink, slanted and bent at random, with a pen between thin and thick."""
+    """Strokes in ink, slanted and bent at random, with a pen between thin and thick.
+
+    Strokes are [N, 2], points (right, down) on about four by six, of which (2, 3) is the middle.
+    """
     angle, slant = generator.normal(0, 0.12), generator.normal(0, 0.2)
     width, height = generator.uniform(0.6, 1.2), generator.uniform(0.8, 1.1)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shape = turn @ np.array([[width, -slant], [0, height]])
     bend = generator.normal(0, 0.15, (2, 2))
     pen = int(generator.integers(2, 9))
-    image = Image.new("L", (CANVAS, CANVAS))
+    image = Image.new("L", (SHEET, SHEET))
     draw = ImageDraw.Draw(image)
     for stroke in strokes:
         points = (stroke - [2, 3] + generator.normal(0, 0.08, stroke.shape)) @ shape.T
-        points = CANVAS / 2 + 10 * (points + np.sin(points @ bend))
+        points = SHEET / 2 + 10 * (points + np.sin(points @ bend))
         draw.line([tuple(point) for point in points], fill=255, width=pen, joint="curve")
         for point in (points[0], points[-1]):
             draw.ellipse([*(point - pen / 2), *(point + pen / 2)], fill=255)
@@ -48,7 +52,7 @@ def written(strokes: list[NDArray[np.float64]], generator: np.random.Generator) 
 
 
 def rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Chaikin's corner cutting, three times; the ends stay."""
+    """A line through points [N, 2] by Chaikin's corner cutting, three times; the ends stay, [8 N - 6, 2]."""
     for _ in range(3):
         near, far = points[:-1] * 0.75 + points[1:] * 0.25, points[:-1] * 0.25 + points[1:] * 0.75
         points = np.concatenate([points[:1], np.stack([near, far], 1).reshape(-1, 2), points[-1:]])

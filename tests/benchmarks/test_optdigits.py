@@ -34,10 +34,13 @@ def test_each_line_becomes_a_picture_in_the_folder_of_its_digit(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (f"{LINE},1\n{LINE},12\n", "line 2: expected 64 numbers from 0 to 16 and a digit"),
-        (f"{LINE}\n", "line 1: expected 64 numbers"),
-        (f"{LINE.replace('16', '17')},1\n", "line 1: expected 64 numbers from 0 to 16"),
-        ("a,b\n", "could not convert string to float: 'a'"),
+        (f"{LINE},1\n{LINE},12\n", "line 2: expected 64 whole numbers from 0 to 16 and a digit"),
+        (f"{LINE}\n", "line 1: expected 64 whole numbers"),
+        (f"{LINE.replace('16', '17')},1\n", "line 1: expected 64 whole numbers"),
+        (f"{LINE.replace('16', '15.5')},1\n", "line 1: expected 64 whole numbers"),
+        (f"{LINE},inf\n", "line 1: expected 64 whole numbers"),
+        ("a,b\n", "line 1: expected 64 whole numbers"),
+        ("", "is empty"),
     ],
 )
 def test_a_broken_file_is_one_line_and_writes_nothing(
@@ -48,7 +51,7 @@ def test_a_broken_file_is_one_line_and_writes_nothing(
         wrote(monkeypatch, tmp_path / "digits", tmp_path / "out")
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
-    assert not list((tmp_path / "out").iterdir())
+    assert not list(tmp_path.rglob("*.png"))
 
 
 def test_a_folder_with_anything_in_it_is_left_alone(

@@ -6,7 +6,8 @@ import torch
 
 from models.normalisation import normalise
 from models.pictures import Picture
-from training import forms
+from tests.training.evaluation.test_handwriting import holes
+from training import forms, pen
 from training.progress import Report
 
 
@@ -38,7 +39,27 @@ def test_a_form_is_drawn_as_its_points_say(monkeypatch: pytest.MonkeyPatch) -> N
     assert mean[8:14, : stem - 1].sum() > 4 * mean[8:14, stem + 3 :].sum()
 
 
-def test_the_ways_of_writing_that_measure_what_was_never_seen_are_not_among_the_forms() -> None:
-    assert all(len(form) == 2 for form in forms.FORMS[1])  # no foot
-    for form in forms.FORMS[7]:  # no bar
-        assert all(stroke[0] == before[-1] for before, stroke in pairwise(form))
+def test_nothing_of_a_form_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [form for some in forms.FORMS.values() for form in some]
+    monkeypatch.setattr(forms, "FORMS", dict.fromkeys(range(10), every))
+    generator = np.random.default_rng(0)
+    for _ in range(20 * len(every)):
+        picture, _ = forms.written(generator)
+        inked = [np.flatnonzero(picture.any(axis=axis)) for axis in (0, 1)]
+        assert all(places[0] > 0 and places[-1] < pen.SHEET - 1 for places in inked)
+
+
+@pytest.mark.parametrize(("share", "used"), [(1, "written"), (0, "printed")])
+def test_digits_are_written_and_printed(share: int, used: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "WRITTEN_SHARE", share)
+    unused = {"written": "printed", "printed": "written"}[used]
+    monkeypatch.delattr(forms, unused)
+    assert len(forms.bank(20, 0, Report(quiet=True))) == 20
+
+
+def test_a_barred_seven_and_a_looped_two_are_measured_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for form in forms.FORMS[7]:
+        assert all(stroke[0] == before[-1] for before, stroke in pairwise(form))  # one line, so no bar
+    monkeypatch.setattr(forms, "FORMS", dict.fromkeys(range(10), forms.FORMS[2]))
+    generator = np.random.default_rng(0)
+    assert np.mean([holes(forms.written(generator)[0] / 255) for _ in range(40)]) < 0.1

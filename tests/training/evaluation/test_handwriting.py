@@ -36,9 +36,15 @@ def test_pictures_of_a_kind_differ_and_come_in_three_looks(kind: str, digit: int
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("open four", 0), ("two with a loop", 1), ("one with serif and foot", 0), ("one with a long upstroke", 0)],
+    [
+        ("open four", 0),
+        ("two with a loop", 1),
+        ("one with serif and foot", 0),
+        ("one with a long upstroke", 0),
+        ("crossed zero", 2),
+    ],
 )
-def test_fours_are_open_and_twos_have_a_loop(kind: str, expected: int) -> None:
+def test_each_way_of_writing_has_the_holes_that_it_should(kind: str, expected: int) -> None:
     found = [
         holes(handwriting.drawn(np.random.default_rng(index), form, 120, 5))
         for form in FORMS[kind][1]
