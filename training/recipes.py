@@ -65,12 +65,11 @@ def _averaged(network: str, *parts: Part, teachers: tuple[str, ...] = ()) -> Rec
 
 
 def _taught(*teachers: str) -> Recipe:
-    """Practice in the worst, and then lessons in what hands mostly write, among outliers never seen before."""
-    practice = Part(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, forms=16_000, outliers=60_000)
-    lessons = Part(
-        epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, forms=8_000, outliers=30_000, taught=True
-    )
-    return _averaged("convnet", practice, lessons, teachers=teachers)
+    """Practice in the worst, lessons in what hands mostly write, among outliers never seen before, and rare forms."""
+    practice = Part(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000)
+    lessons = Part(epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, taught=True)
+    rare = replace(lessons, epochs=4, learning_rate=0.001, forms=12_000)
+    return _averaged("convnet", practice, lessons, rare, teachers=teachers)
 
 
 RECIPES = {
@@ -83,8 +82,9 @@ RECIPES = {
     # Made the released net: a small network takes longer, and is too small for what large ones say.
     "net": _averaged(
         "net",
-        Part(epochs=120, learning_rate=0.004, damaged=1 / 3, forms=16_000, outliers=60_000),
-        Part(epochs=5, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, forms=6_000, outliers=20_000),
+        Part(epochs=120, learning_rate=0.004, damaged=1 / 3, outliers=60_000),
+        Part(epochs=5, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, outliers=20_000),
+        Part(epochs=8, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, forms=12_000, outliers=20_000),
     ),
     # Those that teach: how hands differ, and nothing else.
     "teacher": _averaged(
