@@ -223,6 +223,7 @@ def ask_for_help(place: Place, command: str) -> None:
     output = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output), pytest.raises(SystemExit) as ended:
         patch.setattr(sys, "argv", [module, "--help"])
+        patch.delitem(sys.modules, module, raising=False)  # another test may have imported it
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     assert ended.value.code == 0
     for option in (word for word in words if word.startswith("--")):
