@@ -27,10 +27,10 @@ def main() -> None:
         lines = _lines(options.file)
         if not lines:
             parser.error(f"{options.file} is empty")
+        pictures = [_picture(line, f"{options.file}, line {number}") for number, line in enumerate(lines, start=1)]
         options.folder.mkdir(parents=True, exist_ok=True)
         if any(options.folder.iterdir()):
             parser.error(f"{options.folder} is not empty")
-        pictures = [_picture(line, f"{options.file}, line {number}") for number, line in enumerate(lines, start=1)]
         for number, (label, picture) in enumerate(pictures, start=1):
             place = options.folder / str(label)
             place.mkdir(exist_ok=True)

@@ -66,8 +66,7 @@ def fit(
         part_seed = seed + number * PART_SEEDS
         if number:
             torch.manual_seed(part_seed)
-        drawn = _drawn(recipe, part, digits, part_seed, report, processes)
-        drawn = Drawn(drawn.forms.to(device), drawn.outliers.to(device))
+        drawn = _drawn(recipe, part, digits, device, part_seed, report, processes)
         course = _Course(recipe, part, network, len(digits), part_seed)
         if state and state["epoch"] >= first:
             course.load_state_dict(state)
@@ -97,13 +96,15 @@ class Drawn(NamedTuple):
     outliers: Tensor
 
 
-def _drawn(recipe: Recipe, part: Part, digits: Digits, seed: int, report: Report, processes: int) -> Drawn:
+def _drawn(
+    recipe: Recipe, part: Part, digits: Digits, device: torch.device, seed: int, report: Report, processes: int
+) -> Drawn:
+    """For one part, on the device."""
     rare, strange = counts(recipe, part, len(digits))
     nothing = digits[torch.arange(0)]
-    return Drawn(
-        forms.bank(rare, seed, report) if rare else nothing,
-        outliers.bank(digits, strange, seed, report, processes) if strange else nothing.images,
-    )
+    some_forms = forms.bank(rare, seed, report) if rare else nothing
+    some_outliers = outliers.bank(digits, strange, seed, report, processes) if strange else nothing.images
+    return Drawn(some_forms.to(device), some_outliers.to(device))
 
 
 def counts(recipe: Recipe, part: Part, digits: int) -> tuple[int, int]:

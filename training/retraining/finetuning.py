@@ -69,7 +69,7 @@ def fit(
     strangers = bank(digits, OUTLIERS, seed, Report(quiet=True)).to(device)
     generator = torch.Generator(device).manual_seed(seed)
     shuffler = torch.Generator().manual_seed(seed)
-    corrections = Digits(feedback.images.to(device), feedback.labels.to(device))
+    corrections = feedback.to(device)
     sources: list[tuple[Digits, int]] = []
     if len(feedback):
         alike = hands.rewritten(network, digits, corrections, REWRITTEN, generator)
