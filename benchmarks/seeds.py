@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from app.settings import Settings
 from benchmarks.arguments import positive
 from models import versions
 from models.errors import DataError, InklingError
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--usps", type=Path)
     options = parser.parse_args()
     try:
-        _, held_out = mnist.split(mnist.training_set(options.data))
+        _, held_out = mnist.split(mnist.training_set(options.data, Settings().download))
         datasets = [of_digits("MNIST held out", held_out), load(options.data)]
         datasets += [load(options.usps)] if options.usps else []
         folders = [_trained(options, seed) for seed in range(options.seeds)]

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from app.settings import Settings
 from benchmarks.arguments import positive
 from models import devices, networks
 from models.errors import InklingError
@@ -37,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         device = devices.resolve(options.device)
-        digits, held_out = mnist.split(mnist.training_set(options.data))
+        digits, held_out = mnist.split(mnist.training_set(options.data, Settings().download))
     except InklingError as error:
         parser.error(str(error))
 

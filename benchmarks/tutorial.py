@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
+from app.settings import Settings
 from benchmarks.arguments import positive
 from models import networks
 from models.errors import DataError
@@ -38,8 +39,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=positive, default=3, help="how often each side is timed")
     options = parser.parse_args()
     try:
-        digits, _ = mnist.split(mnist.training_set(options.data))
-        test = mnist.test_set(options.data)
+        digits, _ = mnist.split(mnist.training_set(options.data, Settings().download))
+        test = mnist.test_set(options.data, Settings().download)
     except DataError as error:
         parser.error(str(error))
 

@@ -15,8 +15,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,18 +128,19 @@ def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manif
     """
     check_output(folder)
     folder = folder.resolve()
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    former = building / "former"
-    try:
-        _write_files(building / "new", state_dict, manifest)
-        if folder.exists():
-            folder.rename(former)
-        (building / "new").rename(folder)
-        _flush(folder.parent)
-    finally:
-        if former.exists() and not folder.exists():
-            former.rename(folder)
-        shutil.rmtree(building, ignore_errors=True)
+    with _written(folder):
+        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        former = building / "former"
+        try:
+            _write_files(building / "new", state_dict, manifest)
+            if folder.exists():
+                folder.rename(former)
+            (building / "new").rename(folder)
+            _flush(folder.parent)
+        finally:
+            if former.exists() and not folder.exists():
+                former.rename(folder)
+            shutil.rmtree(building, ignore_errors=True)
 
 
 class Versions(Shelf):
@@ -150,7 +151,7 @@ class Versions(Shelf):
         return read(self._path(name))
 
     def write(self, state_dict: Mapping[str, Tensor], manifest: Manifest) -> str:
-        """Saves the next version, whole, and returns its name; does not activate it."""
+        """Saves the next version, whole, and returns its name; does not activate it. Raises HomeError."""
         return self._add(lambda folder: _write_files(folder, state_dict, manifest))
 
     def activate(self, name: str) -> None:
@@ -179,18 +180,18 @@ class Versions(Shelf):
 
     def _activate(self, name: str) -> None:
         self.load(name).predictor(torch.device("cpu"))
-        descriptor, temporary = tempfile.mkstemp(prefix=".active-", dir=self.folder)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{name}\n")
-                file.flush()
-                os.fchmod(descriptor, 0o644)
-                os.fsync(descriptor)
-            Path(temporary).replace(self._active)
-        except OSError as error:
-            Path(temporary).unlink()
-            raise HomeError(f"{self._active} can not be written: {error.strerror}") from error
-        _flush(self.folder)
+        with _written(self._active):
+            descriptor, temporary = tempfile.mkstemp(prefix=".active-", dir=self.folder)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(f"{name}\n")
+                    file.flush()
+                    os.fchmod(descriptor, 0o644)
+                    os.fsync(descriptor)
+                Path(temporary).replace(self._active)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+            _flush(self.folder)
 
     def seed(self, model: str) -> None:
         """Brings a HOME up to date with the released models, and logs what it did.
@@ -241,16 +242,17 @@ class Versions(Shelf):
         return self._add(lambda folder: _copy_files(RELEASED / model, folder))
 
     def _add(self, fill: Callable[[Path], None]) -> str:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = self._claim()
-        temporary = self.folder / f".{name}"
-        try:
-            fill(temporary)
-            temporary.rename(self.folder / name)
-            _flush(self.folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        return name
+        with _written(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            name = self._claim()
+            temporary = self.folder / f".{name}"
+            try:
+                fill(temporary)
+                temporary.rename(self.folder / name)
+                _flush(self.folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            return name
 
     def _claim(self) -> str:
         """Reserves the next number by an exclusive mkdir of its temporary name."""
@@ -264,6 +266,15 @@ class Versions(Shelf):
             if not (self.folder / f"v{number}").exists():
                 return f"v{number}"
             (self.folder / f".v{number}").rmdir()
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Raises HomeError naming the path where the system can not write it, as on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise HomeError(f"{path} can not be written: {error.strerror}") from error
 
 
 def _write_files(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manifest) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ class Checkpoint:
                 f"{self.identity[name]!r} here; remove the file to begin anew"
             )
         return state
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Raises DataError where what is done with the state shows that it does not fit, as after an upgrade."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise DataError(f"{self.path} does not fit this run ({reason}); remove it to begin anew") from error
 
     def check_writable(self) -> None:
         """Makes its folder where it is missing. Raises HomeError where the file can not be kept there."""

@@ -32,6 +32,7 @@ def ending(interrupted: str) -> Iterator[None]:
 def run(app: typer.Typer, arguments: Sequence[str], name: str) -> NoReturn:
     """Runs a command line and exits: 2 and one line for what the caller can mend, wherever Typer has a box for it."""
     try:
+        _check_none_is_empty(arguments)
         sys.exit(app(arguments, prog_name=name, standalone_mode=False))
     except InklingError as error:
         message = str(error)
@@ -43,3 +44,12 @@ def run(app: typer.Typer, arguments: Sequence[str], name: str) -> NoReturn:
         message = str(error)
     sys.stderr.write(f"error: {message}\n")
     sys.exit(2)
+
+
+def _check_none_is_empty(arguments: Sequence[str]) -> None:
+    """Raises BadParameter: an empty path would be the folder that one stands in, where a variable was not set."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if not argument:
+            raise typer.BadParameter(f"an empty argument after {before!r}; expected a value")
+        if argument.startswith("--") and argument.endswith("="):
+            raise typer.BadParameter(f"nothing after {argument!r}; expected a value")

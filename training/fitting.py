@@ -52,24 +52,29 @@ def fit(
     run that was cut short comes out as if it had not been.
     """
     state = checkpoint.load() if checkpoint else None
+    done = 0
     if checkpoint and state:
-        report.line(f"going on after epoch {state['epoch']} of {checkpoint.path}")
+        with checkpoint.going_on():
+            done = int(state["epoch"])
+        report.line(f"going on after epoch {done} of {checkpoint.path}")
     device = next(network.parameters()).device
     everything = digits.to(device)
     held_out_images, held_out_labels = as_input(held_out.images, device), held_out.labels.to(device)
     last = 0
     for number, part in enumerate(recipe.parts):
         first, last = last + 1, last + part.epochs
-        if state and state["epoch"] >= last:
-            network.load_state_dict(state["best_weights"])
+        if checkpoint and state and done >= last:
+            with checkpoint.going_on():
+                network.load_state_dict(state["best_weights"])
             continue
         part_seed = seed + number * PART_SEEDS
         if number:
             torch.manual_seed(part_seed)
         drawn = _drawn(recipe, part, digits, device, part_seed, report, processes)
         course = _Course(recipe, part, network, len(digits), part_seed)
-        if state and state["epoch"] >= first:
-            course.load_state_dict(state)
+        if checkpoint and state and done >= first:
+            with checkpoint.going_on():
+                course.load_state_dict(state)
         for epoch in range(max(first, course.epoch + 1), last + 1):
             started = perf_counter()
             with report.bar(f"epoch {epoch}/{recipe.epochs}", course.images) as bar:

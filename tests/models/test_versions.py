@@ -1,7 +1,9 @@
+import errno
 import json
 import multiprocessing
 import os
 import pickle
+import resource
 import shutil
 from pathlib import Path
 
@@ -145,6 +147,23 @@ def test_an_interrupted_write_leaves_nothing(saved: Versions, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         write(saved)
     assert [path.name for path in saved.folder.iterdir()] == ["v1"]
+
+
+def test_a_full_disk_is_named_and_what_was_there_stays(saved: Versions, tmp_path: Path) -> None:
+    write(saved)
+    versions.write_folder(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # less than the weights take
+    try:
+        with pytest.raises(HomeError, match=r"home/models can not be written: File too large"):
+            write(saved, seed=1)
+        with pytest.raises(HomeError, match=r"mine can not be written: File too large"):
+            versions.write_folder(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in saved.folder.iterdir()] == ["v1"]
+    versions.read(tmp_path / "mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "mine"]
 
 
 def test_several_processes_never_share_a_number(saved: Versions) -> None:
@@ -326,11 +345,11 @@ def test_a_version_is_still_there_when_it_could_not_be_replaced(
 
     def fail_for_the_new_one(path: Path, target: Path) -> Path:
         if path.name == "new":
-            raise OSError("the disk is gone")
+            raise OSError(errno.EIO, "the disk is gone")
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(HomeError, match="release can not be written: the disk is gone"):
         versions.write_folder(folder, networks.create("convnet").state_dict(), Manifest(network="convnet"))
     assert versions.read(folder).manifest.network == "net"
     assert [path.name for path in tmp_path.iterdir()] == ["release"]

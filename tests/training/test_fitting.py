@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from models import networks
+from models.errors import DataError
 from tests.training.killed import Killed
 from training import fitting
 from training.checkpoint import Checkpoint
@@ -131,6 +132,27 @@ def test_a_run_that_was_cut_short_comes_out_as_if_it_had_not_been(
             fitting.fit(recipe, network, some, few, 0, report, checkpoint)
             weights.append(network.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"weights": torch.zeros(3)}, "KeyError: 'epoch'"),
+        ({"epoch": "soon"}, "ValueError: invalid literal"),
+        ({"epoch": 1, "network": {"fc1.weight": torch.zeros(3, 3)}}, "RuntimeError: Error"),
+        ({"epoch": 2, "best_weights": {}}, "RuntimeError: Error"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_named_and_stays(
+    state: dict[str, object], reason: str, training_digits: Digits, tmp_path: Path
+) -> None:
+    digits, held_out = split(training_digits)
+    checkpoint = Checkpoint(tmp_path / "run.pt", {})
+    checkpoint.save(state)
+    recipe = dataclasses.replace(RECIPE, parts=(dataclasses.replace(PART, epochs=2), PART))
+    with pytest.raises(DataError, match=rf"run.pt does not fit this run \({reason}.*\); remove it to begin anew"):
+        fitting.fit(recipe, networks.create("net"), digits, held_out, 0, Report(quiet=True), checkpoint)
+    assert checkpoint.path.exists()
 
 
 @pytest.mark.parametrize(("killed_in", "drawn"), [(2, [0, 100]), (4, [100]), (None, [])])

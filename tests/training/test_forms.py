@@ -6,7 +6,7 @@ import torch
 
 from models.normalisation import normalise
 from models.pictures import Picture
-from tests.training.evaluation.test_handwriting import holes
+from tests.training.holes import holes
 from training import forms, pen
 from training.progress import Report
 
