@@ -1,13 +1,14 @@
-"""Digits as people draw them on a screen: thin and thick pens, any size, any place, in a box. Black or coloured; PNG.
+"""Digits as people draw them on a screen: thin and thick pens, any size and place, alone or in a box or circle. PNG.
 
 Each kind takes a generator and a tile, uint8 [28, 28], and gives the bytes of a picture of its digit.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.random import Generator
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from training.evaluation.pens import Pixels, Plane, encoded, written
 
@@ -79,6 +80,37 @@ def in_a_box(rng: Generator, tile: Pixels) -> bytes:
     return encoded(_coloured(rng, placed(rng, boxed, boxed.shape[0] + 2 * around, boxed.shape[1] + 2 * around)))
 
 
+def in_a_circle(rng: Generator, tile: Pixels) -> bytes:
+    """120 to 400 pixels, in a circle drawn around the digit by hand: oval, unsteady, and not quite closed."""
+    length = int(rng.integers(60, 161))
+    width = length * rng.uniform(0.05, 0.12)
+    digit = written(rng, tile, length, width)
+    radii = math.hypot(*digit.shape) / 2 * rng.uniform(1.15, 1.4) * rng.uniform(0.95, 1.1, 2) + width / 2
+    turns = np.linspace(0, 2 * math.pi * rng.uniform(0.97, 1.05), 120) + rng.uniform(0, 2 * math.pi)
+    unsteady = 1 + 0.02 * np.sin(2 * turns + rng.uniform(0, 6)) + 0.02 * np.sin(3 * turns + rng.uniform(0, 6))
+    side = math.ceil(2.2 * radii.max())
+    points = side / 2 + np.stack([np.cos(turns), np.sin(turns)], 1) * radii * unsteady[:, None]
+    circle = Image.new("L", (side, side))
+    pen = max(1, round(width * rng.uniform(0.3, 1)))
+    ImageDraw.Draw(circle).line([(x, y) for x, y in points.tolist()], fill=255, width=pen, joint="curve")
+    ink = np.maximum(np.asarray(circle, np.float32) / 255, placed(rng, digit, side, side, (0.5, 0.5)))
+    around = int(rng.integers(8, 40))
+    return encoded(_coloured(rng, np.pad(ink, around)))
+
+
+def on_a_line(rng: Generator, tile: Pixels) -> bytes:
+    """120 to 400 pixels, on a line to write on, longer than the digit is wide: above it, on it or somewhat below."""
+    length = int(rng.integers(60, 161))
+    digit = written(rng, tile, length, length * rng.uniform(0.05, 0.12))
+    left, right = np.rint(rng.uniform(0.15, 0.8, 2) * length).astype(int).tolist()
+    room = np.pad(digit, ((0, round(0.3 * length)), (left, right)))
+    top = digit.shape[0] + round(rng.uniform(-0.04, 0.2) * length)
+    line = room[top : top + int(rng.integers(1, 2 + length // 30))]
+    np.maximum(line, rng.uniform(0.4, 1), out=line)
+    around = rng.integers(15, 60, 4).reshape(2, 2)
+    return encoded(_coloured(rng, np.pad(room, around)))
+
+
 def placed(rng: Generator, digit: Plane, height: int, width: int, place: tuple[float, float] | None = None) -> Plane:
     """The digit in an empty plane; place is (down, right), 0 at one edge and 1 at the other, random if not given."""
     plane = np.zeros((max(height, digit.shape[0]), max(width, digit.shape[1])), np.float32)
@@ -107,4 +139,6 @@ KINDS: dict[str, Kind] = {
     "at the edge": at_the_edge,
     "in a corner": in_a_corner,
     "in a box": in_a_box,
+    "in a circle": in_a_circle,
+    "on a line": on_a_line,
 }

@@ -52,6 +52,28 @@ def test_a_box_is_drawn_around_the_digit(printed: Digits) -> None:
         assert different[rows.min() : rows.max(), columns.max()].all()
 
 
+def test_a_circle_is_drawn_around_the_digit(printed: Digits) -> None:
+    for image in drawn("in a circle", printed):
+        levels = np.asarray(image).astype(int)
+        places = np.argwhere(np.abs(levels - levels[0, 0]).max(axis=2) > 20)
+        offsets = places - (places.min(axis=0) + places.max(axis=0)) / 2
+        sector = ((np.arctan2(*offsets.T) / np.pi + 1) * 8).astype(int) % 16
+        reach = np.array([np.hypot(*offsets[sector == i].T).max() for i in range(16)])
+        assert reach.min() > 0.75 * reach.max()
+
+
+def test_a_line_reaches_beyond_the_digit(printed: Digits) -> None:
+    for image in drawn("on a line", printed):
+        levels = np.asarray(image).astype(int)
+        different = np.abs(levels - levels[0, 0]).max(axis=2) > 20
+        row = different.sum(axis=1).argmax()
+        start, end = np.flatnonzero(different[row])[[0, -1]]
+        assert different[row, start:end].all()
+        beyond = different[: row - 10].any(axis=0).nonzero()[0]
+        assert start < beyond.min() - 5 and beyond.max() + 5 < end
+        assert row > 0.6 * (np.argwhere(different.any(axis=1)).max())
+
+
 def test_large_canvases_are_dark_light_and_coloured(printed: Digits) -> None:
     corners = {image.getpixel((0, 0)) for image in drawn("large canvas", printed)}
     assert {(0, 0, 0), (255, 255, 255)} < corners
