@@ -13,11 +13,10 @@ from models import sheet
 from models.errors import NothingDrawn
 from models.pictures import Pixels
 from models.planes import Plane, blurred, closed, components, dilate, extents, reduced, ring
+from models.surroundings import surroundings
 
 TILE_LIKE = 56
 """Up to this size a faint pixel is part of the digit; in a larger picture it is a resampling's fringe."""
-SMALLEST_BOX = 8
-"""What the shorter side of a box around a digit measures at least, where the picture's longer side is 64."""
 FAINTEST = 24
 """Levels of 255 that ink differs from its ground at least."""
 SHADE = 0.4
@@ -56,74 +55,13 @@ def main_parts(ink: Plane) -> Plane:
         sides = sum(np.bincount(np.unique(side), minlength=len(mass)) for side in _sides(labels))
         inner = np.where(sides < 2, mass, 0)
         mass = inner if inner.max() >= 0.02 * mass.max() else mass
-        mass[_surroundings(labels)] = 0
+        mass[surroundings(labels, mass)] = 0
     keep = mass >= max(0.05 * mass.max(), 1)
     # A faint fringe belongs to the part that it lies next to.
     fringe = (labels == 0) & (dilate(keep[labels].astype(np.float32), 2) > 0)
     near = (fringe | keep[labels]).repeat(block, axis=0).repeat(block, axis=1)
     parts: Plane = np.where(near[: ink.shape[0], : ink.shape[1]], ink, 0)
     return parts
-
-
-def _surroundings(labels: NDArray[np.int64]) -> list[int]:
-    """The parts that belong to no digit: a box as forms have them, a circle around it, a line below it."""
-    low, high = extents(labels)
-    sizes = high - low
-
-    def places(part: int) -> NDArray[np.int64]:
-        return np.argwhere(labels == part + 1)
-
-    def surrounds(part: int) -> bool:
-        within = (low > low[part]).all(axis=1) & (high < high[part]).all(axis=1)
-        inner = np.flatnonzero(within & (sizes.max(axis=1) > sizes[part].max() / 4)).tolist()  # no speck, no dot of a 0
-        if not inner:
-            return False
-        ink = places(part)
-        if _is_circle(ink):
-            # A 0 may have a slash in it, and a 1 a circle around it; a 0 is higher than wide.
-            return sizes[part, 0] <= 1.1 * sizes[part, 1] or not any(_is_slash(places(other)) for other in inner)
-        return _is_box(ink)
-
-    def underlines(part: int) -> bool:
-        height, width = sizes[part]
-        above = (high[:, 0] < low[part, 0]) & (sizes[:, 0] > width / 3) & (sizes[:, 1] < width / 0.7)
-        return bool(height <= width / 4 and above.any() and _thickness(places(part)) <= max(1, width / 12))
-
-    found = [part for part in np.flatnonzero(sizes.min(axis=1) >= SMALLEST_BOX).tolist() if surrounds(part)]
-    found += [part for part in np.flatnonzero(sizes[:, 1] >= SMALLEST_BOX).tolist() if underlines(part)]
-    return [part + 1 for part in found]
-
-
-def _is_box(places: NDArray[np.int64]) -> bool:
-    """Whether its middle is empty, and there is ink in all four corners, where nothing round has any."""
-    low, high = places.min(axis=0), places.max(axis=0)
-    band = (high - low) / 10
-    if ((places >= low + 2 * band) & (places <= high - 2 * band)).all(axis=1).any():
-        return False
-    corner = ((places < low + band) | (places > high - band)).all(axis=1)
-    return len({tuple(place > (low + high) / 2) for place in places[corner]}) == 4
-
-
-def _is_circle(places: NDArray[np.int64]) -> bool:
-    """Whether it is about as high as wide, with an empty middle and no gap to speak of."""
-    low, high = places.min(axis=0), places.max(axis=0)
-    radii = (high - low) / 2
-    if radii.min() < 0.75 * radii.max():
-        return False
-    down, right = ((places - (low + high) / 2) / radii).T
-    around = np.unique((np.arctan2(down, right) / np.pi * 8 + 8).astype(int) % 16)
-    return bool(len(around) >= 15 and (np.hypot(down, right) > 0.6).mean() >= 0.98)
-
-
-def _is_slash(places: NDArray[np.int64]) -> bool:
-    """Whether it is a straight stroke from the lower left to the upper right."""
-    (down, _), (both, _) = np.cov(places.T)
-    return bool(-both > 0.3 * down and _thickness(places) < 0.2 * np.ptp(places[:, 0]))
-
-
-def _thickness(places: NDArray[np.int64]) -> float:
-    """Twice the deviation across the direction in which the places reach farthest."""
-    return 2 * float(np.sqrt(np.linalg.eigvalsh(np.cov(places.T))[0].clip(0)))
 
 
 def _sides(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:

@@ -2,7 +2,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from models import ink
 from models.errors import NothingDrawn
@@ -185,78 +185,3 @@ def test_a_digit_that_touches_the_table_beside_the_paper_is_cut_free(turns: int)
     assert found[table].max() == 0
     assert (found[104:106, 60:170] > 200).all()
     assert (found[110:215, 174:176] > 200).all()
-
-
-@pytest.mark.parametrize("tilt", [0, 6])
-@pytest.mark.parametrize("digit", [True, False])
-def test_the_box_around_a_digit_goes_and_a_box_around_nothing_stays(digit: bool, tilt: int) -> None:
-    picture = Image.new("L", (300, 240), 255)
-    draw = ImageDraw.Draw(picture)
-    draw.line([(80, 40), (220, 40 + tilt), (220 - tilt, 200), (80 - tilt, 200 - tilt), (80, 40)], fill=0, width=5)
-    draw.rectangle((150, 120, 158, 128), fill=0)
-    if digit:
-        draw.line([(120, 80), (180, 80), (140, 160)], fill=0, width=12)
-    found = ink.main_parts(ink.separate(np.asarray(picture))[0])
-    assert found[:, 60:90].max() == (0 if digit else 255)
-    assert found[80, 150] == (255 if digit else 0)
-
-
-@pytest.mark.parametrize("width", [4, 8, 14])
-def test_a_round_digit_around_another_mark_stays(width: int) -> None:
-    picture = Image.new("L", (300, 300), 255)
-    draw = ImageDraw.Draw(picture)
-    draw.ellipse((60, 40, 240, 260), outline=0, width=width)
-    draw.line([(115, 195), (185, 105)], fill=0, width=width)
-    found = ink.main_parts(ink.separate(np.asarray(picture))[0])
-    assert found[150, 60:75].max() == 255
-
-
-SEVEN, SLASH, DOT = [(115, 110), (185, 110), (140, 195)], [(125, 190), (175, 110)], [(145, 150), (155, 150)]
-
-
-@pytest.mark.parametrize("width", [4, 8, 20])
-@pytest.mark.parametrize(
-    ("mark", "arc", "goes"),
-    [
-        (SEVEN, (0, 360), True),
-        (SLASH, (0, 360), True),  # a 1: a 0 would be higher than it is wide
-        (SEVEN, (20, 370), True),  # not quite closed
-        (SEVEN, (45, 315), False),
-        (DOT, (0, 360), False),
-    ],
-)
-def test_a_circle_around_a_digit_goes(
-    width: int, mark: list[tuple[int, int]], arc: tuple[int, int], goes: bool
-) -> None:
-    picture = Image.new("L", (300, 300), 255)
-    draw = ImageDraw.Draw(picture)
-    draw.arc((55, 50, 245, 250), *arc, fill=0, width=width)
-    draw.line(mark, fill=0, width=10)
-    found = ink.main_parts(ink.separate(np.asarray(picture))[0])
-    assert found[50:70].max() == found[230:250].max() == (0 if goes else 255)
-    x, y = mark[0]
-    assert found[y, x] == (0 if mark == DOT else 255)
-
-
-@pytest.mark.parametrize(
-    ("above", "line", "goes"),
-    [
-        ([(110, 60), (180, 60), (140, 180)], [(90, 205), (210, 209)], True),
-        ([(150, 60), (150, 180)], [(80, 200), (220, 196)], True),  # a 1
-        ([(110, 60), (180, 60), (140, 180)], [(90, 180), (210, 180)], False),  # no room between: it may be a 2
-        ([(90, 195), (210, 195)], [(90, 225), (210, 225)], False),  # as =
-        ([(110, 60), (180, 60), (140, 180)], [(90, 205), (210, 255)], False),  # no level line
-        ([(60, 60), (240, 60), (140, 180)], [(130, 205), (180, 205)], False),  # much narrower than what is above
-        ([(110, 120), (180, 120), (140, 240)], [(90, 80), (210, 80)], False),  # above: a part of a 5, or of a 7
-    ],
-)
-def test_a_line_below_a_digit_goes(above: list[tuple[int, int]], line: list[tuple[int, int]], goes: bool) -> None:
-    picture = Image.new("L", (300, 300), 255)
-    draw = ImageDraw.Draw(picture)
-    draw.line(above, fill=0, width=10)
-    draw.line(line, fill=0, width=4)
-    found = ink.main_parts(ink.separate(np.asarray(picture))[0])
-    x, y = line[1]
-    assert found[y - 8 : y + 4, x - 8 : x].max() == (0 if goes else 255)
-    x, y = above[0]
-    assert found[y, x + 2 if above[0][1] == above[1][1] else x] == 255

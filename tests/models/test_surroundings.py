@@ -1,0 +1,129 @@
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from models import ink
+
+Line = Sequence[tuple[float, float]]
+
+SEVEN: Line = [(115, 102), (185, 102), (140, 202)]
+SLASH: Line = [(120, 198), (180, 102)]
+BACKSLASH: Line = [(120, 102), (180, 198)]
+UPRIGHT: Line = [(150, 200), (150, 100)]
+STEP: Line = [(105, 140), (195, 140)]
+
+
+def paper() -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    picture = Image.new("L", (300, 300), 255)
+    return picture, ImageDraw.Draw(picture)
+
+
+def parts(picture: Image.Image) -> np.ndarray:
+    return ink.main_parts(ink.separate(np.asarray(picture))[0])
+
+
+def ring(middle: tuple[float, float], radii: tuple[float, float], start: float = 0, end: float = 360) -> Line:
+    angles = [math.radians(start + (end - start) * i / 90) for i in range(91)]
+    return [(middle[0] + radii[0] * math.cos(angle), middle[1] + radii[1] * math.sin(angle)) for angle in angles]
+
+
+@pytest.mark.parametrize("tilt", [0, 6])
+@pytest.mark.parametrize("digit", [[(120, 80), (180, 80), (140, 160)], [(120, 150), (150, 90)], None])
+def test_the_box_around_a_digit_goes_and_a_box_around_nothing_stays(digit: Line | None, tilt: int) -> None:
+    picture, draw = paper()
+    draw.line([(80, 20), (220, 20 + tilt), (220 - tilt, 200), (80 - tilt, 200 - tilt), (80, 20)], fill=0, width=5)
+    draw.rectangle((175, 150, 183, 158), fill=0)
+    if digit:
+        draw.line(digit, fill=0, width=12)
+        x, y = map(int, digit[0])
+    found = parts(picture)
+    assert found[:, 60:90].max() == (0 if digit else 255)
+    assert not digit or found[y, x] == 255
+
+
+def test_a_box_with_a_stroke_through_its_middle_stays() -> None:
+    picture, draw = paper()
+    draw.line([(80, 40), (220, 40), (220, 200), (80, 200), (80, 40)], fill=0, width=5)
+    draw.line([(80, 120), (190, 120)], fill=0, width=5)
+    draw.line([(110, 60), (190, 60), (190, 95)], fill=0, width=5)
+    assert parts(picture)[:, 60:90].max() == 255
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+@pytest.mark.parametrize(
+    ("around", "marks", "goes"),
+    [
+        (ring((150, 150), (95, 100)), [SEVEN], True),
+        (ring((150, 150), (100, 78)), [SEVEN], True),
+        (ring((150, 150), (90, 110)), [SEVEN], True),
+        (ring((150, 150), (95, 100), 25, 360), [SEVEN], True),  # not quite closed
+        (ring((150, 150), (95, 100)), [SLASH], True),  # a 1: a 0 would be higher than it is wide
+        (ring((150, 150), (95, 100)), [UPRIGHT], True),
+        (ring((150, 150), (88, 110)), [[(120, 102), (180, 102)], [(180, 125), (150, 200)]], True),  # a 7 in two strokes
+        (ring((150, 150), (88, 110)), [SLASH], False),
+        (ring((150, 150), (88, 110)), [BACKSLASH], False),
+        (ring((150, 150), (88, 110)), [UPRIGHT], False),
+        (ring((150, 150), (95, 100), 45, 315), [SEVEN], False),  # open, as a C
+        (ring((150, 150), (125, 76)), [SEVEN], False),  # no circle
+        ([*ring((150, 150), (95, 100)), (190, 150)], [SEVEN], False),  # with a stroke into its middle
+        (ring((150, 150), (95, 100)), [ring((150, 150), (26, 26))], False),  # a 0 with a mark in it
+        (ring((150, 150), (95, 100)), [STEP, [(150, 200), (120, 105)]], True),  # a 4 in two strokes
+    ],
+)
+def test_a_circle_around_a_digit_goes(width: int, around: Line, marks: list[Line], goes: bool) -> None:
+    picture, draw = paper()
+    draw.line(around, fill=0, width=width)
+    for mark in marks:
+        draw.line(mark, fill=0, width=8)
+    found = parts(picture)
+    x, y = map(int, around[60 if len(around) > 60 else 0])
+    assert found[y - 3 : y + 4, x - 3 : x + 4].max() == (0 if goes else 255)
+    x, y = map(int, marks[0][0])
+    assert found[y - 3 : y + 4, x - 3 : x + 4].max() == 255
+
+
+@pytest.mark.parametrize("place", [200, 203, 206])
+@pytest.mark.parametrize(
+    ("strokes", "line", "width", "goes"),
+    [
+        ([[(110, 60), (180, 60), (140, 180)]], [(90, 5), (210, 9)], 4, True),
+        ([[(150, 60), (150, 180)]], [(80, 0), (220, -4)], 4, True),  # a 1
+        ([[(134, 150), (162, 150), (146, 185)]], [(124, 5), (174, 5)], 3, True),
+        ([[(110, 60), (180, 60), (140, 200)]], [(90, 0), (210, 0)], 4, False),  # no room between
+        ([[(110, 60), (180, 60), (120, 180)]], [(112, 5), (190, 5)], 8, False),  # the foot of a 2
+        ([[(110, 60), (180, 60), (140, 180)]], [(90, 0), (210, 50)], 4, False),  # not level
+        ([[(110, 60), (180, 60), (140, 170)]], [(90, 5), (210, 5)], 26, False),  # a block
+        ([[(90, 185), (210, 185)]], [(70, 15), (230, 15)], 4, False),  # as =
+        ([[(110, 60), (180, 60), (140, 180)]], [(230, 5), (290, 5)], 4, False),  # beside it
+        ([[(110, 40), (180, 40), (150, 120)], [(140, 225), (120, 280)]], [(90, -52), (210, -52)], 6, False),  # a bar
+    ],
+)
+def test_a_line_below_a_digit_goes(strokes: list[Line], line: Line, width: int, goes: bool, place: int) -> None:
+    picture, draw = paper()
+    for stroke in strokes:
+        draw.line(stroke, fill=0, width=10)
+    (left, from_), (right, to) = line
+    draw.line([(left, place + from_), (right, place + to)], fill=0, width=width)
+    found = parts(picture)
+    x, y = int(right), int(place + to)
+    assert found[y - 4 : y + 4, x - 8 : x].max() == (0 if goes else 255)
+    x, y = map(int, strokes[0][0])
+    assert found[y : y + 4, x : x + 4].max() == 255
+
+
+def test_what_is_no_digit_has_no_line_and_no_circle() -> None:
+    """A table's corner above a line; a circle around a line that a digit stands on."""
+    picture, draw = paper()
+    draw.polygon([(0, 0), (70, 0), (0, 90)], fill=0)
+    draw.line([(20, 110), (50, 110)], fill=0, width=6)
+    draw.rectangle((200, 100, 206, 104), fill=0)
+    draw.line([(2, 150), (200, 150)], fill=0, width=6)
+    assert parts(picture)[150, 60] == 255
+    picture, draw = paper()
+    draw.line([(140, 10), (150, 45)], fill=0, width=8)
+    draw.line(ring((150, 180), (95, 100)), fill=0, width=8)
+    draw.line([(110, 180), (190, 180)], fill=0, width=6)
+    assert parts(picture)[180, 50:60].max() == 255
