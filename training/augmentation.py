@@ -211,16 +211,38 @@ def line(tiles: Tensor, generator: Generator) -> Tensor:
     return F.grid_sample(crossed, grid, align_corners=False)
 
 
-def _segment(start: Tensor, end: Tensor) -> Tensor:
-    """[N, 1, 28, 28]: 1 within about a pixel of the line between two points [N, 2], 0 beyond."""
-    steps = torch.arange(28, device=start.device, dtype=torch.float32)
+def underlined(tiles: Tensor, generator: Generator) -> Tensor:
+    """On a line to write on, or with the foot that the line seems to be: brought to the tile's size with it."""
+    count, device = len(tiles), tiles.device
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
+
+    planes = F.pad(tiles, [(WIDE - SIDE) // 2] * 4)
+    pixels = torch.arange(float(WIDE), device=device)
+    rows, columns = ((planes[:, 0] > INK).any(across) for across in (2, 1))
+    foot = pixels.where(rows, -1).amax(1)
+    left, right = pixels.where(columns, WIDE).amin(1), pixels.where(columns, -1).amax(1)
+    height, beyond = foot + uniform(-1, 2), uniform(0, 7, 2)
+    start = torch.stack([height + uniform(-1, 1), left - beyond[:, 0]], 1)
+    end = torch.stack([height + uniform(-1, 1), right + beyond[:, 1]], 1)
+    line = uniform(0.5, 1, 1, 1, 1) * _segment(start, end, WIDE, uniform(0.3, 1, 1, 1, 1))
+    planes = torch.maximum(planes, line)
+    frame = _frame(planes[:, 0], uniform(-1, 1), uniform(-1, 1, 2))
+    grid = F.affine_grid(frame, list(tiles.shape), align_corners=False)
+    return F.grid_sample(planes, grid, align_corners=False)
+
+
+def _segment(start: Tensor, end: Tensor, side: int = SIDE, half: Tensor | float = 0.9) -> Tensor:
+    """[N, 1, side, side]: 1 within `half` a pixel of the line between two points [N, 2], 0 a pixel beyond."""
+    steps = torch.arange(float(side), device=start.device)
     direction = end - start
     y, x = steps[None, :, None] - start[:, 0, None, None], steps[None, None, :] - start[:, 1, None, None]
     length = direction.pow(2).sum(1).clamp(min=1)[:, None, None]
     along = ((y * direction[:, 0, None, None] + x * direction[:, 1, None, None]) / length).clamp_(0, 1)
     far = (y - along * direction[:, 0, None, None]).pow(2) + (x - along * direction[:, 1, None, None]).pow(2)
-    return (1.4 - far.sqrt()).clamp_(0, 1).unsqueeze(1)
+    return (half + 0.5 - far.sqrt().unsqueeze(1)).clamp_(0, 1)
 
 
-DAMAGE = (outline, noise, specks, blur, shaken, *[coarse] * 4, stains, veil, *[line] * 2)
+DAMAGE = (outline, noise, specks, blur, shaken, *[coarse] * 4, stains, veil, *[line] * 2, underlined)
 """Lines count twice, as they change most; small scans four times, as they are what people have most."""

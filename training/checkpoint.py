@@ -52,7 +52,9 @@ class Checkpoint:
         """Raises DataError where what is done with the state shows that it does not fit, as after an upgrade."""
         try:
             yield
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except torch.OutOfMemoryError:  # of the device, and no fault of the state's
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise DataError(f"{self.path} does not fit this run ({reason}); remove it to begin anew") from error
 

@@ -50,6 +50,6 @@ def _check_none_is_empty(arguments: Sequence[str]) -> None:
     """Raises BadParameter: an empty path would be the folder that one stands in, where a variable was not set."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if not argument:
-            raise typer.BadParameter(f"an empty argument after {before!r}; expected a value")
+            raise typer.BadParameter(f"an empty argument{f' after {before!r}' if before else ''}; expected a value")
         if argument.startswith("--") and argument.endswith("="):
             raise typer.BadParameter(f"nothing after {argument!r}; expected a value")

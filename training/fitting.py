@@ -123,6 +123,8 @@ def counts(recipe: Recipe, part: Part, digits: int) -> tuple[int, int]:
 def _train(part: Part, course: "_Course", digits: Digits, drawn: Drawn, taught_by: Teachers | None, bar: Bar) -> float:
     """One epoch; the mean loss of its batches."""
     course.network.train()
+    if not part.dropout:
+        _without_dropout(course.network)
     device = digits.images.device
     total_loss = torch.zeros((), device=device)
     order = torch.randperm(len(digits), generator=course.shuffler).to(device)[: course.images]
@@ -131,6 +133,12 @@ def _train(part: Part, course: "_Course", digits: Digits, drawn: Drawn, taught_b
             total_loss += course.step(batch)
             bar.advance(course.batch_size)
     return total_loss.item() * course.batch_size / course.images
+
+
+def _without_dropout(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
 
 
 def _batches(

@@ -100,3 +100,15 @@ def test_each_way_of_damage_has_its_share(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.allclose(counts.float(), torch.tensor(2_600 / ways), rtol=0.3)
     assert counts.sum().item() == pytest.approx(2_600, rel=0.08)
     assert torch.equal(augmentation.damage(tiles, torch.Generator(), 0), tiles)
+
+
+def test_what_is_underlined_stands_in_frame_on_a_line_longer_than_it_is_wide() -> None:
+    result = augmentation.underlined(tiles(), torch.Generator().manual_seed(0))[:, 0]
+    inked = result > augmentation.INK
+    assert torch.maximum(inked.any(1).sum(1), inked.any(2).sum(1)).sub(20).abs().max() <= 2
+    rows = torch.arange(28).where(inked.any(2), -1).amax(1)
+    line = torch.stack([tile[row - 3 : row + 1] for tile, row in zip(inked, rows, strict=True)]).any(1).sum(1)
+    stroke = inked[:, 10].sum(1)
+    assert (line >= stroke).all()
+    assert line.double().mean() > 1.8 * stroke.double().mean()
+    assert result.min() >= 0 and result.max() <= 1

@@ -56,3 +56,15 @@ def test_a_full_disk_is_named_and_the_state_before_stays(tmp_path: Path) -> None
         checkpoint.save({"epoch": 2})
     assert checkpoint.load() == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [checkpoint.path]
+
+
+def test_a_state_that_fits_no_optimizer_is_named_and_a_full_device_is_not_its_fault(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "run.pt", {})
+    optimizer = torch.optim.AdamW([torch.zeros(3, requires_grad=True)])
+    with (
+        pytest.raises(DataError, match=r"run.pt does not fit this run \(AttributeError: .*\); remove it to begin anew"),
+        checkpoint.going_on(),
+    ):
+        optimizer.load_state_dict("nothing of the kind")  # type: ignore[arg-type]
+    with pytest.raises(torch.OutOfMemoryError), checkpoint.going_on():
+        raise torch.OutOfMemoryError("CUDA out of memory")

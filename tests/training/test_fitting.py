@@ -134,6 +134,25 @@ def test_a_run_that_was_cut_short_comes_out_as_if_it_had_not_been(
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+def test_a_part_may_be_without_dropout_and_the_next_has_it_again(training_digits: Digits) -> None:
+    digits, held_out = split(training_digits)
+    parts = tuple(dataclasses.replace(PART, epochs=1, dropout=dropout) for dropout in (True, False, True))
+    network = networks.create("convnet")
+    dropped, normalised = [], []
+
+    def watch(module: torch.nn.Module, *_: object) -> None:
+        if module is network.dropout:  # and not that of the averaged copy
+            dropped.append(module.training)
+            normalised.append(network.features[1].training)
+
+    network.dropout.register_forward_hook(watch)
+    recipe = dataclasses.replace(RECIPE, network="convnet", parts=parts)
+    fitting.fit(recipe, network, digits[torch.arange(64)], held_out[torch.arange(50)], 0, Report(quiet=True))
+    steps = len(dropped) // 3
+    assert steps and dropped == [True] * steps + [False] * steps + [True] * steps
+    assert all(normalised)
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
