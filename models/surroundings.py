@@ -33,11 +33,10 @@ def surroundings(labels: NDArray[np.int64], mass: NDArray[np.integer | np.floati
     def underlines(part: int) -> bool:
         height, width = reach[part]
         tall = is_digit & (reach[:, 0] > width / 3)
-        # Else it is the foot of a 2, or the bar of a 4 or a 7.
-        beyond = reach[:, 0] / 10
-        longer = (low[part, 1] <= low[:, 1] - beyond) & (high[part, 1] >= high[:, 1] + beyond)
-        if height > width / 4 or (tall & (low[:, 0] > high[part, 0])).any():
+        if height > width / 4 or (tall & (low[:, 0] > high[part, 0])).any():  # the bar of a 4 or a 7
             return False
+        beyond = reach[:, 0] / 10  # or it is the foot of a 2
+        longer = (low[part, 1] <= low[:, 1] - beyond) & (high[part, 1] >= high[:, 1] + beyond)
         return bool((tall & longer & (high[:, 0] < low[part, 0])).any()) and _is_thin(places(part))
 
     def surrounds(part: int) -> bool:
@@ -57,8 +56,8 @@ def surroundings(labels: NDArray[np.int64], mass: NDArray[np.integer | np.floati
 
     lines = [part for part in np.flatnonzero(reach[:, 1] >= SMALLEST).tolist() if underlines(part)]
     is_digit[lines] = False
-    around = [part for part in np.flatnonzero(reach.min(axis=1) >= SMALLEST).tolist() if surrounds(part)]
-    return [part + 1 for part in lines + around]
+    frames = [part for part in np.flatnonzero(reach.min(axis=1) >= SMALLEST).tolist() if surrounds(part)]
+    return [part + 1 for part in lines + frames]
 
 
 def _is_thin(line: Places) -> bool:

@@ -4,6 +4,7 @@ Tiles are float32 [N, 1, 28, 28] in 0..1: whole batches at once, on their device
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -38,11 +39,7 @@ def warp(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     What is out of place or of another size never reaches a network, and need not be learned, but for the little that
     normalisation leaves.
     """
-    count, device = len(tiles), tiles.device
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
-
+    count, device, uniform = len(tiles), tiles.device, _uniform(tiles, generator)
     angle = uniform(-1, 1) * math.radians(15) * strength
     shear = uniform(-0.3, 0.3) * strength
     # Width and height vary apart: hands differ most in slant and proportion.
@@ -62,6 +59,15 @@ def warp(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     inner = F.affine_grid(frame, list(tiles.shape), align_corners=False).clamp(1 / WIDE - 1, 1 - 1 / WIDE)
     framed = F.grid_sample(grid.permute(0, 3, 1, 2), inner, align_corners=False)
     return F.grid_sample(tiles, framed.permute(0, 2, 3, 1), align_corners=False)
+
+
+def _uniform(tiles: Tensor, generator: Generator) -> Callable[..., Tensor]:
+    """Draws [N, *shape] between two numbers: for each tile its own."""
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(len(tiles), *shape, generator=generator, device=tiles.device)
+
+    return uniform
 
 
 def _frame(seen: Tensor, spare: Tensor, place: Tensor) -> Tensor:
@@ -190,11 +196,7 @@ def line(tiles: Tensor, generator: Generator) -> Tensor:
 
     What is drawn across a digit is measured with it when the picture is brought to the tile's size.
     """
-    count, device = len(tiles), tiles.device
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
-
+    device, uniform = tiles.device, _uniform(tiles, generator)
     corners = int(torch.randint(2, 10, (1,), generator=generator, device=device))
     start, end = uniform(0, 28, 1, 2), uniform(0, 28, 1, 2)
     along = torch.linspace(0, 1, corners, device=device)[None, :, None]
@@ -213,11 +215,7 @@ def line(tiles: Tensor, generator: Generator) -> Tensor:
 
 def underlined(tiles: Tensor, generator: Generator) -> Tensor:
     """On a line to write on, or with the foot that the line seems to be: brought to the tile's size with it."""
-    count, device = len(tiles), tiles.device
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(count, *shape, generator=generator, device=device)
-
+    device, uniform = tiles.device, _uniform(tiles, generator)
     planes = F.pad(tiles, [(WIDE - SIDE) // 2] * 4)
     pixels = torch.arange(float(WIDE), device=device)
     rows, columns = ((planes[:, 0] > INK).any(across) for across in (2, 1))
