@@ -13,6 +13,7 @@ from models import sheet
 from models.errors import NothingDrawn
 from models.pictures import Pixels
 from models.planes import Plane, blurred, closed, components, dilate, extents, reduced, ring
+from models.rulings import unruled
 from models.surroundings import surroundings
 
 TILE_LIKE = 56
@@ -42,7 +43,9 @@ def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]
 
 
 def main_parts(ink: Plane) -> Plane:
-    """Ink [h, w] without a table's edge, what surrounds or underlines the digit, and what is apart and much smaller."""
+    """Ink [h, w] without lines to write on, a table's edge, what surrounds the digit, and what is apart and smaller."""
+    if max(ink.shape) > TILE_LIKE:
+        ink = unruled(ink)
     block = -(-max(ink.shape) // 64)
     rows, columns = (-(-side // block) for side in ink.shape)
     padded = np.zeros((rows * block, columns * block), np.float32)

@@ -14,7 +14,7 @@ from PIL import Image
 from models import ink as inks
 from models.errors import NothingDrawn
 from models.pictures import Picture, Pixels
-from models.planes import Mask, Plane, dilate
+from models.planes import Mask, Plane, dilate, stroke_width
 
 SIDE, BOX = 28, 20
 
@@ -185,7 +185,7 @@ def _scale(digit: Plane, factor: float) -> Plane:
 def _widen(digit: Plane, height: int, width: int) -> Plane:
     """Dilates strokes thinner than THIN pixels of the tile, at four times the tile's resolution."""
     fine, thin = 4, 0.9
-    stroke = _stroke_width(digit) * max(height, width) / max(digit.shape)
+    stroke = stroke_width(digit) * max(height, width) / max(digit.shape)
     if stroke >= thin:
         return digit
     image = Image.fromarray(digit).resize((width * fine, height * fine), Image.Resampling.BOX)
@@ -194,13 +194,6 @@ def _widen(digit: Plane, height: int, width: int) -> Plane:
     for _ in range(round((thin - stroke) * fine / 2)):
         plane = dilate(plane)
     return plane
-
-
-def _stroke_width(digit: Plane) -> float:
-    """In pixels: an area of ink divided by half the length of its outline."""
-    mask = np.pad(digit > 96, 1)
-    outline = (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum()
-    return float(2 * mask.sum() / max(outline, 1))
 
 
 def _place(digit: Plane) -> tuple[int, int]:

@@ -93,3 +93,19 @@ def extents(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
     np.minimum.at(low, parts, places)
     np.maximum.at(high, parts, places)
     return low, high
+
+
+def largest(mask: Mask) -> Mask:
+    """The part with the most pixels."""
+    labels = components(mask)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    largest: Mask = (labels == sizes.argmax()) & mask
+    return largest
+
+
+def stroke_width(ink: Plane) -> float:
+    """In pixels: an area of ink divided by half the length of its outline."""
+    mask = np.pad(ink > 96, 1)
+    outline = (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum()
+    return float(2 * mask.sum() / max(outline, 1))

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from models.planes import Mask, Plane, blurred, closed, components, dilate, reduced, ring
+from models.planes import Mask, Plane, blurred, closed, components, dilate, largest, reduced, ring
 
 LEAST = 0.1
 """The part of a picture that a sheet covers at least."""
@@ -50,7 +50,7 @@ def _sheet(grey: Plane) -> Mask | None:
         return None
     bright = grey > level
     # A stroke that leads off the sheet is no dent in it.
-    sheet = _filled(_largest(closed(bright.astype(np.float32), BROAD) > 0))
+    sheet = _filled(largest(closed(bright.astype(np.float32), BROAD) > 0))
     if sheet.mean() < LEAST or (bright & sheet).sum() < (1 - WRITTEN) * sheet.sum():
         return None
     if grey[sheet].max() > GLARE * np.median(grey[sheet]):
@@ -71,14 +71,6 @@ def _between(grey: Plane) -> float:
     means = sums[:-1] / below, (sums[-1] - sums[:-1]) / below[::-1]
     best = int((below * below[::-1] * (means[1] - means[0]) ** 2).argmax())
     return float(levels[best : best + 2].mean())
-
-
-def _largest(mask: Mask) -> Mask:
-    labels = components(mask)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    largest: Mask = (labels == sizes.argmax()) & mask
-    return largest
 
 
 def _filled(mask: Mask) -> Mask:

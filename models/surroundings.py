@@ -1,4 +1,4 @@
-"""What is drawn around a digit and is no part of it: a box as forms have them, a circle, a line to write on.
+"""What is drawn around a digit and is no part of it: a box as forms have them, or a circle.
 
 Of parts 1.. of `planes.components` in a picture's raster of 64 blocks or so; sizes are in blocks.
 """
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.planes import extents
 
 SMALLEST = 8
-"""What a line is long at least, and the shorter side of a box or circle, where the picture's longer side is 64."""
+"""The shorter side of a box or circle at least, where the picture's longer side is 64."""
 SPECK = 1 / 4
 """Of a box's longer side: what is smaller is no digit in it."""
 SMALL = 0.38
@@ -22,22 +22,13 @@ Places = NDArray[np.int64]
 
 
 def surroundings(labels: NDArray[np.int64], mass: NDArray[np.integer | np.floating]) -> list[int]:
-    """The parts that have a digit in or on them. mass: of each, from part 0 on; what has none is no digit."""
+    """The parts that have a digit in them. mass: of each, from part 0 on; what has none is no digit."""
     low, high = extents(labels)
     reach = high - low
     is_digit = mass[1:] > 0
 
     def places(part: int) -> Places:
         return np.argwhere(labels == part + 1)
-
-    def underlines(part: int) -> bool:
-        height, width = reach[part]
-        tall = is_digit & (reach[:, 0] > width / 3)
-        if height > width / 4 or (tall & (low[:, 0] > high[part, 0])).any():  # the bar of a 4 or a 7
-            return False
-        beyond = reach[:, 0] / 10  # or it is the foot of a 2
-        longer = (low[part, 1] <= low[:, 1] - beyond) & (high[part, 1] >= high[:, 1] + beyond)
-        return bool((tall & longer & (high[:, 0] < low[part, 0])).any()) and _is_thin(places(part))
 
     def surrounds(part: int) -> bool:
         within = is_digit & (low > low[part]).all(axis=1) & (high < high[part]).all(axis=1)
@@ -54,16 +45,8 @@ def surroundings(labels: NDArray[np.int64], mass: NDArray[np.integer | np.floati
         height, width = reach[part]
         return bool(height <= TALL * width) or len(inner) > 1 or not _is_straight(places(inner[0]))
 
-    lines = [part for part in np.flatnonzero(reach[:, 1] >= SMALLEST).tolist() if underlines(part)]
-    is_digit[lines] = False
-    frames = [part for part in np.flatnonzero(reach.min(axis=1) >= SMALLEST).tolist() if surrounds(part)]
-    return [part + 1 for part in lines + frames]
-
-
-def _is_thin(line: Places) -> bool:
-    """Whether it has few blocks in each column."""
-    width = np.ptp(line[:, 1]) + 1
-    return bool(len(line) <= max(2.5, width / 10) * width)
+    frames = np.flatnonzero(reach.min(axis=1) >= SMALLEST).tolist()
+    return [part + 1 for part in frames if surrounds(part)]
 
 
 def _is_straight(stroke: Places) -> bool:

@@ -1,4 +1,4 @@
-"""Digits as people draw them on a screen: thin and thick pens, any size and place, alone or in a box or circle. PNG.
+"""Digits as people draw them on a screen: thin and thick pens, any size and place, alone, in a box, on lines. PNG.
 
 Each kind takes a generator and a tile, uint8 [28, 28], and gives the bytes of a picture of its digit.
 """
@@ -111,6 +111,29 @@ def on_a_line(rng: Generator, tile: Pixels) -> bytes:
     return encoded(_coloured(rng, np.pad(room, around)))
 
 
+def on_squares(rng: Generator, tile: Pixels) -> bytes:
+    """100 to 400 pixels, on the squares of a note book, grey to nearly as dark as the pen, a digit one to four high."""
+    length = int(rng.integers(60, 201))
+    digit = written(rng, tile, length, length * rng.uniform(0.05, 0.12))
+    height, width = np.rint(rng.uniform(1.2, 2, 2) * length).astype(int).tolist()
+    ink = placed(rng, digit, height, width)
+    lines = rulings(rng, ink.shape, length * rng.uniform(0.25, 0.8), squared=True)
+    return encoded(_coloured(rng, np.maximum(ink, rng.uniform(0.2, 0.8) * lines)))
+
+
+def rulings(rng: Generator, shape: tuple[int, ...], distance: float, squared: bool, tilt: float = 0) -> Plane:
+    """Level lines so many pixels apart, and upright ones where squared: 0 to 1. tilt: in degrees."""
+    side = math.ceil(1.1 * math.hypot(*shape))
+    thick = int(rng.integers(1, 2 + int(distance) // 25))
+    level, upright = (
+        (np.arange(side) + rng.uniform(0, distance)) % distance < thick * drawn for drawn in (True, squared)
+    )
+    lines = Image.fromarray((255 * (level[:, None] | upright)).astype(np.uint8))
+    turned: Plane = np.asarray(lines.rotate(tilt, Image.Resampling.BICUBIC), np.float32) / np.float32(255)
+    row, column = ((side - length) // 2 for length in shape)
+    return turned[row : row + shape[0], column : column + shape[1]]
+
+
 def placed(rng: Generator, digit: Plane, height: int, width: int, place: tuple[float, float] | None = None) -> Plane:
     """The digit in an empty plane; place is (down, right), 0 at one edge and 1 at the other, random if not given."""
     plane = np.zeros((max(height, digit.shape[0]), max(width, digit.shape[1])), np.float32)
@@ -141,4 +164,5 @@ KINDS: dict[str, Kind] = {
     "in a box": in_a_box,
     "in a circle": in_a_circle,
     "on a line": on_a_line,
+    "on squares": on_squares,
 }

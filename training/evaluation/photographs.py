@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
-from training.evaluation.drawings import Kind, placed
+from training.evaluation.drawings import Kind, placed, rulings
 from training.evaluation.pens import Pixels, Plane, encoded, written
 
 INKS = {
@@ -83,6 +83,27 @@ def on_a_table(rng: Generator, tile: Pixels) -> bytes:
     share = covered[..., None] / 255
     scene = share * turned + (1 - share) * brown * wood[..., None]
     return _camera(rng, scene.astype(np.float32))
+
+
+def on_ruled_paper(rng: Generator, tile: Pixels) -> bytes:
+    """A pen on the lines of school paper, anywhere between or across them."""
+    return _on_lines(rng, tile, squared=False, distance=rng.uniform(0.4, 1.2))
+
+
+def on_squared_paper(rng: Generator, tile: Pixels) -> bytes:
+    """A pen on squares, a digit one to four of them high."""
+    return _on_lines(rng, tile, squared=True, distance=rng.uniform(0.25, 0.8))
+
+
+def _on_lines(rng: Generator, tile: Pixels, squared: bool, distance: float) -> bytes:
+    """Printed lines, pale to as dark as a pencil; their distance is that share of the digit's length."""
+    height, breadth = rng.integers(240, 481, 2).tolist()
+    length = round(min(height, breadth) * rng.uniform(0.35, 0.7))
+    digit = written(rng, tile, length, length * rng.uniform(0.045, 0.09))
+    ink = placed(rng, digit, height, breadth, tuple(rng.uniform(0.1, 0.9, 2)))
+    lines = rulings(rng, ink.shape, distance * length, squared, tilt=rng.uniform(-3, 3))
+    lit = light(rng, ink.shape, 0.3) * (1 - rng.uniform(0.05, 0.6) * lines)
+    return photograph(rng, ink, str(rng.choice(["black", "blue"])), lit)
 
 
 def _digit(rng: Generator, tile: Pixels, width: float) -> Plane:
@@ -160,4 +181,6 @@ KINDS: dict[str, Kind] = {
     "in shadow": in_shadow,
     "low contrast": faint,
     "on a table": on_a_table,
+    "on ruled paper": on_ruled_paper,
+    "on squared paper": on_squared_paper,
 }

@@ -74,6 +74,26 @@ def test_a_line_reaches_beyond_the_digit(printed: Digits) -> None:
         assert row > 0.6 * (np.argwhere(different.any(axis=1)).max())
 
 
+def test_squares_reach_from_edge_to_edge(printed: Digits) -> None:
+    for image in drawn("on squares", printed):
+        levels = np.asarray(image).astype(int)
+        different = np.abs(levels - np.median(levels, axis=(0, 1))).max(axis=2) > 20
+        level, upright = different.all(axis=1), different.all(axis=0)
+        assert level.sum() >= 1 and upright.sum() >= 1
+        assert different[~level][:, ~upright].sum() > 100  # the digit
+
+
+def test_lines_are_so_far_apart_and_turned() -> None:
+    rng = np.random.default_rng(0)
+    lines = drawings.rulings(rng, (300, 200), 30, squared=False)
+    assert lines.shape == (300, 200) and lines.dtype == np.float32
+    assert set(np.unique(lines)) == {0, 1}
+    assert set(np.diff(np.flatnonzero(np.diff(lines[:, 0]) > 0))) == {30}
+    turned = drawings.rulings(rng, (300, 200), 60, squared=False, tilt=3)
+    starts = [np.flatnonzero(turned[:, column] > 0.5)[0] for column in (0, 199)]
+    assert abs(abs(starts[0] - starts[1]) - 200 * np.tan(np.radians(3))) % 60 < 5
+
+
 def test_large_canvases_are_dark_light_and_coloured(printed: Digits) -> None:
     corners = {image.getpixel((0, 0)) for image in drawn("large canvas", printed)}
     assert {(0, 0, 0), (255, 255, 255)} < corners

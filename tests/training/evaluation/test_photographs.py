@@ -62,3 +62,22 @@ def test_on_a_table_some_of_the_border_is_darker_than_the_sheet(printed: Digits)
         assert min(levels.shape[:2]) >= 240 and levels.shape[2] == 3
         assert np.percentile(levels, 75) > 90
         assert 0.2 < np.abs(np.diff(levels[:40].mean(axis=2), axis=1)).mean() < 8
+
+
+@pytest.mark.parametrize(("kind", "squared"), [("on ruled paper", False), ("on squared paper", True)])
+def test_on_lines_there_are_some_from_edge_to_edge(printed: Digits, kind: str, squared: bool) -> None:
+    def has_lines(grey: np.ndarray) -> bool:
+        """Along some slant, much of the picture is darker than what lies a few pixels above and below."""
+        columns = np.arange(0, grey.shape[1], 4)
+        darker = grey[8:-8] < np.minimum(grey[:-16], grey[16:]) * 0.985
+        slants = [np.rint(drop * (columns / grey.shape[1] - 0.5)).astype(int) for drop in range(-24, 25)]
+        rows = np.arange(12, len(darker) - 12)[:, None]
+        wide = darker[:-2] | darker[1:-1] | darker[2:]
+        means = [wide[(rows + slant - 1).clip(0, len(wide) - 1), columns].mean(axis=1).max() for slant in slants]
+        return bool(max(means) > 0.75)
+
+    seen = [levels.mean(axis=2) for levels in taken(kind, printed, 10)]
+    level, upright = sum(map(has_lines, seen)), sum(has_lines(grey.T) for grey in seen)
+    assert level >= 8
+    assert upright >= 8 if squared else upright <= 3
+    assert sum(has_lines(levels.mean(axis=2)) for levels in taken("photographed pen", printed, 10)) <= 3

@@ -1,0 +1,212 @@
+"""Lines to write on, straight and thin: those of ruled and squared paper, and one below a digit.
+
+They are found on a raster of blocks, to which sizes refer, and erased pixel by pixel. Ink is float32 [h, w], 0..255.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.planes import Mask, Plane, components, extents, largest, stroke_width
+
+RASTER = 64
+"""Blocks on a picture's longer side."""
+INK = 32
+"""What a block of a line has at least."""
+THIN = 3
+"""How thick a line is at most."""
+SMALLEST = 8
+"""How long a line is at least, and what is written on it."""
+
+
+class Line(NamedTuple):
+    """The row in which a line from edge to edge begins at the left, and in which it ends at the right."""
+
+    start: float
+    end: float
+
+
+class Strip(NamedTuple):
+    """The pixels of a line. apart: of which no stroke crosses it or lies along it; thickness in pixels."""
+
+    rows: slice
+    whole: Mask
+    apart: Mask
+    thickness: float
+    strength: float
+
+
+def unruled(ink: Plane) -> Plane:
+    """Ink without lines to write on, but for where strokes cross them or lie along them."""
+    block = -(-max(ink.shape) // RASTER)
+    return _without_underline(_without_rulings(ink, block), block)
+
+
+def _without_rulings(ink: Plane, block: int) -> Plane:
+    """Without lines from edge to edge: any that are level, and two or more upright ones, as one may be a 4's stem."""
+    raster = _raster(ink, block)
+    level, upright = _lines(raster), _lines(raster.T)
+    if len(upright) < 2:
+        upright = []
+    if not level and not upright:
+        return ink
+    across, apart_across = _pixels(ink, level, block)
+    down, apart_down = (mask.T for mask in _pixels(np.ascontiguousarray(ink.T), upright, block))
+    erased: Plane = np.where(apart_across | apart_down | across & down, 0, ink)
+    written = largest(_raster(erased, block))
+    if not written.any() or np.ptp(np.nonzero(written), axis=1).max() < SMALLEST:
+        return ink
+    is_grid = bool(level and upright)
+    if not is_grid and not (_end_free(level, written) if level else _end_free(upright, written.T)):
+        return ink
+    return erased
+
+
+def _end_free(lines: list[Line], written: Mask) -> bool:
+    """Whether what is written touches few ends of lines; those of a 5 that fills the picture are joined to its stem."""
+    touched = np.stack([(_bands([line], written) & written).any(axis=0) for line in lines])
+    return all(ends.any(axis=1).mean() < 0.5 for ends in (touched[:, :2], touched[:, -2:]))
+
+
+def _without_underline(ink: Plane, block: int) -> Plane:
+    """Without a line that is longer than what stands on it, to either side."""
+    raster = _raster(ink, block)
+    labels = components(raster)
+    low, high = extents(labels)
+    for number in np.flatnonzero((high - low)[:, 1] >= SMALLEST).tolist():
+        (top, left), (bottom, right) = low[number], high[number] + 1
+        lower = max(top, (top + bottom) // 2 - (right - left) // 12)
+        lines = _lines(labels[lower:bottom, left:right] == number + 1)
+        if not lines:
+            continue
+        line = max(lines, key=sum)
+        line = Line(lower + line.start, lower + line.end)
+        part = raster[:, left:right]
+        first, last = _written(part & ~(_bands([line], part) & _is_thin(part)))
+        height = last[0] - first[0]
+        longer = min(first[1], right - left - 1 - last[1])
+        # Else it is the bar of a 4 or a 7, or the foot of a 2.
+        if height < SMALLEST or sum(line) / 2 < first[0] + 0.85 * height or longer < height / 10:
+            continue
+        columns = slice(left * block, right * block)
+        crop = ink[:, columns]
+        strip = _strip(crop, _runs(crop > INK / 4), line, block)
+        erased = crop.copy()
+        erased[strip.rows][strip.apart] = 0
+        touches = bottom - top > (right - left) / 4
+        if touches and longer < height / 3 and _are_alike(strip, erased):
+            continue
+        ink = ink.copy()
+        ink[:, columns] = erased
+        return ink
+    return ink
+
+
+def _are_alike(strip: Strip, strokes: Plane) -> bool:
+    """Whether a line may be drawn by the pen that the strokes are drawn by."""
+    strength = np.median(strokes[strokes > INK])
+    return bool(strip.thickness > 0.6 * stroke_width(strokes) and strip.strength > 0.8 * strength)
+
+
+def _raster(ink: Plane, block: int) -> Mask:
+    rows, columns = (-(-side // block) for side in ink.shape)
+    padded = np.zeros((rows * block, columns * block), np.float32)
+    padded[: ink.shape[0], : ink.shape[1]] = ink
+    raster: Mask = padded.reshape(rows, block, -1).max(axis=1).reshape(rows, columns, block).max(axis=2) > INK
+    return raster
+
+
+def _written(raster: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first and the last row and column of the longest part, and of others that are a third as long at least."""
+    low, high = extents(components(raster))
+    if not len(low):
+        return np.zeros(2, np.int64), np.zeros(2, np.int64)
+    length = (high - low).max(axis=1)
+    long = length >= length.max() / 3
+    return low[long].min(axis=0), high[long].max(axis=0)
+
+
+def _runs(mask: Mask) -> NDArray[np.int32]:
+    """How many there are from above to below in the run that each is of; 0 where there is none."""
+    rows = np.arange(1, len(mask) + 1, dtype=np.int32)[:, None]
+    above = np.maximum.accumulate(np.where(mask, 0, rows), axis=0)
+    below = np.minimum.accumulate(np.where(mask, len(mask) + 1, rows)[::-1], axis=0)[::-1]
+    runs: NDArray[np.int32] = np.where(mask, below - above - 1, 0).astype(np.int32)
+    return runs
+
+
+def _lines(raster: Mask) -> list[Line]:
+    """Level lines from edge to edge, which may rise or fall by a twelfth of their length, the clearest first."""
+    height, width = raster.shape
+    if width < SMALLEST or raster.any(axis=0).mean() < 0.95:
+        return []
+    most = width // 12
+
+    def around(mask: Mask) -> NDArray[np.int64]:
+        """Each twice, with its neighbours above and below: at its most along the middle of a line."""
+        padded = np.pad(mask.astype(np.int64), [(most + 1, most + 1), (0, 0)])
+        return padded[:-2] + 2 * padded[1:-1] + padded[2:]
+
+    near, near_thin = around(raster), around(raster & _is_thin(raster))
+    columns, rows = np.arange(width), np.arange(height)[:, None] + most
+    found: list[tuple[tuple[int, int, int], Line]] = []
+    for drop in range(-most, most + 1):
+        places = rows + np.rint(drop * (columns / (width - 1) - 0.5)).astype(int)
+        along = near[places, columns]
+        covered, thin = (along > 0).mean(axis=1), (near_thin[places, columns] > 0).mean(axis=1)
+        for row in np.flatnonzero((covered >= 0.95) & (thin >= 0.4)).tolist():
+            off = (-int((along[row] > 1).sum()), -int(along[row].sum()), abs(drop))
+            found.append((off, Line(row - drop / 2, row + drop / 2)))
+    lines: list[Line] = []
+    for _, line in sorted(found):
+        above = [(line.start - other.start, line.end - other.end) for other in lines]
+        if all(min(off) >= 4 or max(off) <= -4 for off in above):  # else they meet, or are one
+            lines.append(line)
+    return lines
+
+
+def _is_thin(raster: Mask) -> Mask:
+    thin: Mask = _runs(raster) <= THIN
+    return thin
+
+
+def _bands(lines: list[Line], raster: Mask) -> Mask:
+    """What lies within two blocks above or below a line."""
+    bands = np.zeros_like(raster)
+    rows = np.arange(len(raster))[:, None]
+    for line in lines:
+        bands |= np.abs(rows - np.linspace(line.start, line.end, raster.shape[1])) <= 2
+    return bands
+
+
+def _pixels(ink: Plane, lines: list[Line], block: int) -> tuple[Mask, Mask]:
+    """Of lines all pixels, and those apart from strokes."""
+    whole, apart = np.zeros(ink.shape, bool), np.zeros(ink.shape, bool)
+    if lines:
+        runs = _runs(ink > INK / 4)
+        for line in lines:
+            strip = _strip(ink, runs, line, block)
+            whole[strip.rows] |= strip.whole
+            apart[strip.rows] |= strip.apart
+    return whole, apart
+
+
+def _strip(ink: Plane, runs: NDArray[np.int32], line: Line, block: int) -> Strip:
+    first, last = int((min(line) - 2) * block), int((max(line) + 3) * block)
+    within = slice(max(first, 0), last)
+    ink, runs = ink[within], runs[within]
+    rows, columns = np.arange(within.start, within.start + len(ink))[:, None], np.arange(ink.shape[1])
+    thin = (runs > 0) & (runs <= THIN * block)
+    path = (np.linspace(line.start, line.end, len(columns)) + 0.5) * block
+    for reach in (1.5 * block, block):
+        down, right = np.nonzero(thin & (np.abs(rows - path) <= reach))
+        slope, start = np.polyfit(right, down + within.start, 1)
+        path = start + slope * columns
+    on = thin & (np.abs(rows - path) <= block / 2 + 1)
+    seen = on.any(axis=0)
+    # Of a line along which a stroke lies, the greater part may be that stroke.
+    thickness, strength = (float(np.percentile((plane * on).max(axis=0)[seen], 25)) for plane in (runs, ink))
+    away, faint = np.abs(rows - path), ink <= 1.25 * strength
+    apart = (away <= (thickness + block) / 2) & (runs <= 1.4 * thickness + 1) & faint
+    return Strip(within, (away <= thickness / 2 + 1) & faint, apart, thickness, strength)

@@ -1,0 +1,141 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from models.rulings import unruled
+
+Stroke = Sequence[tuple[float, float]]
+
+ONE: Stroke = [(135, 75), (165, 55), (165, 225)]
+TWO: Stroke = [(110, 80), (150, 55), (185, 95), (110, 215), (190, 215)]
+FOUR: Stroke = [(150, 60), (105, 160), (200, 160), (170, 160), (170, 230)]
+FIVE: Stroke = [(185, 65), (125, 65), (120, 130), (170, 130), (185, 180), (150, 220), (110, 205)]
+SEVEN: Stroke = [(105, 65), (190, 65), (140, 225)]
+ZERO: Stroke = [(150, 60), (110, 100), (105, 170), (150, 225), (190, 180), (190, 100), (150, 60)]
+
+
+def drawn(*strokes: Stroke, pen: int = 10, size: tuple[int, int] = (300, 300)) -> np.ndarray:
+    picture = Image.new("L", size)
+    draw = ImageDraw.Draw(picture)
+    for stroke in strokes:
+        draw.line(list(stroke), fill=255, width=pen, joint="curve")
+    return np.asarray(picture, np.float32)
+
+
+def ruled(
+    distance: int, squared: bool = False, tilt: float = 0, pen: int = 3, strength: float = 255, first: int = 20
+) -> np.ndarray:
+    picture = Image.new("L", (600, 600))
+    draw = ImageDraw.Draw(picture)
+    for place in range(first - 10 * distance, 600, distance):
+        draw.line([(0, place), (600, place)], fill=255, width=pen)
+        if squared:
+            draw.line([(place, 0), (place, 600)], fill=255, width=pen)
+    turned = picture.rotate(tilt, Image.Resampling.BICUBIC).crop((150, 150, 450, 450))
+    return np.asarray(turned, np.float32) * (strength / 255)
+
+
+def like(found: np.ndarray, digit: np.ndarray) -> float:
+    """Pixels in both by pixels in either."""
+    return float(((found > 96) & (digit > 96)).sum() / ((found > 96) | (digit > 96)).sum())
+
+
+@pytest.mark.parametrize("tilt", [0, 2.5, -4])
+@pytest.mark.parametrize("strength", [60, 150, 255])
+@pytest.mark.parametrize(("distance", "squared"), [(75, False), (40, True), (90, True)])
+@pytest.mark.parametrize("digit", [ONE, TWO, FOUR, FIVE, SEVEN, ZERO])
+def test_the_lines_of_paper_go_and_the_digit_stays(
+    digit: Stroke, distance: int, squared: bool, strength: float, tilt: float
+) -> None:
+    alone = drawn(digit)
+    paper = ruled(distance, squared, tilt, strength=strength)
+    picture = np.maximum(alone, paper)
+    found = unruled(picture)
+    assert like(found, alone) > 0.84
+    left = found[40:-40, 40:-40] > 32  # a line that leaves the picture sideways stays
+    assert left.sum() < 1.1 * (alone > 32).sum()
+    assert (found <= picture).all()
+
+
+def test_one_line_goes_wherever_it_crosses_a_digit() -> None:
+    for row in range(70, 225, 10):
+        paper = drawn([(0, row), (300, row)], pen=3)
+        assert like(unruled(np.maximum(drawn(ZERO), paper)), drawn(ZERO)) > 0.95, row
+
+
+@pytest.mark.parametrize("offset", [-3, 0, 3])
+@pytest.mark.parametrize("strength", [100, 255])
+def test_a_bar_along_a_line_stays(strength: float, offset: int) -> None:
+    """It is thicker than the line, or darker."""
+    pen = 10 if strength == 255 else 4
+    paper = drawn([(0, 65 + offset), (300, 65 + offset)], [(0, 140), (300, 140)], pen=3) * (strength / 255)
+    found = unruled(np.maximum(drawn(SEVEN, pen=pen), paper))
+    assert like(found, drawn(SEVEN, pen=pen)) > 0.75
+
+
+@pytest.mark.parametrize("pen", [6, 12])
+@pytest.mark.parametrize(
+    "strokes",
+    [
+        [SEVEN],
+        [FIVE],
+        [FOUR],
+        [[(100, 60), (200, 60), (100, 230), (200, 230)]],  # a 2 as a Z
+        [[(150, 60), (150, 230)]],
+        [[(100, 60), (200, 60), (200, 230), (100, 230)], [(100, 145), (200, 145)]],  # of segments: 3
+        [[(200, 60), (100, 60), (100, 230), (200, 230), (200, 145), (100, 145)]],  # 6
+        [[(100, 60), (200, 60), (200, 230), (100, 230), (100, 60)], [(100, 145), (200, 145)]],  # 8
+        [[(100, 60), (100, 145), (200, 145)], [(200, 60), (200, 230)]],  # 4
+    ],
+)
+def test_a_digit_that_fills_the_picture_stays(strokes: list[Stroke], pen: int) -> None:
+    picture = drawn(*strokes, pen=pen)
+    rows, columns = np.nonzero(picture)
+    tight = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert (unruled(tight) == tight).all()
+    assert (unruled(picture) == picture).all()
+
+
+@pytest.mark.parametrize("place", [200, 203, 206])
+@pytest.mark.parametrize(
+    ("strokes", "line", "width", "goes"),
+    [
+        ([[(110, 60), (180, 60), (140, 180)]], [(90, 5), (210, 9)], 4, True),
+        ([[(150, 60), (150, 180)]], [(80, 0), (220, -4)], 4, True),  # a 1
+        ([[(134, 150), (162, 150), (146, 185)]], [(124, 5), (174, 5)], 3, True),
+        ([[(110, 60), (180, 60), (140, 200)]], [(90, 0), (210, 0)], 4, True),  # on the line
+        ([[(110, 60), (180, 60), (140, 205)]], [(90, 0), (210, 6)], 4, True),
+        ([[(110, 60), (180, 60), (140, 206)]], [(40, 0), (260, 0)], 9, True),  # far longer
+        ([[(110, 60), (180, 60), (140, 206)]], [(90, 0), (210, 0)], 9, False),  # of the same pen: a 2 with a foot
+        ([[(110, 60), (180, 60), (140, 206)]], [(135, 0), (210, 0)], 4, False),  # to the right alone
+        ([[(110, 60), (180, 60), (140, 206)]], [(80, 0), (145, 0)], 4, False),  # to the left alone
+        ([[(110, 60), (180, 60), (120, 180)]], [(112, 5), (190, 5)], 8, False),  # the foot of a 2
+        ([[(110, 60), (180, 60), (140, 180)]], [(90, 0), (210, 50)], 4, False),  # not level
+        ([[(110, 60), (180, 60), (140, 170)]], [(90, 5), (210, 5)], 26, False),  # a block
+        ([[(90, 185), (210, 185)]], [(70, 15), (230, 15)], 4, False),  # as =
+        ([[(110, 60), (180, 60), (140, 180)]], [(230, 5), (290, 5)], 4, False),  # beside it
+        ([[(110, 40), (180, 40), (150, 120)], [(140, 225), (120, 280)]], [(90, -52), (210, -52)], 6, False),  # a bar
+        ([[(110, 60), (180, 60), (120, 250)]], [(90, -50), (210, -50)], 4, False),  # a bar through the stem
+    ],
+)
+def test_a_line_below_a_digit_goes(strokes: list[Stroke], line: Stroke, width: int, goes: bool, place: int) -> None:
+    digit = drawn(*strokes)
+    (left, start), (right, end) = line
+    line = [(left, place + start), (right, place + end)]
+    picture = np.maximum(digit, drawn(line, pen=width))
+    found = unruled(picture)
+    assert (like(found, digit) > 0.97) if goes else (found == picture).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (3, 90), (57, 57), (64, 9), (65, 64), (129, 500)])
+def test_any_ink_of_any_shape_loses_ink_alone(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    for share in (0, 0.01, 0.3, 0.9, 1):
+        ink = (255 * (rng.random(shape) < share)).astype(np.float32)
+        ink[shape[0] // 2] = 255
+        found = unruled(ink)
+        assert found.shape == shape and found.dtype == np.float32
+        assert ((found == ink) | (found == 0)).all()
+        assert found.any()
