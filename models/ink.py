@@ -12,7 +12,7 @@ from PIL import Image
 from models import sheet
 from models.errors import NothingDrawn
 from models.pictures import Pixels
-from models.planes import Plane, blurred, closed, components, dilate, extents, reduced, ring
+from models.planes import Plane, blurred, closed, components, dilate, extents, in_blocks, peaks, reduced, ring
 from models.rulings import unruled
 from models.surroundings import surroundings
 
@@ -47,11 +47,8 @@ def main_parts(ink: Plane) -> Plane:
     if max(ink.shape) > TILE_LIKE:
         ink = unruled(ink)
     block = -(-max(ink.shape) // 64)
-    rows, columns = (-(-side // block) for side in ink.shape)
-    padded = np.zeros((rows * block, columns * block), np.float32)
-    padded[: ink.shape[0], : ink.shape[1]] = ink
-    blocks = padded.reshape(rows, block, columns, block)
-    labels = components(padded.reshape(rows, block, -1).max(axis=1).reshape(rows, columns, block).max(axis=2) > 96)
+    blocks = in_blocks(ink, block)
+    labels = components(peaks(blocks) > 96)
     mass = np.bincount(labels.ravel(), weights=blocks.sum(axis=(1, 3)).ravel())
     mass[0] = 0
     if max(ink.shape) > TILE_LIKE:

@@ -15,6 +15,20 @@ def reduced(plane: Plane) -> Plane:
     return np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BOX))
 
 
+def in_blocks(plane: Plane, side: int) -> Plane:
+    """[rows, side, columns, side]: cut into squares of so many pixels, from the first corner; beyond it there are 0."""
+    rows, columns = (-(-length // side) for length in plane.shape)
+    padded = np.zeros((rows * side, columns * side), np.float32)
+    padded[: plane.shape[0], : plane.shape[1]] = plane
+    return padded.reshape(rows, side, columns, side)
+
+
+def peaks(blocks: Plane) -> Plane:
+    """The largest value of each of `in_blocks`: [rows, columns]."""
+    highest: Plane = blocks.max(axis=1).max(axis=2)  # one after the other, which is much faster than both at once
+    return highest
+
+
 def ring(planes: Plane, inset: int = 0) -> Plane:
     """The outermost pixels [P, ...] of planes [h, w, ...], or those that lie so many pixels further in."""
     inner = planes[inset : len(planes) - inset, inset : planes.shape[1] - inset]

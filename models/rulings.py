@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.planes import Mask, Plane, components, extents, largest, stroke_width
+from models.planes import Mask, Plane, components, extents, in_blocks, largest, peaks, stroke_width
 
 RASTER = 64
 """Blocks on a picture's longer side."""
 INK = 32
-"""What a block of a line has at least."""
+"""What a block has at least that is part of a line or a stroke."""
+FAINT = 8
+"""What a pixel has at least: the edges of lines and strokes are softer than their middle."""
 THIN = 3
 """How thick a line is at most."""
 SMALLEST = 8
@@ -21,14 +23,17 @@ SMALLEST = 8
 
 
 class Line(NamedTuple):
-    """The row in which a line from edge to edge begins at the left, and in which it ends at the right."""
+    """The row in which a line begins at the left edge of a raster, and in which it ends at the right; half rows too."""
 
     start: float
     end: float
 
 
 class Strip(NamedTuple):
-    """The pixels of a line. apart: of which no stroke crosses it or lies along it; thickness in pixels."""
+    """The pixels of a line, in these rows. apart: those where no stroke crosses it or covers it.
+
+    thickness: in pixels; strength: its ink. Both are of the line alone.
+    """
 
     rows: slice
     whole: Mask
@@ -44,33 +49,44 @@ def unruled(ink: Plane) -> Plane:
 
 
 def _without_rulings(ink: Plane, block: int) -> Plane:
-    """Without lines from edge to edge: any that are level, and two or more upright ones, as one may be a 4's stem."""
+    """Without lines from edge to edge: level ones, and upright ones where one alone can not be the stem of a 4.
+
+    Nothing is taken where little else is left, or where they are strokes of a digit that fills the picture.
+    """
     raster = _raster(ink, block)
     level, upright = _lines(raster), _lines(raster.T)
-    if len(upright) < 2:
+    if len(level) < 2 and len(upright) < 2:
         upright = []
-    if not level and not upright:
+    if not (level or upright) or (len(level) + len(upright) < 3 and _fills(raster)):
         return ink
     across, apart_across = _pixels(ink, level, block)
     down, apart_down = (mask.T for mask in _pixels(np.ascontiguousarray(ink.T), upright, block))
-    erased: Plane = np.where(apart_across | apart_down | across & down, 0, ink)
+    crossings = across & down  # where two lines make each other thick, as a stroke would
+    erased: Plane = np.where(apart_across | apart_down | crossings, 0, ink)
     written = largest(_raster(erased, block))
     if not written.any() or np.ptp(np.nonzero(written), axis=1).max() < SMALLEST:
         return ink
-    is_grid = bool(level and upright)
-    if not is_grid and not (_end_free(level, written) if level else _end_free(upright, written.T)):
+    is_grid = level and len(upright) > 1
+    if not is_grid and not (_end_free(level, written) and _end_free(upright, written.T)):
         return ink
     return erased
 
 
+def _fills(raster: Mask) -> bool:
+    """Whether there is ink within two blocks of all four edges."""
+    sides = [raster[:2], raster[-2:], raster[:, :2], raster[:, -2:]]
+    return all(bool(side.any()) for side in sides)
+
+
 def _end_free(lines: list[Line], written: Mask) -> bool:
-    """Whether what is written touches few ends of lines; those of a 5 that fills the picture are joined to its stem."""
-    touched = np.stack([(_bands([line], written) & written).any(axis=0) for line in lines])
-    return all(ends.any(axis=1).mean() < 0.5 for ends in (touched[:, :2], touched[:, -2:]))
+    """Whether what is written touches less than half of the lines at either end, unlike the stem of a 5 or a 3."""
+    touching = [_bands([line], written) & written for line in lines]
+    starts, ends = (sum(bool(touched[:, side].any()) for touched in touching) for side in (slice(2), slice(-2, None)))
+    return not lines or 2 * max(starts, ends) < len(lines)
 
 
 def _without_underline(ink: Plane, block: int) -> Plane:
-    """Without a line that is longer than what stands on it, to either side."""
+    """Without one line that is longer than what stands on it, to either side."""
     raster = _raster(ink, block)
     labels = components(raster)
     low, high = extents(labels)
@@ -82,17 +98,18 @@ def _without_underline(ink: Plane, block: int) -> Plane:
             continue
         line = max(lines, key=sum)
         line = Line(lower + line.start, lower + line.end)
-        part = raster[:, left:right]
-        first, last = _written(part & ~(_bands([line], part) & _is_thin(part)))
+        around = raster[:, left:right]
+        first, last = _written(around & ~(_bands([line], around) & _is_thin(around)))
         height = last[0] - first[0]
         longer = min(first[1], right - left - 1 - last[1])
         # Else it is the bar of a 4 or a 7, or the foot of a 2.
         if height < SMALLEST or sum(line) / 2 < first[0] + 0.85 * height or longer < height / 10:
             continue
         columns = slice(left * block, right * block)
-        crop = ink[:, columns]
-        strip = _strip(crop, _runs(crop > INK / 4), line, block)
-        erased = crop.copy()
+        erased = ink[:, columns].copy()
+        strip = _strip(erased, _runs(erased > FAINT), line, block)
+        if strip is None:
+            continue
         erased[strip.rows][strip.apart] = 0
         touches = bottom - top > (right - left) / 4
         if touches and longer < height / 3 and _are_alike(strip, erased):
@@ -110,10 +127,7 @@ def _are_alike(strip: Strip, strokes: Plane) -> bool:
 
 
 def _raster(ink: Plane, block: int) -> Mask:
-    rows, columns = (-(-side // block) for side in ink.shape)
-    padded = np.zeros((rows * block, columns * block), np.float32)
-    padded[: ink.shape[0], : ink.shape[1]] = ink
-    raster: Mask = padded.reshape(rows, block, -1).max(axis=1).reshape(rows, columns, block).max(axis=2) > INK
+    raster: Mask = peaks(in_blocks(ink, block)) > INK
     return raster
 
 
@@ -137,31 +151,33 @@ def _runs(mask: Mask) -> NDArray[np.int32]:
 
 
 def _lines(raster: Mask) -> list[Line]:
-    """Level lines from edge to edge, which may rise or fall by a twelfth of their length, the clearest first."""
+    """Level lines from edge to edge, the clearest first; they rise or fall by a twelfth of their length at most.
+
+    It has ink in 95 % of the columns, in its block or the one above or below, and is thin in 40 %: strokes cross it.
+    """
     height, width = raster.shape
     if width < SMALLEST or raster.any(axis=0).mean() < 0.95:
         return []
     most = width // 12
 
-    def around(mask: Mask) -> NDArray[np.int64]:
-        """Each twice, with its neighbours above and below: at its most along the middle of a line."""
+    def weighed(mask: Mask) -> NDArray[np.int64]:
+        """2 for a block and 1 for each neighbour above and below: most along the middle of a line."""
         padded = np.pad(mask.astype(np.int64), [(most + 1, most + 1), (0, 0)])
         return padded[:-2] + 2 * padded[1:-1] + padded[2:]
 
-    near, near_thin = around(raster), around(raster & _is_thin(raster))
+    weights, thin_weights = weighed(raster), weighed(raster & _is_thin(raster))
     columns, rows = np.arange(width), np.arange(height)[:, None] + most
-    found: list[tuple[tuple[int, int, int], Line]] = []
+    found: list[tuple[int, int, int, Line]] = []
     for drop in range(-most, most + 1):
         places = rows + np.rint(drop * (columns / (width - 1) - 0.5)).astype(int)
-        along = near[places, columns]
-        covered, thin = (along > 0).mean(axis=1), (near_thin[places, columns] > 0).mean(axis=1)
-        for row in np.flatnonzero((covered >= 0.95) & (thin >= 0.4)).tolist():
-            off = (-int((along[row] > 1).sum()), -int(along[row].sum()), abs(drop))
-            found.append((off, Line(row - drop / 2, row + drop / 2)))
+        along, thin = weights[places, columns], thin_weights[places, columns] > 0
+        for row in np.flatnonzero(((along > 0).mean(axis=1) >= 0.95) & (thin.mean(axis=1) >= 0.4)).tolist():
+            line = Line(row - drop / 2, row + drop / 2)
+            found.append((int((along[row] > 1).sum()), int(along[row].sum()), -abs(drop), line))
     lines: list[Line] = []
-    for _, line in sorted(found):
-        above = [(line.start - other.start, line.end - other.end) for other in lines]
-        if all(min(off) >= 4 or max(off) <= -4 for off in above):  # else they meet, or are one
+    for *_, line in sorted(found, reverse=True):
+        below = [(line.start - other.start, line.end - other.end) for other in lines]
+        if all(min(off) >= 4 or max(off) <= -4 for off in below):  # else they meet, or are one
             lines.append(line)
     return lines
 
@@ -183,30 +199,35 @@ def _bands(lines: list[Line], raster: Mask) -> Mask:
 def _pixels(ink: Plane, lines: list[Line], block: int) -> tuple[Mask, Mask]:
     """Of lines all pixels, and those apart from strokes."""
     whole, apart = np.zeros(ink.shape, bool), np.zeros(ink.shape, bool)
-    if lines:
-        runs = _runs(ink > INK / 4)
-        for line in lines:
-            strip = _strip(ink, runs, line, block)
+    runs = _runs(ink > FAINT) if lines else np.zeros(ink.shape, np.int32)
+    for line in lines:
+        if (strip := _strip(ink, runs, line, block)) is not None:
             whole[strip.rows] |= strip.whole
             apart[strip.rows] |= strip.apart
     return whole, apart
 
 
-def _strip(ink: Plane, runs: NDArray[np.int32], line: Line, block: int) -> Strip:
-    first, last = int((min(line) - 2) * block), int((max(line) + 3) * block)
-    within = slice(max(first, 0), last)
+def _strip(ink: Plane, runs: NDArray[np.int32], line: Line, block: int) -> Strip | None:
+    """Where a line of the raster is in the ink, of which runs are `_runs`; None where it is no line, seen from near."""
+    within = slice(max(int((min(line) - 2) * block), 0), int((max(line) + 3) * block))
     ink, runs = ink[within], runs[within]
     rows, columns = np.arange(within.start, within.start + len(ink))[:, None], np.arange(ink.shape[1])
     thin = (runs > 0) & (runs <= THIN * block)
     path = (np.linspace(line.start, line.end, len(columns)) + 0.5) * block
     for reach in (1.5 * block, block):
-        down, right = np.nonzero(thin & (np.abs(rows - path) <= reach))
-        slope, start = np.polyfit(right, down + within.start, 1)
+        away = np.where(thin, np.abs(rows - path), np.inf)
+        nearest, seen = away.argmin(axis=0), away.min(axis=0) <= reach
+        if seen.mean() < 0.3:
+            return None
+        slope, start = np.polyfit(columns[seen], nearest[seen] + within.start, 1)
         path = start + slope * columns
-    on = thin & (np.abs(rows - path) <= block / 2 + 1)
-    seen = on.any(axis=0)
+    away = np.abs(rows - path)
+    on = thin & (away <= block / 2 + 1)
+    straight = on.any(axis=0)
+    if not straight.any() or straight.sum() < 0.9 * (thin & (away <= 1.5 * block)).any(axis=0).sum():
+        return None
     # Of a line along which a stroke lies, the greater part may be that stroke.
-    thickness, strength = (float(np.percentile((plane * on).max(axis=0)[seen], 25)) for plane in (runs, ink))
-    away, faint = np.abs(rows - path), ink <= 1.25 * strength
-    apart = (away <= (thickness + block) / 2) & (runs <= 1.4 * thickness + 1) & faint
-    return Strip(within, (away <= thickness / 2 + 1) & faint, apart, thickness, strength)
+    thickness, strength = (float(np.percentile((plane * on).max(axis=0)[straight], 25)) for plane in (runs, ink))
+    no_stronger = ink <= 1.25 * strength
+    apart = (away <= (thickness + block) / 2) & (runs <= 1.4 * thickness + 1) & no_stronger
+    return Strip(within, (away <= thickness / 2 + 1) & no_stronger, apart, thickness, strength)
