@@ -171,7 +171,9 @@ def _lines(raster: Mask) -> list[Line]:
     for drop in range(-most, most + 1):
         places = rows + np.rint(drop * (columns / (width - 1) - 0.5)).astype(int)
         along, thin = weights[places, columns], thin_weights[places, columns] > 0
-        for row in np.flatnonzero(((along > 0).mean(axis=1) >= 0.95) & (thin.mean(axis=1) >= 0.4)).tolist():
+        reaching = (along[:, :2] > 0).any(axis=1) & (along[:, -2:] > 0).any(axis=1)
+        covered = (along > 0).mean(axis=1) >= 0.95
+        for row in np.flatnonzero(reaching & covered & (thin.mean(axis=1) >= 0.4)).tolist():
             line = Line(row - drop / 2, row + drop / 2)
             found.append((int((along[row] > 1).sum()), int(along[row].sum()), -abs(drop), line))
     lines: list[Line] = []

@@ -98,7 +98,7 @@ def test_a_digit_that_fills_the_picture_stays(strokes: list[Stroke], pen: int) -
     assert (unruled(picture) == picture).all()
 
 
-@pytest.mark.parametrize("margin", [0, 1, 3])
+@pytest.mark.parametrize("margin", [0, 1, 3, 8])
 @pytest.mark.parametrize("pen", [2, 4, 7])
 @pytest.mark.parametrize(
     "strokes",
