@@ -112,7 +112,7 @@ def _without_underline(ink: Plane, block: int) -> Plane:
             continue
         erased[strip.rows][strip.apart] = 0
         touches = bottom - top > (right - left) / 4
-        if touches and longer < height / 3 and _are_alike(strip, erased):
+        if touches and longer < height / 2 and _are_alike(strip, erased):
             continue
         ink = ink.copy()
         ink[:, columns] = erased
