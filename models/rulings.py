@@ -80,7 +80,7 @@ def _fills(raster: Mask) -> bool:
 
 def _end_free(lines: list[Line], written: Mask) -> bool:
     """Whether what is written touches less than half of the lines at either end, unlike the stem of a 5 or a 3."""
-    touching = [_bands([line], written) & written for line in lines]
+    touching = [_band(line, written) & written for line in lines]
     starts, ends = (sum(bool(touched[:, side].any()) for touched in touching) for side in (slice(2), slice(-2, None)))
     return not lines or 2 * max(starts, ends) < len(lines)
 
@@ -99,7 +99,7 @@ def _without_underline(ink: Plane, block: int) -> Plane:
         line = max(lines, key=sum)
         line = Line(lower + line.start, lower + line.end)
         around = raster[:, left:right]
-        first, last = _written(around & ~(_bands([line], around) & _is_thin(around)))
+        first, last = _written(around & ~(_band(line, around) & _is_thin(around)))
         height = last[0] - first[0]
         longer = min(first[1], right - left - 1 - last[1])
         # Else it is the bar of a 4 or a 7, or the foot of a 2.
@@ -189,13 +189,11 @@ def _is_thin(raster: Mask) -> Mask:
     return thin
 
 
-def _bands(lines: list[Line], raster: Mask) -> Mask:
+def _band(line: Line, raster: Mask) -> Mask:
     """What lies within two blocks above or below a line."""
-    bands = np.zeros_like(raster)
-    rows = np.arange(len(raster))[:, None]
-    for line in lines:
-        bands |= np.abs(rows - np.linspace(line.start, line.end, raster.shape[1])) <= 2
-    return bands
+    path = np.linspace(line.start, line.end, raster.shape[1])
+    band: Mask = np.abs(np.arange(len(raster))[:, None] - path) <= 2
+    return band
 
 
 def _pixels(ink: Plane, lines: list[Line], block: int) -> tuple[Mask, Mask]:

@@ -83,3 +83,12 @@ def test_a_circle_around_a_digit_goes(width: int, around: Line, marks: list[Line
     assert found[y - 3 : y + 4, x - 3 : x + 4].max() == (0 if goes else 255)
     x, y = map(int, marks[0][0])
     assert found[y - 3 : y + 4, x - 3 : x + 4].max() == 255
+
+
+def test_a_line_beside_a_tables_corner_stays() -> None:
+    picture, draw = paper()
+    draw.polygon([(0, 0), (70, 0), (0, 90)], fill=0)
+    draw.line([(20, 110), (50, 110)], fill=0, width=6)
+    draw.rectangle((200, 100, 206, 104), fill=0)
+    draw.line([(2, 150), (200, 150)], fill=0, width=6)
+    assert parts(picture)[150, 60] == 255
