@@ -13,7 +13,7 @@ from app import terminal
 from app.database import url_of
 from app.settings import Settings
 from models.errors import HomeError
-from models.shelf import Shelf
+from models.registry.reader import Shelf
 
 
 class BackupError(HomeError):

@@ -14,7 +14,7 @@ from models.errors import printable
 if TYPE_CHECKING:
     from app.client import Client, Job, Parameters, Version
     from app.settings import Settings
-    from models.shelf import Manifest
+    from models.registry.reader import Manifest
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No bar.")]
 
@@ -70,7 +70,7 @@ def activate_model(version: str) -> None:
         with _service(chosen) as client:
             client.activate(version)
     else:
-        from models.versions import Versions
+        from models.registry.registry import Versions
 
         Versions(chosen.home).activate(version)
     terminal.console().print(f"{version} is active")
@@ -219,7 +219,7 @@ def _versions() -> "tuple[str | None, Mapping[str, Version | Manifest]]":
             listed = client.versions()
         return listed.active, {version.version: version for version in listed.versions}
     from models.errors import VersionError
-    from models.shelf import Shelf
+    from models.registry.reader import Shelf
 
     saved = Shelf(chosen.home)
     active, found = saved.look()

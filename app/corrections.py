@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from PIL import Image
 
 from app.database import Database, StorageFull, feedback, is_full, now
-from models.pictures import Pixels
+from models.preprocessing.decode import Pixels
 
 if TYPE_CHECKING:
-    from models.prediction import Prediction  # it imports torch
+    from models.inference.predictor import Prediction  # it imports torch
 
 
 @dataclass(frozen=True)

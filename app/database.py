@@ -1,6 +1,6 @@
 """The database: SQLite under HOME, or whatever SQLAlchemy URL the operator gives.
 
-It holds the feedback's labels and the history of retraining. Which version is active is a file (models/versions.py).
+It holds the feedback's labels and the history of retraining. Which version is active is a file (models/registry).
 """
 
 import errno
@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from app.settings import Settings
 from models.errors import InklingError
-from models.folders import check_writable
+from models.fs import check_writable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10

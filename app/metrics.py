@@ -18,9 +18,9 @@ from pydantic.dataclasses import dataclass as validated
 
 from app.board import Board
 from app.tally import Labels, Tally
-from models.calibration import Verdict
-from models.engine import SIZES
-from models.prediction import Prediction
+from models.inference.batcher import SIZES
+from models.inference.calibration import Verdict
+from models.inference.predictor import Prediction
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from starlette.types import Receive, Scope, Send
 from app import logs, uploads
 from app.problems import Problem, respond
 from app.service import Service
-from models.calibration import Verdict
-from models.engine import Reading
 from models.errors import InklingError
-from models.normalisation import Step
+from models.inference.batcher import Reading
+from models.inference.calibration import Verdict
+from models.preprocessing.normalise import Step
 
 router = APIRouter(tags=["predict"])
 log = logging.getLogger(__name__)

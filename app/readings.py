@@ -13,11 +13,12 @@ from rich.text import Text
 
 from app import terminal
 from app.settings import Settings
-from models import cores, devices, versions
+from models import cpus, devices
 from models.errors import InklingError, PictureError, printable
-from models.normalisation import Tile, normalise
-from models.pictures import FORMATS, decode
-from models.prediction import Prediction
+from models.inference.predictor import Prediction
+from models.preprocessing.decode import FORMATS, decode
+from models.preprocessing.normalise import Tile, normalise
+from models.registry import registry
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 BATCH = 32
@@ -58,9 +59,9 @@ def predict(arguments: Sequence[str], settings: Settings, as_json: bool, quiet: 
         except Unread as error:
             complete = _complain(argument, error)
     torch.set_num_threads(1)  # as the service's workers do: more would add in another order, and answer otherwise
-    predictor = versions.find(settings.home, None, settings.model).predictor(devices.resolve(settings.device))
+    predictor = registry.find(settings.home, None, settings.model).predictor(devices.resolve(settings.device))
     lines = _Lines(sources, as_json)
-    with ThreadPoolExecutor(cores.usable()) as pool, terminal.Bar("reading", len(sources), "pictures", quiet) as bar:
+    with ThreadPoolExecutor(cpus.usable()) as pool, terminal.Bar("reading", len(sources), "pictures", quiet) as bar:
         for start in range(0, len(sources), BATCH):
             part = sources[start : start + BATCH]
             tiles = list(pool.map(lambda source: source.tile(settings.max_pixels), part))

@@ -17,7 +17,7 @@ from app.predictions import ServiceOf
 from app.retraining import Store as JobsOf
 from app.versions import Saved
 from models.errors import VersionError
-from models.versions import Versions
+from models.registry.registry import Versions
 
 PATIENCE_SECONDS = 2
 """How long the database may take: Prometheus itself waits for ten seconds."""

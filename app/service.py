@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from app.metrics import Metrics, State
 from app.settings import Settings
-from models import cores, devices
-from models.engine import Engine, Reading
+from models import cpus, devices
 from models.errors import InklingError, Overloaded
-from models.normalisation import Tile, may_be_ready, normalise
-from models.pictures import Picture, decode, is_small
-from models.versions import Versions
+from models.inference.batcher import Engine, Reading
+from models.preprocessing.decode import Picture, decode, is_small
+from models.preprocessing.normalise import Tile, may_be_ready, normalise
+from models.registry.registry import Versions
 
 FOLLOW_SECONDS = SHOW_SECONDS = 0.5
 PATIENCE_SECONDS = 1
@@ -47,7 +47,7 @@ class Service:
         self._opened = time.monotonic()
         self._engine: Engine | None = None
         # A worker's share of the cores: more would only hold more large pictures in memory, and starve the event loops.
-        usable = cores.usable()
+        usable = cpus.usable()
         self._decoder_count = max(1, usable // settings.workers_on(usable))
         self._decoders = ThreadPoolExecutor(self._decoder_count, "decode")
         self._free_decoders = asyncio.Semaphore(self._decoder_count)

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import InklingError
-from models.pictures import MAX_PIXELS
+from models.preprocessing.decode import MAX_PIXELS
 
 
 class BadKeyFile(InklingError):

@@ -17,9 +17,9 @@ from app.access import CLIENT_LEFT, Access, Ids
 from app.predictions import body_of
 from app.problems import problem_of
 from app.service import Service
-from models.engine import Reading
 from models.errors import InklingError
-from models.pictures import is_small
+from models.inference.batcher import Reading
+from models.preprocessing.decode import is_small
 
 log = logging.getLogger(__name__)
 

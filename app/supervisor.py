@@ -20,7 +20,7 @@ from app import logs
 from app.board import Board, new_folder
 from app.runner import Runner
 from app.settings import Settings
-from models import cores
+from models import cpus
 from models.errors import InklingError
 
 DRAIN_SECONDS = 10
@@ -103,7 +103,7 @@ class Supervisor:
                 return
             if (reason := first.hear()) is not None:
                 raise StartFailed(reason)
-        count = self.settings.workers_on(cores.usable() if first.ready.kind == "cpu" else 1)
+        count = self.settings.workers_on(cpus.usable() if first.ready.kind == "cpu" else 1)
         for _ in range(count - 1):
             self._add_worker()
         host, port = self.listening.getsockname()[:2]

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from app.keys import NEEDS_KEY
-from models.shelf import Manifest, State
-from models.versions import Versions
+from models.registry.reader import Manifest, State
+from models.registry.registry import Versions
 
 router = APIRouter(prefix="/models", tags=["models"])
 

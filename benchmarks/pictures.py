@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from benchmarks.machine import ROOT
-from models.normalisation import normalise
-from models.pictures import decode
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
 
 SEVEN = ROOT / "docs" / "pictures" / "seven.png"
 DIGIT = 0

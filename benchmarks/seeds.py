@@ -18,10 +18,10 @@ from rich.table import Table
 
 from app.settings import Settings
 from benchmarks.arguments import positive
-from models import versions
 from models.errors import DataError, InklingError
-from models.networks import NETWORKS
-from models.prediction import Predictor
+from models.inference.networks import NETWORKS
+from models.inference.predictor import Predictor
+from models.registry import registry
 from training import mnist
 from training.evaluation.answers import answer
 from training.evaluation.datasets import Dataset, load, of_digits
@@ -45,7 +45,7 @@ def main() -> None:
         datasets += [load(options.usps)] if options.usps else []
         folders = [_trained(options, seed) for seed in range(options.seeds)]
         cpu = torch.device("cpu")
-        rows = [[_accuracy(versions.read(path).predictor(cpu), dataset) for dataset in datasets] for path in folders]
+        rows = [[_accuracy(registry.read(path).predictor(cpu), dataset) for dataset in datasets] for path in folders]
     except InklingError as error:
         parser.error(str(error))
 
@@ -73,7 +73,7 @@ def _trained(options: argparse.Namespace, seed: int) -> Path:
             teachers=options.folder / "teachers",
         )
         train(run, Report())
-    manifest = versions.read(folder).manifest
+    manifest = registry.read(folder).manifest
     network = options.network or RECIPES[options.recipe].network
     found = (manifest.training["recipe"], manifest.network, manifest.training["seed"])
     if found != (options.recipe, network, seed):

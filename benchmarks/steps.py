@@ -20,10 +20,10 @@ from rich.table import Table
 from app import uploads
 from benchmarks import pictures
 from benchmarks.arguments import positive
-from models.engine import SIZES
-from models.normalisation import normalise
-from models.pictures import decode
-from models.versions import RELEASED, read
+from models.inference.batcher import SIZES
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
+from models.registry.registry import RELEASED, read
 
 
 def main() -> None:

@@ -19,9 +19,10 @@ from rich.table import Table
 
 from app.settings import Settings
 from benchmarks.arguments import positive
-from models import devices, networks
+from models import devices
 from models.errors import InklingError
-from models.prediction import as_input
+from models.inference import networks
+from models.inference.predictor import as_input
 from training import fitting, mnist
 from training.progress import Report
 from training.recipes import RECIPES, Recipe

@@ -23,9 +23,9 @@ from torchvision.transforms import ToTensor
 
 from app.settings import Settings
 from benchmarks.arguments import positive
-from models import networks
 from models.errors import DataError
-from models.prediction import as_input
+from models.inference import networks
+from models.inference.predictor import as_input
 from training import mnist, tutorial
 from training.progress import Report
 from training.recipes import RECIPES

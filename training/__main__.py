@@ -51,7 +51,7 @@ def train(
     quiet: Annotated[bool, typer.Option(help="Print errors alone.")] = False,
 ) -> None:
     """Train a network on MNIST and save it as the next version."""
-    from models.networks import NETWORKS
+    from models.inference.networks import NETWORKS
     from training import trainer
     from training.trainer import Run
 

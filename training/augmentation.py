@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from models.normalisation import BOX, SIDE
+from models.preprocessing.normalise import BOX, SIDE
 
 WIDE = 40
 """Pixels on a side of the plane that distorted digits are measured on, where none is cut off."""
@@ -71,7 +71,7 @@ def _uniform(tiles: Tensor, generator: Generator) -> Callable[..., Tensor]:
 
 
 def _frame(seen: Tensor, spare: Tensor, place: Tensor) -> Tensor:
-    """[N, 2, 3]: what part of planes [N, WIDE, WIDE] is the tile that models.normalisation makes of them.
+    """[N, 2, 3]: what part of planes [N, WIDE, WIDE] is the tile that models.preprocessing.normalise makes of them.
 
     But that its box, for the digit's longer side, has so many pixels of the plane to spare, [N], and that its middle
     lies so many pixels of the tile beside the digit's centre of mass (right, down), [N, 2].

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from models.calibration import Calibration, compared
+from models.inference.calibration import Calibration, compared
 
 CONFIDENT, ANSWERED = 0.996, 0.9935
 """The shares of held-out digits that have confidence enough, and that keep the verdict `digit`."""

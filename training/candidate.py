@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.calibration import Calibration
-from models.prediction import Predictor, as_input
+from models.inference.calibration import Calibration
+from models.inference.predictor import Predictor, as_input
 from training import calibrating, mnist, scoring
 from training.augmentation import distort
 from training.mnist import Digits

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models import folders
+from models import fs
 from models.errors import DataError
 
 State = dict[str, Any]
@@ -60,7 +60,7 @@ class Checkpoint:
 
     def check_writable(self) -> None:
         """Makes its folder where it is missing. Raises HomeError where the file can not be kept there."""
-        folders.check_writable(self.path.parent, self.path.name)
+        fs.check_writable(self.path.parent, self.path.name)
 
     def save(self, state: State) -> None:
         """Replaces the file whole: a run that is killed meanwhile keeps the state before. Raises DataError."""

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from models import cores
+from models import cpus
 from models.errors import InklingError
 
 
@@ -16,7 +16,7 @@ def keep_to_quota() -> None:
     """PyTorch computes with a thread for each core that it sees, and it does not see a container's quota."""
     import torch
 
-    torch.set_num_threads(min(torch.get_num_threads(), cores.usable()))
+    torch.set_num_threads(min(torch.get_num_threads(), cpus.usable()))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.prediction import as_input
+from models.inference.predictor import as_input
 from training import forms, outliers
 from training.augmentation import damage, distort
 from training.checkpoint import Checkpoint, State

@@ -26,7 +26,7 @@ class Digits:
 
     @classmethod
     def of_input(cls, tiles: Tensor, labels: Tensor) -> "Digits":
-        """Of float tiles [N, 1, 28, 28] in 0..1, as models.prediction.as_input makes them, rounded."""
+        """Of float tiles [N, 1, 28, 28] in 0..1, as models.inference.predictor.as_input makes them, rounded."""
         return cls((255 * tiles[:, 0]).round().to(torch.uint8), labels)
 
     def __len__(self) -> int:

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from models.errors import NothingDrawn
-from models.normalisation import normalise
-from models.pictures import Picture, Pixels
+from models.preprocessing.decode import Picture, Pixels
+from models.preprocessing.normalise import normalise
 from training import pen
 from training.mnist import Digits
 from training.progress import Report

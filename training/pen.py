@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from models.errors import DataError
-from models.pictures import Pixels
+from models.preprocessing.decode import Pixels
 
 CANVAS, SHEET = 84, 120
 """Pixels on a side: of what is placed in the middle, and of what may lean and stretch out of it."""

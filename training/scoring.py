@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.prediction import Predictor
+from models.inference.predictor import Predictor
 from training.mnist import Digits
 
 BATCH = 500

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import devices, networks
+from models import devices
+from models.inference import networks
 
 TEMPERATURE = 4.0
 """Softens the answers, so that what is second and third counts."""

@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models import cores, devices, folders, networks, versions
+from models import cpus, devices, fs
 from models.errors import DataError, HomeError, VersionError
-from models.versions import Manifest, Versions
+from models.inference import networks
+from models.registry import registry
+from models.registry.registry import Manifest, Versions
 from training import candidate, fitting, mnist, pen, scoring, tutorial
 from training.checkpoint import Checkpoint
 from training.progress import Report
@@ -55,9 +57,9 @@ def train(run: Run, report: Report) -> Path:
     classroom = run.teachers or (_beside(run.checkpoint) if run.checkpoint else None)
     _check_apart(run, classroom if recipe.teachers else None)
     if run.output:
-        versions.check_output(run.output)
+        registry.check_output(run.output)
     else:
-        folders.check_writable(run.home / "models")
+        fs.check_writable(run.home / "models")
     if any(part.forms or part.outliers for part in recipe.parts):
         pen.check()
     checkpoint = _checkpoint(run, recipe, digits, device)
@@ -65,7 +67,7 @@ def train(run: Run, report: Report) -> Path:
         checkpoint.load()  # the file of another run is refused
         checkpoint.check_writable()
     if run.teachers:
-        folders.check_writable(run.teachers)
+        fs.check_writable(run.teachers)
     lessons = [_lesson(run, name, classroom) for name in recipe.teachers]
     for lesson in lessons:
         if lesson.output and lesson.output.exists():
@@ -108,7 +110,7 @@ def _fitted(
     if run.recipe == "tutorial":
         tutorial.fit(recipe, network, digits, mnist.test_set(run.data, run.download), run.seed, report)
     else:
-        fitting.fit(recipe, network, digits, held_out, run.seed, report, checkpoint, taught_by, cores.usable())
+        fitting.fit(recipe, network, digits, held_out, run.seed, report, checkpoint, taught_by, cpus.usable())
     return network
 
 
@@ -139,9 +141,9 @@ def _teacher(
 def _read_teacher(folder: Path, digits: mnist.Digits) -> nn.Module:
     """The network that the folder is named for, by the recipe that the folder around it is named for.
 
-    Raises DataError for one by another recipe, or of other data, and BrokenVersion as `versions.read`.
+    Raises DataError for one by another recipe, or of other data, and BrokenVersion as `registry.read`.
     """
-    version = versions.read(folder)
+    version = registry.read(folder)
     found = version.manifest.training | version.manifest.dataset
     settings = dataclasses.asdict(RECIPES[folder.parent.name].but(network=folder.name))
     expected = {**json.loads(json.dumps(settings)), "seed": 0, "trained_on_sha256": digits.fingerprint()}
@@ -233,7 +235,7 @@ def save(
         libraries=candidate.libraries(),
     )
     if run.output:
-        versions.write_folder(run.output, weights, manifest)
+        registry.write_folder(run.output, weights, manifest)
         report.line(f"wrote {run.output}")
         return run.output
     saved = Versions(run.home)

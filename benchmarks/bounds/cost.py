@@ -19,7 +19,7 @@ from benchmarks.client import Answer, Request
 from benchmarks.machine import BenchmarkError, say
 from benchmarks.servers import Server
 from benchmarks.tables import Target
-from models.pictures import FORMATS
+from models.preprocessing.decode import FORMATS
 
 SETTLED = 10_000
 _RESIDENT = """

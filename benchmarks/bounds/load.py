@@ -13,7 +13,7 @@ from benchmarks.bounds.setting import Setting
 from benchmarks.client import Answer
 from benchmarks.machine import BenchmarkError, say
 from benchmarks.tables import Target
-from models.versions import RELEASED, Versions, read
+from models.registry.registry import RELEASED, Versions, read
 
 CONNECTIONS = 64
 OVERLOAD, CROWD, READ_A_SECOND = 2, 1024, 50

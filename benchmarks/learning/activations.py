@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.learning.hand import Hand
 from benchmarks.learning.load import Outcome, full
 from benchmarks.learning.service import Service, new_home
-from models.versions import RELEASED, Versions, read
+from models.registry.registry import RELEASED, Versions, read
 
 CALLERS, PAUSE_SECONDS = 16, 2.5
 

@@ -15,7 +15,7 @@ import torch
 from benchmarks.learning.hand import Hand
 from benchmarks.learning.load import Outcome, steady
 from benchmarks.learning.service import Service, new_home, trainers
-from models.versions import Versions
+from models.registry.registry import Versions
 
 RATE, TURN_SECONDS = 50, 10
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import DataError
-from models.normalisation import normalise
-from models.pictures import decode
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
 
 SHEAR, TURN = 0.55, -28
 """Columns to the right a row; degrees against the clock."""

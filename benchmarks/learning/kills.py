@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.learning.service import ENDED, JOB_SECONDS, Service, new_home, trainers, wait
-from models.versions import RELEASED, Versions, read
+from models.registry.registry import RELEASED, Versions, read
 
 LONGEST_SECONDS = 25.0
 """About what a job takes, from its start to its activation."""

@@ -16,9 +16,9 @@ import torch
 
 from app import uploads
 from benchmarks import pictures
-from models import versions
-from models.normalisation import normalise
-from models.pictures import decode
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
+from models.registry import registry
 
 BATCH = 64
 SINGLE = ("multipart parse", "decode", "normalise", "batched forward", "JSON")
@@ -28,7 +28,7 @@ BATCHED = ("decode", "normalise", "batched forward")
 def measure(seconds: float = 0.1, repeats: int = 7) -> dict[str, float]:
     """Each step's median, in seconds a picture."""
     torch.set_num_threads(1)
-    predictor = versions.read(versions.RELEASED / "net", "v1").predictor(torch.device("cpu"))
+    predictor = registry.read(registry.RELEASED / "net", "v1").predictor(torch.device("cpu"))
     data = pictures.tile()
     body, boundary = pictures.multipart(data).data, pictures.BOUNDARY.encode()
     picture = decode(data)

@@ -8,7 +8,7 @@ import pytest
 
 from app import backup
 from app.settings import Settings
-from models.versions import Versions
+from models.registry.registry import Versions
 from tests.conftest import KEY, WITH_KEY, serving, wait_until
 
 

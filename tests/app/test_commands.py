@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from models.versions import Versions
+from models.registry.registry import Versions
 from tests.app.test_service import another
 from tests.conftest import KEY, Server, serving, spawn, wait_until
 

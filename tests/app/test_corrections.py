@@ -7,7 +7,7 @@ from PIL import Image
 
 from app.corrections import Corrections
 from app.database import Database, StorageFull
-from models.prediction import Prediction
+from models.inference.predictor import Prediction
 
 READ_AS_3 = Prediction(3, 0.9, (0.0,) * 10, "digit", "v1")
 READ_AS_5 = Prediction(5, 0.6, (0.0,) * 10, "digit", "v2")

@@ -5,7 +5,7 @@ import pytest
 
 from app.board import Board
 from app.metrics import Metrics, State
-from models.prediction import Prediction
+from models.inference.predictor import Prediction
 
 STATE = State("v1", "cpu", True, 3, 256, 0)
 

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from app.settings import Settings
-from models.normalisation import normalise
-from models.pictures import decode
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
 from tests.conftest import Server, check_problem, running
 
 

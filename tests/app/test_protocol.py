@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app.settings import Settings
-from models.engine import Engine
+from models.inference.batcher import Engine
 from tests.conftest import Server, running, wait_until
 
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"

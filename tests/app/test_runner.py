@@ -18,9 +18,9 @@ from app.corrections import Corrections
 from app.database import Database, now
 from app.jobs import ENDED
 from app.settings import Settings
-from models import networks
-from models.prediction import Prediction
-from models.versions import Manifest, Versions
+from models.inference import networks
+from models.inference.predictor import Prediction
+from models.registry.registry import Manifest, Versions
 from tests.conftest import KEY, WITH_KEY, Server, running, wait_until
 
 MINUTES = 300

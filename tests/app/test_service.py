@@ -8,8 +8,9 @@ import torch
 from app import service
 from app.service import Service
 from app.settings import Settings
-from models import cores, networks
-from models.versions import WEIGHTS, Manifest, Versions
+from models import cpus
+from models.inference import networks
+from models.registry.registry import WEIGHTS, Manifest, Versions
 from tests.conftest import check_problem, running, wait_until
 
 
@@ -79,7 +80,7 @@ def test_a_large_picture_that_finds_no_decoder_is_refused_and_holds_nothing_up(
             threading.Thread(
                 target=lambda: answers.append(httpx.post(f"{server.url}/predict", content=large, timeout=60))
             )
-            for _ in range(cores.usable())
+            for _ in range(cpus.usable())
         ]
         for thread in occupying:
             thread.start()

@@ -14,7 +14,7 @@ import pytest
 from app.board import Board
 from app.settings import Settings
 from app.supervisor import Worker, listen
-from models.versions import WEIGHTS, Versions
+from models.registry.registry import WEIGHTS, Versions
 from tests.conftest import ROOT, Server, free_port, spawn, wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.settings import Settings
-from models.versions import WEIGHTS, Manifest, Versions
+from models.registry.registry import WEIGHTS, Manifest, Versions
 from tests.app.test_service import another
 from tests.conftest import KEY, WITH_KEY, Server, check_problem, running, wait_until
 

@@ -4,7 +4,7 @@ import httpx
 import torch
 
 from app.settings import Settings
-from models.engine import Engine
+from models.inference.batcher import Engine
 from tests.conftest import check_problem, running, wait_until
 
 

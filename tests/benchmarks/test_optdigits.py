@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import optdigits
-from models.pictures import decode
+from models.preprocessing.decode import decode
 
 LINE = ",".join(str(count) for count in np.pad(np.full((8, 2), 16), ((0, 0), (3, 3))).ravel())
 

@@ -4,8 +4,8 @@ from PIL import Image
 
 from app.uploads import parse_multipart
 from benchmarks import pictures
-from models.normalisation import normalise
-from models.pictures import decode
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
 
 
 def test_the_tile_is_ready_as_it_is() -> None:

@@ -19,10 +19,10 @@ from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect, sync_playwright
 
 from app.settings import Settings
-from models import networks
-from models.normalisation import normalise
-from models.pictures import decode
-from models.versions import Manifest, Versions
+from models.inference import networks
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
+from models.registry.registry import Manifest, Versions
 from tests.conftest import DATA, KEY, Server, running
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

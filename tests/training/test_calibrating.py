@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.calibration import Calibration
+from models.inference.calibration import Calibration
 from training.calibrating import ANSWERED, CONFIDENT, calibrate
 
 

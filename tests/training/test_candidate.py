@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from models import networks
-from models.calibration import Calibration
+from models.inference import networks
+from models.inference.calibration import Calibration
 from training import candidate
 from training.mnist import Digits
 

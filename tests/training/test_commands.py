@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import cores
+from models import cpus
 from training.commands import keep_to_quota
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -15,7 +15,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def test_no_more_threads_than_the_container_has_cores(
     threads: int, usable: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cores, "usable", lambda: usable)
+    monkeypatch.setattr(cpus, "usable", lambda: usable)
     torch.set_num_threads(threads)
     try:
         keep_to_quota()

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import networks
 from models.errors import DataError
+from models.inference import networks
 from tests.training.killed import Killed
 from training import fitting
 from training.checkpoint import Checkpoint

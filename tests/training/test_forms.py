@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.normalisation import normalise
-from models.pictures import Picture
+from models.preprocessing.decode import Picture
+from models.preprocessing.normalise import normalise
 from tests.training.holes import holes
 from training import forms, pen
 from training.progress import Report

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import networks
+from models.inference import networks
 from tests.conftest import CUDA
 from training.gradients import OUTLIER_WEIGHT, TAUGHT_WEIGHT, Batch, Gradients
 from training.teachers import distance

@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from models import networks
-from models.calibration import Calibration
-from models.prediction import Predictor
+from models.inference import networks
+from models.inference.calibration import Calibration
+from models.inference.predictor import Predictor
 from training import scoring
 from training.mnist import Digits
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models import networks
+from models.inference import networks
 from training import teachers
 from training.teachers import TEMPERATURE, Teachers
 

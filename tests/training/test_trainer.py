@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import networks, versions
 from models.errors import DataError, HomeError
-from models.networks import NETWORKS
-from models.versions import Versions
+from models.inference import networks
+from models.inference.networks import NETWORKS
+from models.registry import registry
+from models.registry.registry import Versions
 from tests.training.killed import Killed
 from training import fitting, mnist, pen, trainer
 from training.mnist import Digits
@@ -64,7 +65,7 @@ def test_output_writes_the_two_files_there(data_folder: Path, tmp_path: Path) ->
     subprocess.run(command, check=True, cwd=ROOT)
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["manifest.json", "weights.pt"]
     assert json.loads((tmp_path / "mine" / "manifest.json").read_text())["state"] == "released"
-    assert versions.read(tmp_path / "mine").manifest.network == "net"
+    assert registry.read(tmp_path / "mine").manifest.network == "net"
     assert not (tmp_path / "home").exists()
 
 
@@ -111,7 +112,7 @@ def test_recipes_that_share_a_folder_have_each_their_own_teachers(data_folder: P
         order = trainer.Run(recipe, data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
         trainer.train(order, Report(quiet=True))
     decay = {
-        folder.name: versions.read(folder / "net").manifest.training["weight_decay"]
+        folder.name: registry.read(folder / "net").manifest.training["weight_decay"]
         for folder in (tmp_path / "teachers").iterdir()
     }
     assert decay == {"teacher": RECIPES["teacher"].weight_decay, "long-teacher": 0.5}
@@ -166,9 +167,9 @@ def test_a_run_does_not_go_on_with_other_teachers(data_folder: Path, tmp_path: P
         trainer.train(order, Killed("epoch 2/2"))
     mine, others = tmp_path / "run.pt.teachers" / "teacher", tmp_path / "others" / "teacher"
     shutil.copytree(mine / "net", others / "net")
-    other = versions.read(mine / "sequential")
+    other = registry.read(mine / "sequential")
     weights = {name: tensor + 1e-3 for name, tensor in other.network.state_dict().items()}
-    versions.write_folder(others / "sequential", weights, other.manifest)
+    registry.write_folder(others / "sequential", weights, other.manifest)
     with pytest.raises(DataError, match=r"run.pt belongs to another run: taught_by is"):
         trainer.train(dataclasses.replace(order, teachers=tmp_path / "others"), Report(quiet=True))
 

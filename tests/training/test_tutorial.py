@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models import networks
+from models.inference import networks
 from training import tutorial
 from training.mnist import Digits, split
 from training.progress import Report

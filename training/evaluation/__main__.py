@@ -36,7 +36,7 @@ def evaluate(
 ) -> None:
     """Measure a model on test digits, other hands, drawings, photographs, damage, and what is no digit."""
     from models import devices
-    from models.versions import find
+    from models.registry.registry import find
     from training.evaluation import evaluate as evaluation
     from training.evaluation import report as reports
 

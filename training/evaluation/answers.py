@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import Calibration
 from models.errors import DataError, NothingDrawn, PictureError
-from models.normalisation import normalise
-from models.pictures import decode
-from models.prediction import Predictor
+from models.inference.calibration import Calibration
+from models.inference.predictor import Predictor
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
 from training.evaluation import metrics
 from training.evaluation.datasets import Sample
 from training.evaluation.metrics import Flags, Floats, Labels

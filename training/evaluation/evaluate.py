@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from models.prediction import Predictor
+from models.inference.predictor import Predictor
 from training import mnist
 from training.evaluation import damage, drawings, handwriting, outliers, photographs
 from training.evaluation.answers import Answers, Figures, Refusals, answer, figures, pooled, refusals

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from models.errors import HomeError
-from models.folders import check_writable
+from models.fs import check_writable
 from training.evaluation import charts
 from training.evaluation.answers import Figures, Refusals
 from training.evaluation.evaluate import Evaluation

@@ -16,12 +16,12 @@ def main(path: str) -> None:
 
     import torch
 
-    from models import cores
+    from models import cpus
     from models.errors import InklingError
     from training.retraining.news import log, tell
     from training.retraining.retrain import Order, retrain
 
-    torch.set_num_threads(cores.usable())
+    torch.set_num_threads(cpus.usable())
     try:
         retrain(Order.model_validate_json(Path(path).read_bytes()))
     except InklingError as error:

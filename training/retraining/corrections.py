@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from models.errors import DataError
-from models.pictures import Pixels
+from models.preprocessing.decode import Pixels
 from training.mnist import Digits
 
 HELD_OUT_EVERY = 5

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.prediction import as_input
+from models.inference.predictor import as_input
 from training import teachers
 from training.augmentation import augment
 from training.fitting import draw

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from models.prediction import as_input
+from models.inference.predictor import as_input
 from training.mnist import Digits
 
 MAPS, READ = 200, 100
@@ -46,7 +46,7 @@ def rewritten(network: nn.Module, digits: Digits, corrections: Digits, count: in
 def mapped(tiles: Tensor, maps: Tensor) -> Tensor:
     """Float tiles [N, 1, 28, 28], each under its linear map [N, 2, 2], again in the size and place that MNIST's have.
 
-    What models.normalisation does for a picture, for thousands of tiles at once and on their device.
+    What models.preprocessing.normalise does for a picture, for thousands of tiles at once and on their device.
     """
     back = torch.linalg.inv(maps)
     nowhere = torch.zeros(len(tiles), 2, 1, device=tiles.device)

@@ -8,10 +8,11 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from models import devices, networks
+from models import devices
 from models.errors import DataError
-from models.prediction import Predictor
-from models.versions import Manifest, Version, Versions
+from models.inference import networks
+from models.inference.predictor import Predictor
+from models.registry.registry import Manifest, Version, Versions
 from training import candidate, fitting, mnist, scoring
 from training.mnist import Digits
 from training.recipes import RECIPES, Recipe

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models import networks
+from models.inference import networks
 
 WEIGHTS = Path(__file__).parents[3] / "models" / "released" / "net" / "weights.pt"
 

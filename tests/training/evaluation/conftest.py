@@ -8,10 +8,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
-from models.calibration import Calibration
-from models.normalisation import normalise
-from models.pictures import decode
-from models.prediction import Predictor
+from models.inference.calibration import Calibration
+from models.inference.predictor import Predictor
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
 from training.mnist import Digits
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.errors import DataError
-from models.prediction import Predictor
+from models.inference.predictor import Predictor
 from training.evaluation import answers, metrics
 from training.evaluation.datasets import NO_DIGIT, Sample
 from training.mnist import Digits

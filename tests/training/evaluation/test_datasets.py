@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.errors import DataError
-from models.normalisation import normalise
-from models.pictures import decode
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
 from training import mnist
 from training.evaluation import datasets
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.normalisation import normalise
-from models.pictures import decode
-from models.prediction import Predictor
+from models.inference.predictor import Predictor
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
 from training.evaluation import drawings
 from training.mnist import Digits
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.errors import DataError
-from models.prediction import Predictor
+from models.inference.predictor import Predictor
 from training.evaluation import damage, drawings, evaluate, handwriting, outliers, photographs
 from training.evaluation.answers import Figures, Refusals
 from training.evaluation.evaluate import GROUPS, Evaluation, Kind

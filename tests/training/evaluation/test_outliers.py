@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.normalisation import normalise
-from models.pictures import decode
+from models.preprocessing.decode import decode
+from models.preprocessing.normalise import normalise
 from training.evaluation import outliers
 from training.mnist import Digits
 

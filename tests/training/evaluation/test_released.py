@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from models import versions
-from models.versions import RELEASED
+from models.registry import registry
+from models.registry.registry import RELEASED
 from training.evaluation.answers import answer, figures
 from training.evaluation.datasets import of_digits
 from training.mnist import Digits, split
@@ -12,7 +12,7 @@ from training.mnist import Digits, split
 
 @pytest.mark.parametrize("name", ["convnet", "net"])
 def test_the_manifest_says_what_the_evaluation_measures(name: str, training_digits: Digits) -> None:
-    version = versions.read(RELEASED / name)
+    version = registry.read(RELEASED / name)
     _, held_out = split(training_digits)
     measured = figures(answer(version.predictor(torch.device("cpu")), of_digits("held out", held_out).samples))
     stated = version.manifest.metrics["held_out"]

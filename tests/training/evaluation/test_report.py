@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import HomeError
-from models.prediction import Predictor
+from models.inference.predictor import Predictor
 from training.evaluation import charts, evaluate, report
 from training.evaluation.datasets import of_digits
 from training.evaluation.evaluate import Evaluation

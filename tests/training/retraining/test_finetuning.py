@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models import networks
-from models.prediction import as_input
+from models.inference import networks
+from models.inference.predictor import as_input
 from training.mnist import Digits
 from training.outliers import bank
 from training.progress import Report

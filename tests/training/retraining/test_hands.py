@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.prediction import as_input
-from models.versions import RELEASED, read
+from models.inference.predictor import as_input
+from models.registry.registry import RELEASED, read
 from training.mnist import Digits
 from training.retraining.hands import mapped, rewritten
 

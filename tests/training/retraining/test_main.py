@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from models.versions import Versions
+from models.registry.registry import Versions
 from tests.conftest import ROOT
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from models import networks
-from models.versions import Manifest, Versions
+from models.inference import networks
+from models.registry.registry import Manifest, Versions
 from training.mnist import Digits
 from training.retraining import retrain
 from training.retraining.corrections import NONE

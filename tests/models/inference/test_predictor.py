@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from models import networks
-from models.calibration import Calibration
 from models.errors import EngineFailed
-from models.prediction import Predictor, as_input
-from models.versions import RELEASED, read
+from models.inference import networks
+from models.inference.calibration import Calibration
+from models.inference.predictor import Predictor, as_input
+from models.registry.registry import RELEASED, read
 from tests.conftest import CUDA
 from training.mnist import Digits
 

@@ -9,12 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import sheet
 from models.errors import NothingDrawn
-from models.pictures import Pixels
-from models.planes import Plane, blurred, closed, components, dilate, extents, in_blocks, peaks, reduced, ring
-from models.rulings import unruled
-from models.surroundings import surroundings
+from models.preprocessing import paper_sheet
+from models.preprocessing.decode import Pixels
+from models.preprocessing.enclosures import surroundings
+from models.preprocessing.morphology import (
+    Plane,
+    blurred,
+    closed,
+    components,
+    dilate,
+    extents,
+    in_blocks,
+    peaks,
+    reduced,
+    ring,
+)
+from models.preprocessing.ruled_lines import unruled
 
 TILE_LIKE = 56
 """Up to this size a faint pixel is part of the digit; in a larger picture it is a resampling's fringe."""
@@ -29,7 +40,7 @@ InkStep = Literal["inverted", "background"]
 def separate(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]:
     """Splits pixels, uint8 [H, W] or [H, W, 3], and says what it took. Raises NothingDrawn where nothing stands out."""
     planes = _unstriped(_unframed(pixels.reshape(*pixels.shape[:2], -1).astype(np.float32)))
-    if max(pixels.shape) > TILE_LIKE and (paper := sheet.alone(planes)) is not None:
+    if max(pixels.shape) > TILE_LIKE and (paper := paper_sheet.alone(planes)) is not None:
         return _from_paper(paper)
     border = ring(planes)
     ground = np.median(border, axis=0)

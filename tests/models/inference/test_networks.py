@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from models import networks
+from models.inference import networks
 
 
 @pytest.mark.parametrize("name", networks.NETWORKS)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models import ink
+from models.preprocessing import ink_segmentation
 
 Line = Sequence[tuple[float, float]]
 
@@ -22,7 +22,7 @@ def paper() -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def parts(picture: Image.Image) -> np.ndarray:
-    return ink.main_parts(ink.separate(np.asarray(picture))[0])
+    return ink_segmentation.main_parts(ink_segmentation.separate(np.asarray(picture))[0])
 
 
 def ring(middle: tuple[float, float], radii: tuple[float, float], start: float = 0, end: float = 360) -> Line:

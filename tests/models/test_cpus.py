@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from models import cores
+from models import cpus
 
 HERE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -13,7 +13,7 @@ HERE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.
 )
 def test_a_container_s_quota_counts(quota: str, expected: int, tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    assert cores.usable(tmp_path) == expected
+    assert cpus.usable(tmp_path) == expected
 
 
 @pytest.mark.parametrize("quota, expected", [("-1", HERE), ("100000", 1)])
@@ -21,15 +21,15 @@ def test_so_does_that_of_an_older_kernel(quota: str, expected: int, tmp_path: Pa
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert cores.usable(tmp_path) == expected
+    assert cpus.usable(tmp_path) == expected
 
 
 def test_without_a_quota_affinity_decides(tmp_path: Path) -> None:
-    assert cores.usable(tmp_path) == HERE
+    assert cpus.usable(tmp_path) == HERE
     if hasattr(os, "sched_setaffinity"):
         mine = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(mine)})
         try:
-            assert cores.usable(tmp_path) == 1
+            assert cpus.usable(tmp_path) == 1
         finally:
             os.sched_setaffinity(0, mine)

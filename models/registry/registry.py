@@ -23,14 +23,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models import canary, networks
 from models.errors import BrokenVersion, HomeError, UnknownVersion
-from models.folders import check_writable
-from models.prediction import Predictor
-from models.shelf import MANIFEST, Shelf, read_manifest
-from models.shelf import Manifest as Manifest  # whoever writes a version needs it
+from models.fs import check_writable
+from models.inference import networks, parity
+from models.inference.predictor import Predictor
+from models.registry.reader import MANIFEST, Shelf, read_manifest
+from models.registry.reader import Manifest as Manifest  # whoever writes a version needs it
 
-RELEASED = Path(__file__).parent / "released"
+RELEASED = Path(__file__).parents[1] / "released"
 log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.pt"
@@ -51,9 +51,9 @@ class Version:
 
         Raises BrokenVersion where it does not answer as its weights say.
         """
-        expected = canary.answers(self.network)
+        expected = parity.answers(self.network)
         predictor = Predictor(self.network, self.manifest.calibration, self.name, device)
-        canary.check(predictor, expected)
+        parity.check(predictor, expected)
         return predictor
 
 

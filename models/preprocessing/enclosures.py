@@ -6,7 +6,7 @@ Of parts 1.. of `planes.components` in a picture's raster of 64 blocks or so; si
 import numpy as np
 from numpy.typing import NDArray
 
-from models.planes import extents
+from models.preprocessing.morphology import extents
 
 SMALLEST = 8
 """The shorter side of a box or circle at least, where the picture's longer side is 64."""

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models import networks
-from models.calibration import Calibration, Verdict
 from models.errors import DeviceLost, EngineFailed
+from models.inference import networks
+from models.inference.calibration import Calibration, Verdict
 
 Tiles = NDArray[np.uint8]
 """Normalised pictures [N, 28, 28]: ink 255 on background 0."""

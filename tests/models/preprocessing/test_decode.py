@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from models import pictures
 from models.errors import CorruptPicture, PictureError, TooManyPixels, UnknownFormat
-from models.pictures import FORMATS, WORKING, decode
+from models.preprocessing import decode as decode_module
+from models.preprocessing.decode import FORMATS, WORKING, decode
 
 GREY = np.arange(28 * 20, dtype=np.uint8).reshape(28, 20)
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
@@ -215,7 +215,7 @@ def test_the_short_way_for_plain_files_gives_what_the_general_one_does(encode, m
             files += [bytes(broken), rechecked(bytes(broken)), data[: rng.integers(len(data))], data + b"more"]
     short = [outcome(data) for data in files]
     assert sum(isinstance(found, list) for found in short) > len(plain)
-    monkeypatch.setattr(pictures, "_plain_png", lambda *_: None)
+    monkeypatch.setattr(decode_module, "_plain_png", lambda *_: None)
     assert short == [outcome(data) for data in files]
 
 

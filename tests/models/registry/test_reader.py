@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import BrokenVersion, UnknownVersion
-from models.shelf import MANIFEST, Manifest, Shelf
+from models.registry.reader import MANIFEST, Manifest, Shelf
 
 
 @pytest.fixture

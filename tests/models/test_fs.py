@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import HomeError
-from models.folders import check_writable
+from models.fs import check_writable
 
 
 def test_a_folder_is_made_and_nothing_stays_in_it(tmp_path: Path) -> None:

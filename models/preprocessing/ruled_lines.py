@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.planes import Mask, Plane, components, extents, in_blocks, largest, peaks, stroke_width
+from models.preprocessing.morphology import Mask, Plane, components, extents, in_blocks, largest, peaks, stroke_width
 
 RASTER = 64
 """Blocks on a picture's longer side."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models.rulings import unruled
+from models.preprocessing.ruled_lines import unruled
 
 Stroke = Sequence[tuple[float, float]]
 

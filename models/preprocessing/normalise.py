@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from models import ink as inks
 from models.errors import NothingDrawn
-from models.pictures import Picture, Pixels
-from models.planes import Mask, Plane, dilate, stroke_width
+from models.preprocessing import ink_segmentation as inks
+from models.preprocessing.decode import Picture, Pixels
+from models.preprocessing.morphology import Mask, Plane, dilate, stroke_width
 
 SIDE, BOX = 28, 20
 

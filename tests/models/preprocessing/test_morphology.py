@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import planes
+from models.preprocessing import morphology
 
 
 def test_dilate_takes_the_largest_value_around() -> None:
@@ -10,14 +10,14 @@ def test_dilate_takes_the_largest_value_around() -> None:
     plane[4, 5] = 7
     expected = np.zeros_like(plane)
     expected[2:7, 3:8] = 7
-    assert np.array_equal(planes.dilate(plane, 2), expected)
+    assert np.array_equal(morphology.dilate(plane, 2), expected)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_components_are_those_of_a_flood_fill(seed: int) -> None:
     generator = np.random.default_rng(seed)
     mask = generator.random((generator.integers(1, 40), generator.integers(1, 40))) < generator.random()
-    labels = planes.components(mask)
+    labels = morphology.components(mask)
     assert ((labels > 0) == mask).all()
     image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
     count = 0
@@ -42,8 +42,8 @@ def test_components_are_those_of_a_flood_fill(seed: int) -> None:
 def test_extents_are_those_of_each_part() -> None:
     mask = np.zeros((9, 12), bool)
     mask[1:4, 2] = mask[3, 2:6] = mask[7, 8:11] = True
-    low, high = planes.extents(planes.components(mask))
+    low, high = morphology.extents(morphology.components(mask))
     assert low.tolist() == [[1, 2], [7, 8]]
     assert high.tolist() == [[3, 5], [7, 10]]
-    none = planes.extents(planes.components(np.zeros((3, 4), bool)))
+    none = morphology.extents(morphology.components(np.zeros((3, 4), bool)))
     assert [found.shape for found in none] == [(0, 2), (0, 2)]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import networks, versions
 from models.errors import BrokenVersion, HomeError, UnknownVersion
-from models.versions import MANIFEST, WEIGHTS, Manifest, Versions
+from models.inference import networks
+from models.registry import registry
+from models.registry.registry import MANIFEST, WEIGHTS, Manifest, Versions
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_code_in_a_weights_file_is_not_run(saved: Versions, tmp_path: Path) -> N
     write(saved)
     path = saved.folder / "v1" / WEIGHTS
     path.write_bytes(pickle.dumps(Dangerous()))
-    sha256 = versions.hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = registry.hashlib.sha256(path.read_bytes()).hexdigest()
     manifest = saved.manifest("v1").model_copy(update={"sha256": sha256})
     (saved.folder / "v1" / MANIFEST).write_text(manifest.model_dump_json())
     with pytest.raises(BrokenVersion):
@@ -143,7 +144,7 @@ def test_an_interrupted_write_leaves_nothing(saved: Versions, monkeypatch: pytes
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(versions, "_flush", interrupt)
+    monkeypatch.setattr(registry, "_flush", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(saved)
     assert [path.name for path in saved.folder.iterdir()] == ["v1"]
@@ -151,18 +152,18 @@ def test_an_interrupted_write_leaves_nothing(saved: Versions, monkeypatch: pytes
 
 def test_a_full_disk_is_named_and_what_was_there_stays(saved: Versions, tmp_path: Path) -> None:
     write(saved)
-    versions.write_folder(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
+    registry.write_folder(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # less than the weights take
     try:
         with pytest.raises(HomeError, match=r"home/models can not be written: File too large"):
             write(saved, seed=1)
         with pytest.raises(HomeError, match=r"mine can not be written: File too large"):
-            versions.write_folder(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
+            registry.write_folder(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.name for path in saved.folder.iterdir()] == ["v1"]
-    versions.read(tmp_path / "mine")
+    registry.read(tmp_path / "mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "mine"]
 
 
@@ -214,12 +215,12 @@ def test_another_model_than_the_home_s_is_a_warning(saved: Versions, caplog: pyt
 def newer_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after an upgrade: the released net has other weights than the one in HOME."""
     folder = tmp_path / "released"
-    shutil.copytree(versions.RELEASED, folder)
+    shutil.copytree(registry.RELEASED, folder)
     torch.manual_seed(1)
-    versions.write_folder(
+    registry.write_folder(
         folder / "net", networks.create("net").state_dict(), Manifest(network="net", state="released")
     )
-    monkeypatch.setattr(versions, "RELEASED", folder)
+    monkeypatch.setattr(registry, "RELEASED", folder)
 
 
 def test_an_upgrade_replaces_an_untouched_release(
@@ -264,7 +265,7 @@ def test_what_lies_around_in_home_does_not_matter(saved: Versions, caplog: pytes
     (saved.folder / "v8").write_text("a file")
     (saved.folder / "notes.txt").write_text("mine")
     own = Manifest(network="sequential", state="released")  # by `inkling train --output`, of a network not released
-    versions.write_folder(saved.folder / "v9", networks.create("sequential").state_dict(), own)
+    registry.write_folder(saved.folder / "v9", networks.create("sequential").state_dict(), own)
     check_seed(saved, "net", caplog, f"v7 is left alone: {saved.folder}/v7/manifest.json can not be read")
     assert saved.active() == "v1"
 
@@ -286,17 +287,17 @@ def test_services_that_start_together_seed_once(saved: Versions) -> None:
 
 def test_find_prefers_home_and_falls_back_to_the_release_only_without_one(saved: Versions) -> None:
     home = saved.folder.parent
-    assert versions.find(home, None, "net").manifest.state == "released"
+    assert registry.find(home, None, "net").manifest.state == "released"
     assert not home.exists()
     write(saved)
     saved.activate("v1")
-    assert versions.find(home).name == "v1"
-    assert versions.find(home, "convnet").name == "convnet"
+    assert registry.find(home).name == "v1"
+    assert registry.find(home, "convnet").name == "convnet"
     with pytest.raises(UnknownVersion):
-        versions.find(home, "v2")
+        registry.find(home, "v2")
     (saved.folder / "active").write_text("v2")
     with pytest.raises(BrokenVersion):
-        versions.find(home)
+        registry.find(home)
 
 
 @pytest.mark.parametrize("name", [".", "full", "full/thesis.txt", "/"])
@@ -305,7 +306,7 @@ def test_write_folder_loses_nothing_of_anybody_s(name: str, tmp_path: Path, monk
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     monkeypatch.chdir(tmp_path / "full" if name == "." else tmp_path)
     with pytest.raises(HomeError, match="a version is written to a new folder, or over a version"):
-        versions.write_folder(Path(name), networks.create("net").state_dict(), Manifest(network="net"))
+        registry.write_folder(Path(name), networks.create("net").state_dict(), Manifest(network="net"))
     assert (tmp_path / "full" / "thesis.txt").read_text() == "precious"
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
@@ -316,14 +317,14 @@ def test_write_folder_replaces_nothing_that_has_but_the_name(name: str, tmp_path
     folder.mkdir()
     (folder / name).write_text('{"name": "an extension of my browser"}')
     with pytest.raises(HomeError, match=f"mine holds a {name} that is none of a version; a version is written to a"):
-        versions.write_folder(folder, networks.create("net").state_dict(), Manifest(network="net"))
+        registry.write_folder(folder, networks.create("net").state_dict(), Manifest(network="net"))
     assert (folder / name).read_text() == '{"name": "an extension of my browser"}'
 
 
 def test_links_in_a_circle_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(HomeError, match="loop can not be read"):
-        versions.check_output(tmp_path / "loop")
+        registry.check_output(tmp_path / "loop")
 
 
 def test_an_activation_that_can_not_be_written_leaves_nothing(saved: Versions) -> None:
@@ -340,7 +341,7 @@ def test_a_version_is_still_there_when_it_could_not_be_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "release"
-    versions.write_folder(folder, networks.create("net").state_dict(), Manifest(network="net"))
+    registry.write_folder(folder, networks.create("net").state_dict(), Manifest(network="net"))
     rename = Path.rename
 
     def fail_for_the_new_one(path: Path, target: Path) -> Path:
@@ -350,24 +351,24 @@ def test_a_version_is_still_there_when_it_could_not_be_replaced(
 
     monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
     with pytest.raises(HomeError, match="release can not be written: the disk is gone"):
-        versions.write_folder(folder, networks.create("convnet").state_dict(), Manifest(network="convnet"))
-    assert versions.read(folder).manifest.network == "net"
+        registry.write_folder(folder, networks.create("convnet").state_dict(), Manifest(network="convnet"))
+    assert registry.read(folder).manifest.network == "net"
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
 def test_write_folder_replaces_what_was_there(tmp_path: Path) -> None:
     for network in ("net", "convnet"):
-        versions.write_folder(tmp_path / "release", networks.create(network).state_dict(), Manifest(network=network))
-        assert versions.read(tmp_path / "release").manifest.network == network
+        registry.write_folder(tmp_path / "release", networks.create(network).state_dict(), Manifest(network=network))
+        assert registry.read(tmp_path / "release").manifest.network == network
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
 @pytest.mark.parametrize("name", ["convnet", "net"])
 def test_the_released_models_are_whole_and_small(name: str) -> None:
-    version = versions.read(versions.RELEASED / name)
+    version = registry.read(registry.RELEASED / name)
     assert version.manifest.network == name
     assert version.manifest.metrics["held_out"]["accuracy"] > 0.99
-    assert (versions.RELEASED / name / WEIGHTS).stat().st_size <= 4_000_000
+    assert (registry.RELEASED / name / WEIGHTS).stat().st_size <= 4_000_000
 
 
 def test_pruning_keeps_the_newest_the_active_one_and_its_parent(saved: Versions) -> None:

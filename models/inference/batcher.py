@@ -21,9 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from models.errors import DeviceLost, EngineFailed, Overloaded
-from models.normalisation import Tile, normalise_all
-from models.pictures import Picture
-from models.prediction import Prediction, Predictor, Tiles
+from models.inference.predictor import Prediction, Predictor, Tiles
+from models.preprocessing.decode import Picture
+from models.preprocessing.normalise import Tile, normalise_all
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Batches are padded to one of these: libraries keep memory for every size that they have seen."""

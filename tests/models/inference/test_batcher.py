@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from models import engine as engine_module
-from models import networks
-from models.calibration import Calibration
-from models.engine import MAX_BATCH, SIZES, TURN_SECONDS, Engine, Reading
 from models.errors import DeviceLost, EngineFailed, NothingDrawn, Overloaded
-from models.normalisation import Tile
-from models.pictures import Picture
-from models.prediction import Prediction, Predictor, Tiles
+from models.inference import batcher as engine_module
+from models.inference import networks
+from models.inference.batcher import MAX_BATCH, SIZES, TURN_SECONDS, Engine, Reading
+from models.inference.calibration import Calibration
+from models.inference.predictor import Prediction, Predictor, Tiles
+from models.preprocessing.decode import Picture
+from models.preprocessing.normalise import Tile
 
 
 class Gate(Predictor):

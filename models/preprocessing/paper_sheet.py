@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from models.planes import Mask, Plane, blurred, closed, components, dilate, largest, reduced, ring
+from models.preprocessing.morphology import Mask, Plane, blurred, closed, components, dilate, largest, reduced, ring
 
 LEAST = 0.1
 """The part of a picture that a sheet covers at least."""
@@ -16,7 +16,7 @@ GLARE = 1.35
 EDGE = 1.08
 """How much brighter it is on a sheet's edge than beyond it at least; light that falls off does so more slowly."""
 BROAD = 3
-"""Half of what a stroke is wide at most, seen from afar: in pixels of models.planes.reduced."""
+"""Half of what a stroke is wide at most, seen from afar: in pixels of models.preprocessing.morphology.reduced."""
 STROKE = 0.15
 """The part of the paper's light that a stroke takes at least, seen from afar."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.errors import BrokenVersion, EngineFailed
-from models.prediction import Predictor, Tiles, as_input
+from models.inference.predictor import Predictor, Tiles, as_input
 
 TOLERANCE = 0.02
 """Between probabilities; devices that round to ten bits of mantissa stay well below."""

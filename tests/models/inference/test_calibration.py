@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from models.calibration import Calibration, compared
+from models.inference.calibration import Calibration, compared
 
 
 def test_rows_sum_to_one_and_do_not_overflow() -> None:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from models.calibration import Calibration
 from models.errors import BrokenVersion, UnknownVersion, VersionError
+from models.inference.calibration import Calibration
 
 MANIFEST = "manifest.json"
 

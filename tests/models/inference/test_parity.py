@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from models import canary, networks
-from models.calibration import Calibration
 from models.errors import BrokenVersion
-from models.prediction import Predictor
-from models.versions import Manifest, Version
+from models.inference import networks, parity
+from models.inference.calibration import Calibration
+from models.inference.predictor import Predictor
+from models.registry.registry import Manifest, Version
 
 CPU = torch.device("cpu")
 
@@ -15,16 +15,16 @@ CPU = torch.device("cpu")
 def test_a_predictor_answers_as_its_network_does(name: str) -> None:
     torch.manual_seed(0)
     network = networks.create(name)
-    expected = canary.answers(network)
+    expected = parity.answers(network)
     predictor = Predictor(network, Calibration(), "v1", CPU)
-    canary.check(predictor, expected)
-    assert np.allclose(predictor.logits(canary.tiles()), expected, atol=1e-4)
+    parity.check(predictor, expected)
+    assert np.allclose(predictor.logits(parity.tiles()), expected, atol=1e-4)
 
 
 def test_the_tiles_differ_and_never_change() -> None:
-    assert canary.tiles().shape == (8, 28, 28)
-    assert len({tile.tobytes() for tile in canary.tiles()}) == 8
-    assert np.array_equal(canary.tiles(), canary.tiles())
+    assert parity.tiles().shape == (8, 28, 28)
+    assert len({tile.tobytes() for tile in parity.tiles()}) == 8
+    assert np.array_equal(parity.tiles(), parity.tiles())
 
 
 def test_a_predictor_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

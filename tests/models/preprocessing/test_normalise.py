@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import normalisation
 from models.errors import NothingDrawn
-from models.normalisation import Tile, normalise
-from models.pictures import Picture, decode
+from models.preprocessing import normalise as normalise_module
+from models.preprocessing.decode import Picture, decode
+from models.preprocessing.normalise import Tile, normalise
 from training.mnist import Digits
 
 
@@ -142,12 +142,12 @@ def test_a_tile_that_is_plainly_ready_is_what_the_general_way_would_give_back(mo
         tile[top : top + height, left : left + width] = rng.integers(0, 256, (height, width)) * (rng.random() < 0.9)
         tiles.append(np.rint(tile * rng.choice([1, 1, 0.7])).astype(np.uint8))
     found = [tile_or_error(tile) for tile in tiles]
-    together = normalisation.normalise_all([Picture(tile) for tile in tiles])
+    together = normalise_module.normalise_all([Picture(tile) for tile in tiles])
     assert found == [NothingDrawn if isinstance(one, NothingDrawn) else contents(one) for one in together]
-    ready = normalisation._are_ready(np.stack(tiles)).tolist()
-    assert ready == [normalisation._is_ready(tile) for tile in tiles]
+    ready = normalise_module._are_ready(np.stack(tiles)).tolist()
+    assert ready == [normalise_module._is_ready(tile) for tile in tiles]
     assert sum(ready) > 20
-    monkeypatch.setattr(normalisation, "may_be_ready", lambda _: False)
+    monkeypatch.setattr(normalise_module, "may_be_ready", lambda _: False)
     assert found == [tile_or_error(tile) for tile in tiles]
 
 
