@@ -72,7 +72,7 @@ app.command(epilog="Example: inkling backup monday.tar")(commands.backup)
 
 def main() -> None:
     """Runs the command line: 2 for what the caller can mend, and one line that says what it is."""
-    from training.commands import run
+    from training.exit_status import run
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -22,12 +22,12 @@ from models.errors import DataError, InklingError
 from models.inference.networks import NETWORKS
 from models.inference.predictor import Predictor
 from models.registry import registry
-from training import mnist
+from training.data import mnist
 from training.evaluation.answers import answer
 from training.evaluation.datasets import Dataset, load, of_digits
 from training.progress import Report
 from training.recipes import RECIPES
-from training.trainer import Run, train
+from training.run import Run, train
 
 
 def main() -> None:

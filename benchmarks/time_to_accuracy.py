@@ -23,7 +23,8 @@ from models import devices
 from models.errors import InklingError
 from models.inference import networks
 from models.inference.predictor import as_input
-from training import fitting, mnist
+from training.data import mnist
+from training.loop import fit
 from training.progress import Report
 from training.recipes import RECIPES, Recipe
 
@@ -75,7 +76,7 @@ def _run(
     torch.manual_seed(seed)
     network = networks.create(recipe.network).to(device)
     started = perf_counter()
-    fitting.fit(recipe, network, digits, held_out, seed, Report(quiet=True))
+    fit.fit(recipe, network, digits, held_out, seed, Report(quiet=True))
     seconds = perf_counter() - started
     network.eval()
     with torch.inference_mode():

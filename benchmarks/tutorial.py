@@ -26,7 +26,8 @@ from benchmarks.arguments import positive
 from models.errors import DataError
 from models.inference import networks
 from models.inference.predictor import as_input
-from training import mnist, tutorial
+from training.data import mnist
+from training.loop import tutorial
 from training.progress import Report
 from training.recipes import RECIPES
 

@@ -30,7 +30,7 @@ from app.runner import Runner
 from app.settings import Settings
 from app.supervisor import listen
 from app.worker import Server as HttpServer
-from training import mnist
+from training.data import mnist
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("INKLING_DATA", ROOT / "data")).resolve()

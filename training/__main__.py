@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands import ending, keep_to_quota, run
+from training.exit_status import ending, keep_to_quota, run
 from training.progress import Report
 from training.recipes import RECIPES
 
@@ -52,8 +52,8 @@ def train(
 ) -> None:
     """Train a network on MNIST and save it as the next version."""
     from models.inference.networks import NETWORKS
-    from training import trainer
-    from training.trainer import Run
+    from training import run
+    from training.run import Run
 
     if network is not None and network not in NETWORKS:
         raise typer.BadParameter(f"{network!r} is none of {', '.join(NETWORKS)}", param_hint="--network")
@@ -71,7 +71,7 @@ def train(
         )
     keep_to_quota()
     with ending(ended):
-        trainer.train(
+        run.train(
             Run(recipe, data, home, output, activate, download, device, seed, network, epochs, checkpoint, teachers),
             Report(quiet),
         )

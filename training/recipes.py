@@ -61,7 +61,7 @@ class Recipe:
 
 
 def _averaged(network: str, *parts: Part, teachers: tuple[str, ...] = ()) -> Recipe:
-    """AdamW over augmented tiles, averaged weights. training/fitting.py"""
+    """AdamW over augmented tiles, averaged weights. training/loop/fit.py"""
     return Recipe(network, batch_size=128, parts=parts, weight_decay=0.02, averaging=0.999, teachers=teachers)
 
 
@@ -75,7 +75,7 @@ def _taught(*teachers: str) -> Recipe:
 
 
 RECIPES = {
-    # The classic first lesson: plain Adam, no augmentation, no schedule. training/tutorial.py
+    # The classic first lesson: plain Adam, no augmentation, no schedule. training/loop/tutorial.py
     "tutorial": Recipe("net", batch_size=64, parts=(Part(epochs=1, learning_rate=0.002),)),
     # By teachers that a processor trains in an hour.
     "default": _taught("wide", "deep"),

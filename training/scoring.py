@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inference.predictor import Predictor
-from training.mnist import Digits
+from training.data.mnist import Digits
 
 BATCH = 500
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Server
-from training.mnist import Digits
+from training.data.mnist import Digits
 
 
 def as_it_is(tile: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from models.inference import networks
 from models.inference.calibration import Calibration
 from models.inference.predictor import Predictor
 from training import scoring
-from training.mnist import Digits
+from training.data.mnist import Digits
 
 
 def test_the_figures_are_those_of_the_predictions_one_by_one() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands import ending, keep_to_quota, run
+from training.exit_status import ending, keep_to_quota, run
 from training.progress import Report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -38,7 +38,7 @@ def evaluate(
     from models import devices
     from models.registry.registry import find
     from training.evaluation import evaluate as evaluation
-    from training.evaluation import report as reports
+    from training.evaluation.report import writer as reports
 
     keep_to_quota()
     with ending("interrupted"):

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DataError, printable
-from training import mnist
-from training.evaluation.pens import encoded
+from training.data import mnist
+from training.evaluation.generators.redraw import encoded
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 USPS_SIDE = 16

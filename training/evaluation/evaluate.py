@@ -20,11 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from models.inference.predictor import Predictor
-from training import mnist
-from training.evaluation import damage, drawings, handwriting, outliers, photographs
+from training.data import mnist
 from training.evaluation.answers import Answers, Figures, Refusals, answer, figures, pooled, refusals
 from training.evaluation.datasets import NO_DIGIT, Dataset, Sample, load, of_digits
-from training.evaluation.pens import Pixels, encoded, redrawable
+from training.evaluation.generators import damage, drawings, handwriting, no_digits, photographs
+from training.evaluation.generators.redraw import Pixels, encoded, redrawable
 from training.progress import Report
 
 PICTURES = 500
@@ -125,7 +125,7 @@ def made(held_out: mnist.Digits, test: mnist.Digits, pictures: int, seed: int) -
         yield "ways of writing", dataset(name, partial(_of_form, name), [digit])
     for name in damage.KINDS:
         yield "damaged", dataset(name, partial(_damaged, name, test.images.numpy()), test.labels.tolist())
-    for name, outlier in outliers.kinds().items():
+    for name, outlier in no_digits.kinds().items():
         yield OUTLIERS, dataset(name, partial(_outlier, outlier, hands), [NO_DIGIT])
 
 
@@ -180,5 +180,5 @@ def _damaged(name: str, tiles: Pixels, rng: Generator, tile: int) -> bytes:
     return encoded(damage.damaged(rng, tiles[tile], name))
 
 
-def _outlier(make: outliers.Kind, tiles: Pixels, rng: Generator, _: int) -> bytes:
+def _outlier(make: no_digits.Kind, tiles: Pixels, rng: Generator, _: int) -> bytes:
     return make(rng, tiles)

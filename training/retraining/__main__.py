@@ -18,8 +18,8 @@ def main(path: str) -> None:
 
     from models import cpus
     from models.errors import InklingError
-    from training.retraining.news import log, tell
-    from training.retraining.retrain import Order, retrain
+    from training.retraining.events import log, tell
+    from training.retraining.job import Order, retrain
 
     torch.set_num_threads(cpus.usable())
     try:

@@ -8,7 +8,7 @@ from models.inference.calibration import Calibration
 from models.inference.predictor import Predictor, as_input
 from models.registry.registry import RELEASED, read
 from tests.conftest import CUDA
-from training.mnist import Digits
+from training.data.mnist import Digits
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from models.errors import NothingDrawn
 from models.preprocessing import normalise as normalise_module
 from models.preprocessing.decode import Picture, decode
 from models.preprocessing.normalise import Tile, normalise
-from training.mnist import Digits
+from training.data.mnist import Digits
 
 
 def difference(tile: Tile, expected: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from models.inference.calibration import Calibration
 from models.inference.predictor import Predictor
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
-from training.mnist import Digits
+from training.data.mnist import Digits
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import pytest
 
 from models.errors import DataError
 from models.inference.predictor import Predictor
+from training.data.mnist import Digits
 from training.evaluation import answers, metrics
 from training.evaluation.datasets import NO_DIGIT, Sample
-from training.mnist import Digits
 
 
 @pytest.fixture

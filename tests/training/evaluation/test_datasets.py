@@ -8,7 +8,7 @@ import pytest
 from models.errors import DataError
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
-from training import mnist
+from training.data import mnist
 from training.evaluation import datasets
 
 LINE = "7.0000 " + " ".join(["-1.000"] * 100 + ["1.000"] * 40 + ["0.5"] * 16 + ["-1"] * 100)

@@ -7,10 +7,11 @@ import pytest
 
 from models.errors import DataError
 from models.inference.predictor import Predictor
-from training.evaluation import damage, drawings, evaluate, handwriting, outliers, photographs
+from training.data.mnist import Digits
+from training.evaluation import evaluate
 from training.evaluation.answers import Figures, Refusals
 from training.evaluation.evaluate import GROUPS, Evaluation, Kind
-from training.mnist import Digits
+from training.evaluation.generators import damage, drawings, handwriting, no_digits, photographs
 from training.progress import Report
 
 
@@ -23,7 +24,7 @@ def evaluation(printed: Digits, predictor: Predictor) -> Evaluation:
 
 def names() -> list[str]:
     """Of the kinds of pictures that are made, in order."""
-    return [*drawings.KINDS, *photographs.KINDS, *handwriting.FORMS, *damage.KINDS, *outliers.kinds()]
+    return [*drawings.KINDS, *photographs.KINDS, *handwriting.FORMS, *damage.KINDS, *no_digits.kinds()]
 
 
 def test_every_kind_is_made(evaluation: Evaluation) -> None:

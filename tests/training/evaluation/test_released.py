@@ -5,9 +5,9 @@ import torch
 
 from models.registry import registry
 from models.registry.registry import RELEASED
+from training.data.mnist import Digits, split
 from training.evaluation.answers import answer, figures
 from training.evaluation.datasets import of_digits
-from training.mnist import Digits, split
 
 
 @pytest.mark.parametrize("name", ["convnet", "net"])

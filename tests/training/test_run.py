@@ -1,0 +1,270 @@
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.errors import DataError, HomeError
+from models.inference import networks
+from models.inference.networks import NETWORKS
+from models.registry import registry
+from models.registry.registry import Versions
+from tests.training.killed import Killed
+from training import run
+from training.data import mnist
+from training.data.mnist import Digits
+from training.data.synthetic import pen
+from training.loop import fit
+from training.progress import Report
+from training.recipes import RECIPES, TEACHING, Part
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_train_saves_and_activates_a_version_that_predicts(run: Run, data_folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    places = {"INKLING_DATA": str(data_folder), "INKLING_HOME": str(home)}
+    result = run("train", "--recipe", "tutorial", "--seed", "3", **places)
+    assert result.returncode == 0, result.stderr
+    assert f"v1 saved in {home}/models/v1, now active" in result.stdout
+    assert "\x1b" not in result.stdout
+
+    result = run("train", "--recipe", "tutorial", "--no-activate", "--quiet", **places)
+    assert (result.returncode, result.stdout) == (0, "")
+    saved = Versions(home)
+    assert (saved.names(), saved.active()) == (["v1", "v2"], "v1")
+
+    manifest = saved.manifest("v1")
+    assert manifest.metrics["held_out"]["accuracy"] > 0.95
+    assert manifest.training["recipe"] == "tutorial"
+    assert manifest.training["seed"] == 3
+    assert saved.manifest("v2").parent == "v1"
+    assert saved.load("v1").network(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+
+
+def test_an_active_file_that_makes_no_sense_does_not_cost_what_was_trained(
+    data_folder: Path, tmp_path: Path, training_digits: Digits
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "active").write_text("nonsense")
+    digits, held_out = mnist.split(training_digits)
+    order = run.Run("tutorial", data_folder, tmp_path)
+    run.save(networks.create("net"), order, RECIPES["tutorial"], digits, held_out, Report(quiet=True))
+    saved = Versions(tmp_path)
+    assert saved.active() == "v1"
+    assert saved.manifest("v1").parent is None
+
+
+def test_output_writes_the_two_files_there(data_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "--recipe", "tutorial", "--output", str(tmp_path / "mine"), "--quiet"]
+    command += ["--data", str(data_folder), "--home", str(tmp_path / "home")]
+    subprocess.run(command, check=True, cwd=ROOT)
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["manifest.json", "weights.pt"]
+    assert json.loads((tmp_path / "mine" / "manifest.json").read_text())["state"] == "released"
+    assert registry.read(tmp_path / "mine").manifest.network == "net"
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.fixture
+def small_school(monkeypatch: pytest.MonkeyPatch, training_digits: Digits) -> None:
+    """The default recipe and its teachers, with one epoch of a few digits each."""
+    digits, held_out = mnist.split(training_digits)
+    few = digits[torch.arange(1_000)], held_out[torch.arange(500)]
+    monkeypatch.setattr(mnist, "split", lambda _: few)
+    lesson = Part(epochs=1, learning_rate=0.004)
+    teacher = dataclasses.replace(RECIPES["teacher"], network="net", parts=(lesson,))
+    taught = dataclasses.replace(lesson, taught=True)
+    monkeypatch.setitem(RECIPES, "teacher", teacher)
+    monkeypatch.setitem(RECIPES, "long-teacher", dataclasses.replace(teacher, weight_decay=0.5))
+    school = dataclasses.replace(teacher, teachers=("net", "sequential"), parts=(lesson, taught))
+    for recipe in ("default", "long"):
+        monkeypatch.setitem(RECIPES, recipe, school)
+
+
+@pytest.mark.usefixtures("small_school")
+def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder: Path, tmp_path: Path) -> None:
+    order = run.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
+    run.train(order, Report(quiet=True))
+    assert names(order.teachers / "teacher") == ["net", "sequential"]
+    made = {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")}
+    run.train(order, Report(quiet=True))
+    assert {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")} == made
+    first, again = (Versions(order.home).load(name) for name in ("v1", "v2"))
+    assert first.manifest.training["teachers"] == ["net", "sequential"]
+    assert first.manifest.sha256 == again.manifest.sha256
+
+    untaught = dataclasses.replace(RECIPES["default"], parts=(RECIPES["default"].parts[0],) * 2)
+    weights = torch.nn.utils.parameters_to_vector(first.network.parameters())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "default", untaught)
+        run.train(order, Report(quiet=True))
+    other = Versions(order.home).load("v3").network.parameters()
+    assert not torch.equal(torch.nn.utils.parameters_to_vector(other), weights)
+
+
+@pytest.mark.usefixtures("small_school")
+def test_recipes_that_share_a_folder_have_each_their_own_teachers(data_folder: Path, tmp_path: Path) -> None:
+    for recipe in ("default", "long"):
+        order = run.Run(recipe, data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
+        run.train(order, Report(quiet=True))
+    decay = {
+        folder.name: registry.read(folder / "net").manifest.training["weight_decay"]
+        for folder in (tmp_path / "teachers").iterdir()
+    }
+    assert decay == {"teacher": RECIPES["teacher"].weight_decay, "long-teacher": 0.5}
+
+
+def test_every_recipe_that_has_teachers_says_how_they_are_trained() -> None:
+    assert {name for name, recipe in RECIPES.items() if recipe.teachers} == set(TEACHING)
+    for recipe, teaching in TEACHING.items():
+        assert set(RECIPES[recipe].teachers) <= set(NETWORKS)
+        assert not RECIPES[teaching].teachers
+
+
+@pytest.mark.usefixtures("small_school")
+def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp_path: Path) -> None:
+    order = run.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
+    assert order.teachers
+    other = dataclasses.replace(
+        order, recipe="teacher", output=order.teachers / "teacher" / "net", network="sequential"
+    )
+    run.train(other, Report(quiet=True))
+    with pytest.raises(DataError, match=r"teacher/net is another teacher: network is 'sequential' there and 'net'"):
+        run.train(order, Report(quiet=True))
+    assert Versions(order.home).names() == []
+
+
+@pytest.mark.usefixtures("small_school")
+def test_a_taught_run_that_was_cut_short_comes_out_as_if_it_had_not_been(data_folder: Path, tmp_path: Path) -> None:
+    order = run.Run("default", data_folder, tmp_path / "home")
+    run.train(order, Report(quiet=True))
+    kept = dataclasses.replace(order, checkpoint=tmp_path / "run.pt")
+    mine = tmp_path / "run.pt.teachers" / "mine"
+    mine.mkdir(parents=True)
+    for beginning in ("teacher sequential", "epoch 2/2"):  # between two teachers, and in what they teach
+        with pytest.raises(KeyboardInterrupt):
+            run.train(kept, Killed(beginning))
+    assert names(tmp_path / "run.pt.teachers" / "teacher") == ["net", "sequential"]
+    run.train(kept, Report(quiet=True))
+    whole, resumed = (Versions(order.home).manifest(name) for name in ("v1", "v2"))
+    assert whole.sha256 == resumed.sha256
+    assert whole.training["taught_by"] == resumed.training["taught_by"]
+    assert names(tmp_path) == ["home", "run.pt.teachers"]
+    assert names(mine.parent) == ["mine"]
+    mine.rmdir()
+    run.train(kept, Report(quiet=True))
+    assert names(tmp_path) == ["home"]
+
+
+@pytest.mark.usefixtures("small_school")
+def test_a_run_does_not_go_on_with_other_teachers(data_folder: Path, tmp_path: Path) -> None:
+    order = run.Run("default", data_folder, tmp_path / "home", checkpoint=tmp_path / "run.pt")
+    with pytest.raises(KeyboardInterrupt):
+        run.train(order, Killed("epoch 2/2"))
+    mine, others = tmp_path / "run.pt.teachers" / "teacher", tmp_path / "others" / "teacher"
+    shutil.copytree(mine / "net", others / "net")
+    other = registry.read(mine / "sequential")
+    weights = {name: tensor + 1e-3 for name, tensor in other.network.state_dict().items()}
+    registry.write_folder(others / "sequential", weights, other.manifest)
+    with pytest.raises(DataError, match=r"run.pt belongs to another run: taught_by is"):
+        run.train(dataclasses.replace(order, teachers=tmp_path / "others"), Report(quiet=True))
+
+
+@pytest.mark.usefixtures("small_school")
+def test_what_can_be_seen_before_is_not_found_out_after_hours(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "fit", lambda *_: pytest.fail("trained before all was looked at"))
+    order = run.Run("default", data_folder, tmp_path / "home", output=tmp_path / "mine")
+    for inside in ({"teachers": tmp_path / "mine"}, {"checkpoint": tmp_path / "mine" / "run.pt"}):
+        with pytest.raises(HomeError, match=r"mine.* lies in .*mine, where a version is written"):
+            run.train(dataclasses.replace(order, **inside), Report(quiet=True))
+    for apart in ({"checkpoint": tmp_path / "t" / "run.pt"}, {"output": tmp_path / "t" / "teacher" / "net"}):
+        with pytest.raises(HomeError, match=r"and the teachers in .*t would lie in each other"):
+            run.train(dataclasses.replace(order, teachers=tmp_path / "t", **apart), Report(quiet=True))
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(HomeError, match=r"loop can not be read"):
+        run.train(
+            dataclasses.replace(order, output=tmp_path / "loop", checkpoint=tmp_path / "run.pt"), Report(quiet=True)
+        )
+    (tmp_path / "loop").unlink()
+    (tmp_path / "file").write_text("no folder")
+    for place in ({"teachers": tmp_path / "file"}, {"checkpoint": tmp_path / "file" / "run.pt"}):
+        with pytest.raises(HomeError, match=r"file can not be written by uid"):
+            run.train(dataclasses.replace(order, **place), Report(quiet=True))
+    (tmp_path / "file").unlink()
+    part = dataclasses.replace(RECIPES["default"].parts[0], outliers=10)
+    monkeypatch.setitem(RECIPES, "default", dataclasses.replace(RECIPES["default"], parts=(part,)))
+    monkeypatch.setattr(pen, "OUTLINE_FONTS", ("font_of_nowhere",))
+    with pytest.raises(DataError, match=r"the fonts of font_of_nowhere are not installed: pip install -e"):
+        run.train(order, Report(quiet=True))
+    assert names(tmp_path) == []
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_leaves_no_version(number: signal.Signals, data_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "--recipe", "tutorial", "--epochs", "50"]
+    command += ["--data", str(data_folder), "--home", str(tmp_path / "home")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "batch" in line:
+                break
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert Versions(tmp_path / "home").names() == []
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert error.strip() == "interrupted; nothing was saved"
+
+
+@pytest.mark.parametrize("place", ["home", "output"])
+def test_a_place_that_can_not_be_written_is_said_before_training(
+    place: str, run: Run, data_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    output = ["--output", str(tmp_path / "file" / "mine")] if place == "output" else []
+    home = tmp_path / ("file" if place == "home" else "home")
+    result = run("train", "--recipe", "tutorial", *output, INKLING_DATA=str(data_folder), INKLING_HOME=str(home))
+    assert result.returncode == 2
+    assert "batch" not in result.stdout
+    assert f"error: {tmp_path}/file" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["--recipe", "magic"], "none of tutorial, default, long, net, teacher, long-teacher, quick"),
+        (["--network", "resnet"], "none of net, sequential, convnet, wide, deep, large, unpooled"),
+        (["--epochs", "0"], "--epochs"),
+        (["--recipe", "tutorial", "--checkpoint", "run.pt"], "Invalid value for --checkpoint"),
+        (
+            ["--recipe", "quick", "--teachers", "folder"],
+            "Invalid value for --teachers: the recipe 'quick' has no teachers",
+        ),
+        (["--device", "cuda:99"], "device 'cuda:99' is not available here; available are auto, cpu"),
+        (["--data", "nowhere", "--no-download"], "nowhere/MNIST/raw"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_what_the_caller_can_mend_is_one_line_and_status_2(
+    arguments: list[str], expected: str, run: Run, tmp_path: Path
+) -> None:
+    result = run("train", *arguments, INKLING_HOME=str(tmp_path / "home"))
+    assert result.returncode == 2
+    assert expected in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "home").exists()

@@ -1,0 +1,191 @@
+"""What is no digit, and ought to come back `unsure`.
+
+These generators measure and nothing else: no model is trained on their pictures, nor on these fonts or shapes. Each
+kind takes a generator and digits to compose with, uint8 [N, 28, 28], and gives the bytes of a picture.
+"""
+
+import functools
+import importlib.util
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from training.evaluation.generators.drawings import placed
+from training.evaluation.generators.handwriting import Stroke, drawn, smooth
+from training.evaluation.generators.redraw import Pixels, Plane, cropped, encoded, slanted, tube, written
+
+Kind = Callable[[Generator, Pixels], bytes]
+
+# Without what is a digit once its size is normalised away (O o I l S s Z z B b g q), and signs that look like one.
+LETTERS = "ACDEFGHJKLMNPQRTUVWXYacdefhijkmnprtuvwxy"
+SIGNS = "?&%#@*+=<>~^{}"
+
+CAPITALS: list[list[Stroke]] = [
+    [[(0.0, 1.0), (0.5, 0.0)], [(0.5, 0.0), (1.0, 1.0)], [(0.2, 0.62), (0.8, 0.62)]],  # A
+    [[(0.1, 0.0), (0.1, 1.0)], [(0.1, 0.0), (0.9, 0.0)], [(0.1, 0.5), (0.75, 0.5)], [(0.1, 1.0), (0.9, 1.0)]],  # E
+    [[(0.1, 0.0), (0.1, 1.0)], [(0.1, 0.0), (0.9, 0.02)], [(0.1, 0.48), (0.75, 0.5)]],  # F
+    [[(0.05, 0.0), (0.05, 1.0)], [(0.95, 0.0), (0.95, 1.0)], [(0.05, 0.5), (0.95, 0.5)]],  # H
+    [[(0.1, 0.0), (0.1, 1.0)], [(0.9, 0.0), (0.1, 0.5)], [(0.1, 0.5), (0.95, 1.0)]],  # K
+    [[(0.0, 1.0), (0.08, 0.0)], [(0.08, 0.0), (0.5, 0.7)], [(0.5, 0.7), (0.92, 0.0)], [(0.92, 0.0), (1.0, 1.0)]],  # M
+    [[(0.05, 1.0), (0.05, 0.0)], [(0.05, 0.0), (0.95, 1.0)], [(0.95, 1.0), (0.95, 0.0)]],  # N
+    [[(0.1, 1.0), (0.1, 0.0)], [(0.1, 0.0), (0.8, 0.05), (0.8, 0.45), (0.1, 0.5)], [(0.3, 0.5), (0.95, 1.0)]],  # R
+    [[(0.0, 0.0), (0.25, 1.0)], [(0.25, 1.0), (0.5, 0.25)], [(0.5, 0.25), (0.75, 1.0)], [(0.75, 1.0), (1.0, 0.0)]],  # W
+    [[(0.0, 0.0), (1.0, 1.0)], [(1.0, 0.0), (0.0, 1.0)]],  # X
+    [[(0.1, 0.5), (0.9, 0.5)], [(0.5, 0.05), (0.5, 0.95)], [(0.2, 0.15), (0.8, 0.85)], [(0.8, 0.15), (0.2, 0.85)]],  # *
+    [[(0.1, 0.0), (0.05, 0.6), (0.4, 1.0), (0.85, 0.7), (0.9, 0.0)]],  # U
+]
+
+# Outlines: points (right,down) in 0..10.
+GARMENTS = {
+    "shirt": "2,1 3.8,.5 5,1.1 6.2,.5 8,1 9.9,3.8 8.4,4.8 7.4,3.4 7.4,9.5 2.6,9.5 2.6,3.4 1.6,4.8 .1,3.8",
+    "pullover": "2.2,1 4,.6 5,1 6,.6 7.8,1 9.4,8.4 8,8.8 7,3.6 7.2,9.4 2.8,9.4 3,3.6 2,8.8 .6,8.4",
+    "trousers": "2.9,.4 7.1,.4 7.9,9.6 5.8,9.6 5,3.2 4.2,9.6 2.1,9.6",
+    "dress": "3.6,.4 4.2,.9 5.8,.9 6.4,.4 6.5,3.6 8.4,9.6 1.6,9.6 3.5,3.6",
+    "boot": "2,.5 5.2,.5 5.4,5.6 9.4,7.1 9.7,9.2 1.6,9.2",
+    "shoe": ".4,4.8 2.2,4.2 3.6,5.2 6,5.4 9.5,7 9.6,8.4 .4,8.4",
+    "bag": "1,4 2.6,4 3.4,1.4 6.6,1.4 7.4,4 9,4 9.4,9.2 .6,9.2",
+}
+
+
+def letters(rng: Generator, _: Pixels) -> bytes:
+    """Letters and signs in the font that comes with Pillow."""
+    return _lettered(rng, ImageFont.load_default(int(rng.integers(60, 140))))
+
+
+def letters_in_more_fonts(rng: Generator, _: Pixels) -> bytes:
+    """The same in the upright and oblique, serif and sans-serif fonts that come with Matplotlib."""
+    return _lettered(rng, ImageFont.truetype(_fonts()[rng.integers(len(_fonts()))], int(rng.integers(60, 140))))
+
+
+def drawn_letters(rng: Generator, _: Pixels) -> bytes:
+    form = CAPITALS[int(rng.integers(len(CAPITALS)))]
+    length = int(rng.integers(60, 200))
+    return _shown(rng, drawn(rng, form, length, length * rng.uniform(0.05, 0.13)))
+
+
+def noise(rng: Generator, _: Pixels) -> bytes:
+    """Grey or coloured, coarse or fine, even, bell-shaped or of black and white alone."""
+    side = int(rng.choice([28, 28, 64, 150]))
+    shape = (side, side) if rng.random() < 0.6 else (side, side, 3)
+    levels = [
+        rng.uniform(0, 255, shape),
+        rng.normal(128, rng.uniform(20, 80), shape),
+        255.0 * (rng.random(shape) < rng.uniform(0.2, 0.5)),
+    ][int(rng.integers(3))]
+    block = int(rng.choice([1, 1, 2, 4]))
+    return encoded(levels[::block, ::block].repeat(block, 0).repeat(block, 1)[:side, :side])
+
+
+def smooth_texture(rng: Generator, _: Pixels) -> bytes:
+    """Clouds, gradients, ripples and checks."""
+    side = int(rng.choice([28, 64, 160, 300]))
+    down, right = np.mgrid[0 : 1 : side * 1j, 0 : 1 : side * 1j]
+    angle, waves = rng.uniform(0, math.pi), rng.uniform(2, 9)
+    across = right * math.cos(angle) + down * math.sin(angle)
+    look = rng.integers(4)
+    if look == 0:
+        coarse = Image.fromarray(rng.normal(size=rng.integers(3, 9, 2)).astype(np.float32))
+        plane = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC))
+    elif look == 1:
+        plane = across + rng.uniform(-1, 1) * (right - 0.5) ** 2
+    elif look == 2:
+        plane = np.sin(2 * math.pi * waves * np.hypot(right - rng.random(), down - rng.random()))
+    else:
+        plane = np.sin(2 * math.pi * waves * across) + np.sin(2 * math.pi * waves * (right * -math.sin(angle) + down))
+    low, high = np.sort(rng.uniform(0, 255, 2))
+    return encoded(low + (high - low) * (plane - plane.min()) / np.ptp(plane))
+
+
+def clothing(rng: Generator, _: Pixels) -> bytes:
+    """Shirts, trousers, dresses, shoes, boots and bags as filled shapes, some with a pattern. 28 pixels or more."""
+    garment = GARMENTS[str(rng.choice(list(GARMENTS)))]
+    points = np.array([[float(number) for number in point.split(",")] for point in garment.split()]) / 10
+    points = (points + rng.normal(0, 0.012, points.shape)) * rng.uniform(0.85, 1.0, 2)
+    if rng.random() < 0.5:
+        points[:, 0] = 1 - points[:, 0]
+    side = 224
+    image = Image.new("L", (side, side))
+    ImageDraw.Draw(image).polygon([(x, y) for x, y in (points * side).tolist()], fill=255)
+    cloth = np.asarray(image.filter(ImageFilter.GaussianBlur(2)), np.float32) / 255
+    down, right = np.mgrid[:side, :side] / side
+    shade = rng.uniform(0.6, 1) + 0.15 * np.sin(rng.uniform(-40, 40) * right + rng.uniform(-40, 40) * down)
+    ink: Plane = (cloth * shade).clip(0, 1).astype(np.float32)
+    return _shown(rng, cropped(ink, 0.05))
+
+
+def scribble(rng: Generator, _: Pixels) -> bytes:
+    """A long line without aim, or a dense to and fro."""
+    count = int(rng.integers(14, 30))
+    points = rng.uniform(0.08, 0.92, (count, 2))
+    if rng.random() < 0.3:
+        points = np.stack([np.linspace(0.1, 0.9, count), np.tile([0.15, 0.85], count)[:count]], axis=1)
+        points += rng.normal(0, 0.06, points.shape)
+    side = 160
+    image = Image.new("1", (side, side))
+    ImageDraw.Draw(image).line([(x, y) for x, y in (smooth(points) * side).tolist()], fill=1)
+    return _shown(rng, cropped(tube(np.asarray(image), rng.uniform(2, 9)), 0.05))
+
+
+def two_digits(rng: Generator, tiles: Pixels) -> bytes:
+    """Two of the digits side by side, a narrow gap between them."""
+    length = 120
+    width = rng.uniform(7, 14)
+    chosen = tiles[rng.choice(len(tiles), 2, replace=False)]
+    pair = [written(rng, tile, length, width) for tile in chosen]
+    gap = round(length * rng.uniform(0.05, 0.3))
+    plane = np.zeros((max(len(digit) for digit in pair), sum(digit.shape[1] for digit in pair) + gap), np.float32)
+    plane[: len(pair[0]), : pair[0].shape[1]] = pair[0]
+    plane[: len(pair[1]), plane.shape[1] - pair[1].shape[1] :] = pair[1]
+    return _shown(rng, plane)
+
+
+def _lettered(rng: Generator, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> bytes:
+    image = Image.new("L", (320, 320))
+    pen = ImageDraw.Draw(image)
+    letter = str(rng.choice(list(LETTERS + SIGNS), p=_WEIGHTS))
+    pen.text((160, 160), letter, fill=255, font=font, anchor="mm", stroke_width=int(rng.choice([0, 0, 0, 3])))
+    ink: Plane = (np.asarray(slanted(rng, image, 1.3)) / 255).astype(np.float32)
+    return _shown(rng, cropped(ink, 0.05))
+
+
+_WEIGHTS = np.repeat([0.8 / len(LETTERS), 0.2 / len(SIGNS)], [len(LETTERS), len(SIGNS)])
+
+
+def _shown(rng: Generator, ink: Plane) -> bytes:
+    """Drawn on a screen: black on white or white on black, at 28 pixels or as it is."""
+    side = round(max(ink.shape) * rng.uniform(1.1, 1.8))
+    levels = 255 * placed(rng, ink, side, side)
+    if rng.random() < 0.4:
+        levels = np.asarray(Image.fromarray(levels).resize((28, 28), Image.Resampling.BOX))
+    return encoded(255 - levels if rng.random() < 0.7 else levels)
+
+
+@functools.cache
+def _fonts() -> list[Path]:
+    """Those that come with Matplotlib and hold plain letters; none when it is not installed."""
+    found = importlib.util.find_spec("matplotlib")
+    if found is None or found.origin is None:
+        return []
+    folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return [path for path in sorted(folder.glob("DejaVu*.ttf")) if "Display" not in path.name]
+
+
+def kinds() -> dict[str, Kind]:
+    """By name; letters in more fonts only where there are more fonts."""
+    found: dict[str, Kind] = {
+        "letters": letters,
+        "letters in more fonts": letters_in_more_fonts,
+        "drawn letters": drawn_letters,
+        "noise": noise,
+        "smooth textures": smooth_texture,
+        "clothing": clothing,
+        "scribbles": scribble,
+        "two digits": two_digits,
+    }
+    if not _fonts():
+        del found["letters in more fonts"]
+    return found
