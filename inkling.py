@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from app import commands
+from app.cli import commands
 
 app = typer.Typer(
     add_completion=False,
@@ -23,7 +23,7 @@ def serve(
 ) -> None:
     """Serve the active model over HTTP; INKLING_* variables set it up."""
     settings = commands.settings()
-    from app.supervisor import serve
+    from app.processes.supervisor import serve
 
     serve(settings if workers is None else settings.model_copy(update={"workers": workers}))
 
@@ -58,9 +58,9 @@ def predict(
 ) -> None:
     """Read the digits in pictures, without a server; status 2 where one could not be read."""
     settings = commands.settings()
-    from app import readings
+    from app.cli import predict
 
-    if not readings.predict(pictures, settings, as_json, quiet):
+    if not predict.predict(pictures, settings, as_json, quiet):
         raise typer.Exit(2)
 
 

@@ -7,18 +7,21 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import docs, feedback, health, logs, page, predictions, problems, retraining, scrape, versions
-from app.access import Access
-from app.board import Board
-from app.corrections import Corrections
-from app.database import Database
-from app.jobs import Jobs
-from app.logs import Lines
-from app.metrics import Metrics
-from app.problems import KINDS
-from app.service import Service
+from app.api import feedback, health, metrics, models, predict, retrain
+from app.http import problems
+from app.http.fast_predict import Shortcut
+from app.http.problems import KINDS
+from app.inference import Service
+from app.observability import logs
+from app.observability.access_log import Access
+from app.observability.logs import Lines
+from app.observability.metrics import Metrics
+from app.observability.multiprocess import Board
 from app.settings import Settings
-from app.shortcut import Shortcut
+from app.storage.database import Database
+from app.storage.feedback import Corrections
+from app.storage.jobs import Jobs
+from app.web import docs, page
 
 VERSION = "0.1.0"
 
@@ -58,11 +61,11 @@ def create_app(settings: Settings, lines: Lines | None = None, board: Board | No
             for task in tasks:
                 task.cancel()
             await service.close()
-            metrics.publish(service.state())
+            worker_metrics.publish(service.state())
             database.close()
 
-    metrics = Metrics(board, KINDS)
-    service = Service(settings, metrics)
+    worker_metrics = Metrics(board, KINDS)
+    service = Service(settings, worker_metrics)
     database = Database(settings)
     app = Inkling(
         title="Inkling",
@@ -77,16 +80,16 @@ def create_app(settings: Settings, lines: Lines | None = None, board: Board | No
     app.state.key = settings.key()
     app.state.jobs = Jobs(database)
     app.state.corrections = Corrections(settings.home, database, settings.feedback_limit)
-    app.access = Access(metrics, lines)
+    app.access = Access(worker_metrics, lines)
     app.shortcut = Shortcut(service, app.access)
-    calls = {"/predict": predictions.predict, "/predict/batch": predictions.predict_batch}
-    app.lean = {settings.root_path + path: predictions.Lean(path, service, call) for path, call in calls.items()}
-    app.include_router(predictions.router)
+    calls = {"/predict": predict.predict, "/predict/batch": predict.predict_batch}
+    app.lean = {settings.root_path + path: predict.Lean(path, service, call) for path, call in calls.items()}
+    app.include_router(predict.router)
     app.include_router(health.router)
     app.include_router(feedback.router)
-    app.include_router(retraining.router)
-    app.include_router(versions.router)
-    app.include_router(scrape.router)
+    app.include_router(retrain.router)
+    app.include_router(models.router)
+    app.include_router(metrics.router)
     page.install(app)
     docs.install(app)
     problems.install(app)

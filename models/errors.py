@@ -17,7 +17,7 @@
     ├── DeviceError            the device asked for is not there
     └── DataError              a data set is missing or broken
 
-The command line prints the message and exits with 2; the service maps each class to a problem (app/problems.py).
+The command line prints the message and exits with 2; the service maps each class to a problem (app/http/problems.py).
 """
 
 

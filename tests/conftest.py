@@ -24,12 +24,12 @@ import torch
 from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
-from app.database import Database
 from app.main import create_app
-from app.runner import Runner
+from app.processes.job_runner import Runner
+from app.processes.supervisor import listen
+from app.processes.worker import Server as HttpServer
 from app.settings import Settings
-from app.supervisor import listen
-from app.worker import Server as HttpServer
+from app.storage.database import Database
 from training.data import mnist
 
 ROOT = Path(__file__).parent.parent

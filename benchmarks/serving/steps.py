@@ -14,7 +14,6 @@ import numpy as np
 import pydantic_core
 import torch
 
-from app import uploads
 from benchmarks import pictures
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
@@ -48,7 +47,7 @@ def measure(seconds: float = 0.1, repeats: int = 7) -> dict[str, float]:
         return _time(work, seconds, repeats)
 
     return {
-        "multipart parse": time(lambda: uploads.split_multipart(body, boundary)),
+        "multipart parse": time(lambda: body.split_multipart(body, boundary)),
         "decode": time(lambda: decode(data)),
         "normalise": time(lambda: normalise(picture)),
         "batched forward": time(lambda: predictor.logits(tiles)) / BATCH,

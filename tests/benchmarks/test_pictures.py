@@ -2,7 +2,7 @@ import io
 
 from PIL import Image
 
-from app.uploads import parse_multipart
+from app.http.body import parse_multipart
 from benchmarks import pictures
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.metrics import COUNTED, OF_WORKERS
-from app.scrape import OF_SERVICE
+from app.api.metrics import OF_SERVICE
+from app.observability.metrics import COUNTED, OF_WORKERS
 from tests.conftest import ROOT, Server
 
 DEPLOY = ROOT / "deploy"

@@ -1,4 +1,4 @@
-"""`python -m training.retraining ORDER.json`: one job, for the process that started this one (app/runner.py)."""
+"""`python -m training.retraining ORDER.json`: one job, run for app/processes/job_runner.py."""
 
 import os
 import signal

@@ -9,11 +9,11 @@ import sys
 
 import torch
 
-from app.access import Access
 from app.main import create_app
-from app.metrics import Metrics
+from app.observability.access_log import Access
+from app.observability.metrics import Metrics
+from app.processes.worker import Server
 from app.settings import Settings
-from app.worker import Server
 
 
 class NoMetrics(Metrics):

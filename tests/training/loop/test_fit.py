@@ -199,8 +199,8 @@ def test_tiles_are_drawn_only_for_a_part_that_has_not_ended(
         seeds["outliers"].append(seed)
         return outliers(digits, count, seed, report, processes)
 
-    forms, outliers = fit.forms.bank, fit.outliers.bank
-    monkeypatch.setattr(fit.forms, "bank", watched_forms)
+    forms, outliers = fit.rare_forms.bank, fit.outliers.bank
+    monkeypatch.setattr(fit.rare_forms, "bank", watched_forms)
     monkeypatch.setattr(fit.outliers, "bank", watched_outliers)
     resumed = networks.create("net")
     fit.fit(recipe, resumed, some, few, 0, Report(quiet=True), checkpoint)

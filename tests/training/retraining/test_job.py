@@ -1,4 +1,4 @@
-"""How a job ends once its candidate is saved; a whole job is run in tests/app/test_runner.py."""
+"""How a job ends once its candidate is saved; a whole job is run in tests/app/processes/test_job_runner.py."""
 
 import json
 from pathlib import Path

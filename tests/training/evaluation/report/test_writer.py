@@ -146,7 +146,8 @@ def test_the_curves_leave_out_what_confidence_was_fitted_to(
 def test_without_matplotlib_there_is_one_line_that_names_the_extra(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
-        "from pathlib import Path; from training.evaluation.report import writer; from models.errors import InklingError\n"
+        "from pathlib import Path; from training.evaluation.report import writer\n"
+        "from models.errors import InklingError\n"
         "try: writer.prepare(Path('report'))\n"
         "except InklingError as error: print(error)\n"
     )

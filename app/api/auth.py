@@ -1,0 +1,41 @@
+"""The key for whatever changes state or reveals what people sent."""
+
+import hmac
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from app.http.problems import Problem
+
+HOW = "set INKLING_API_KEY, or INKLING_API_KEY_FILE to a file that holds it, and start the service again"
+
+
+def holds_key(request: Request) -> bool:
+    """Whether the request carries the key, as X-API-Key or as a bearer token."""
+    key: str | None = request.app.state.key
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = [request.headers.get("x-api-key", ""), token.strip() if scheme.lower() == "bearer" else ""]
+    # Starlette reads headers as latin-1; a key may be any text.
+    matches = [hmac.compare_digest(value.encode("latin-1"), (key or "").encode()) for value in given]
+    return key is not None and any(matches)
+
+
+async def _check(request: Request) -> None:
+    if request.app.state.key is None:
+        raise Problem("no-key-configured", f"this call needs a key, and none is configured: {HOW}")
+    if not holds_key(request):
+        sent = "x-api-key" in request.headers or "authorization" in request.headers
+        detail = "the key is wrong" if sent else "the key is missing"
+        raise Problem(
+            "wrong-key",
+            f"{detail}; send it as X-API-Key: KEY or as Authorization: Bearer KEY",
+            {"WWW-Authenticate": 'Bearer realm="inkling"'},
+        )
+
+
+# Named in the OpenAPI document, so that its viewer offers a field for the key; `_check` decides.
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="INKLING_API_KEY")
+_BEARER = HTTPBearer(auto_error=False, description="INKLING_API_KEY")
+
+NEEDS_KEY = [Depends(_check), Depends(_HEADER), Depends(_BEARER)]
+"""The dependencies of every call that needs the key."""

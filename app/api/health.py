@@ -1,0 +1,46 @@
+"""GET /health, and the two probes below it."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from app.api.predict import ServiceOf
+from app.http.problems import Problem
+from app.inference import Health, Service
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class HealthBody(BaseModel):
+    status: Literal["ok"] = "ok"
+    model: str
+    device: str
+    uptime_seconds: float
+
+
+class LiveBody(BaseModel):
+    status: Literal["live"] = "live"
+
+
+@router.get("", summary="Whether the service can predict, and with what")
+async def health(service: ServiceOf) -> HealthBody:
+    found = await _healthy(service)
+    return HealthBody(model=found.model, device=found.device, uptime_seconds=found.uptime_seconds)
+
+
+@router.get("/ready", summary="For probes: a model is loaded, warm, and its device answers")
+async def ready(service: ServiceOf) -> HealthBody:
+    return await health(service)
+
+
+@router.get("/live", summary="For probes: the process runs; does not depend on load")
+async def live() -> LiveBody:
+    return LiveBody()
+
+
+async def _healthy(service: Service) -> Health:
+    found = await service.health()
+    if found.reason is not None:
+        raise Problem("not-ready", found.reason)
+    return found

@@ -1,0 +1,178 @@
+"""POST /predict and POST /predict/batch.
+
+They are answered before FastAPI's middleware and router, which take longer than a prediction does. FastAPI knows them
+too: for the OpenAPI document, and for what comes to it on other ways.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from app.http import body
+from app.http.problems import Problem, respond
+from app.inference import Service
+from app.observability import logs
+from models.errors import InklingError
+from models.inference.batcher import Reading
+from models.inference.calibration import Verdict
+from models.preprocessing.normalise import Step
+
+router = APIRouter(tags=["predict"])
+log = logging.getLogger(__name__)
+
+_LEFT = "the client left"
+
+
+class PredictionBody(BaseModel):
+    """What a picture was read as."""
+
+    digit: int = Field(ge=0, le=9, description="The best guess, also when unsure.")
+    confidence: float = Field(ge=0, le=1, description="Calibrated: of answers given with 0.9, nine in ten are right.")
+    probabilities: list[float] = Field(min_length=10, max_length=10, description="Of the digits 0 to 9; they sum to 1.")
+    verdict: Verdict = Field(description="`unsure` asks for a second look.")
+    model: str = Field(description="The version that answered.")
+    steps: list[Step] = Field(description="What normalisation did to the picture, in order.")
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457; some have further members."""
+
+    type: str = Field(description="`/problems/NAME`")
+    title: str
+    status: int
+    detail: str
+
+
+class FailedBody(BaseModel):
+    """Why one picture of a batch has no prediction."""
+
+    error: ProblemBody
+
+
+class BatchBody(BaseModel):
+    results: list[PredictionBody | FailedBody] = Field(description="In the order of the pictures.")
+
+
+class Lean:
+    """The ASGI application of one call: `answer` takes a request to the JSON of its answer, or raises."""
+
+    def __init__(
+        self, path: str, service: Service, answer: Callable[[Service, Scope, Receive], Awaitable[bytes]]
+    ) -> None:
+        self.path = path
+        self.service = service
+        self.answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self
+        if (task := asyncio.current_task()) is not None:
+            scope.setdefault("state", {})["on_disconnect"] = functools.partial(task.cancel, _LEFT)
+        try:
+            body = await self.answer(self.service, scope, receive)
+        except asyncio.CancelledError as error:
+            if error.args != (_LEFT,):
+                raise
+        except (Problem, InklingError, ClientDisconnect) as error:
+            await respond(Request(scope), error)(scope, receive, send)
+        except Exception as error:
+            logs.identify(scope)
+            log.exception("the request failed")
+            await respond(Request(scope), error)(scope, receive, send)
+        else:
+            headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+
+async def predict(service: Service, scope: Scope, receive: Receive) -> bytes:
+    """One picture, as the multipart field `file` or as the raw body."""
+    data = await body.picture(scope, receive, service.settings.max_upload_bytes)
+    return body_of(await service.read(data))
+
+
+async def predict_batch(service: Service, scope: Scope, receive: Receive) -> bytes:
+    """Many pictures, as multipart fields `files`; each is answered or refused on its own."""
+    settings = service.settings
+    limit = min(settings.batch_limit, settings.queue_limit)
+    pictures = await body.pictures(scope, receive, settings.max_upload_bytes, limit)
+    answers = iter(await service.read_batch([data for data in pictures if data]))
+    return to_json({"results": [_result(service, next(answers) if data else _EMPTY) for data in pictures]})
+
+
+_EMPTY = Problem("empty-body", "this part of the batch is empty")
+
+
+def body_of(reading: Reading) -> bytes:
+    """PredictionBody as JSON."""
+    return to_json(_members(reading))
+
+
+def _result(service: Service, answer: Reading | InklingError | Problem) -> dict[str, Any]:
+    if isinstance(answer, Reading):
+        return _members(answer)
+    problem = Problem.of(answer) if isinstance(answer, InklingError) else answer
+    service.metrics.refusal(problem.name)
+    return {"error": problem.content()}
+
+
+def _members(reading: Reading) -> dict[str, Any]:
+    """What PredictionBody has, in its order."""
+    digit, confidence, probabilities, verdict, model = reading.prediction
+    return {
+        "digit": digit,
+        "confidence": confidence,
+        "probabilities": probabilities,
+        "verdict": verdict,
+        "model": model,
+        "steps": reading.tile.steps,
+    }
+
+
+_BINARY = {"type": "string", "format": "binary"}
+
+
+def _body(description: str, properties: dict[str, Any], **others: Any) -> dict[str, Any]:
+    form = {"schema": {"type": "object", "required": list(properties), "properties": properties}}
+    content = {"multipart/form-data": form, **others}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+_FORMATS = "PNG, JPEG, BMP, GIF, WebP or TIFF"
+_ONE = _body(
+    f"One picture of one digit: {_FORMATS}.",
+    {"file": _BINARY},
+    **{"image/*": {"schema": _BINARY}, "application/octet-stream": {"schema": _BINARY}},
+)
+_MANY = _body(f"Pictures of one digit each: {_FORMATS}.", {"files": {"type": "array", "items": _BINARY}})
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Depends(service_of)]
+
+
+@router.post(
+    "/predict", name="predict", summary="Read the digit in a picture", response_model=PredictionBody, openapi_extra=_ONE
+)
+async def _predict(request: Request, service: ServiceOf) -> Response:
+    """One picture, as the multipart field `file` or as the raw body."""
+    return Response(await predict(service, request.scope, request.receive), media_type="application/json")
+
+
+@router.post(
+    "/predict/batch", summary="Read the digits in many pictures", response_model=BatchBody, openapi_extra=_MANY
+)
+async def _predict_batch(request: Request, service: ServiceOf) -> Response:
+    """Many pictures, as multipart fields `files`: each has its prediction or its error, in order."""
+    return Response(await predict_batch(service, request.scope, request.receive), media_type="application/json")

@@ -1,0 +1,249 @@
+"""`inkling models`, `retrain`, `feedback` and `backup`: what the service does and has, from a shell."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from app.cli import terminal
+from models.errors import printable
+
+if TYPE_CHECKING:
+    from app.client import Client, Job, Parameters, Version
+    from app.settings import Settings
+    from models.registry.reader import Manifest
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="No bar.")]
+
+PATIENCE_SECONDS = 3
+"""For how long a person waits for a service that does not answer."""
+
+models = typer.Typer(help="List the saved versions; `activate` makes one the version that answers.")
+feedback = typer.Typer(help="Count the corrections; send, delete and export them.")
+
+
+def settings() -> "Settings":
+    """From the environment; one line for each variable that does not fit, and status 2."""
+    from pydantic import ValidationError
+
+    from app.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        for found in error.errors():
+            name = "INKLING_" + ".".join(map(str, found["loc"])).upper()
+            sys.stderr.write(f"error: {name}={found['input']!r}: {found['msg']}\n")
+        raise typer.Exit(2) from None
+
+
+@models.callback(invoke_without_command=True, epilog="Example: inkling models")
+def list_models(context: typer.Context) -> None:
+    """List the saved versions: of the service at INKLING_URL, or under INKLING_HOME where no URL is given."""
+    if context.invoked_subcommand is not None:
+        return
+    active, found = _versions()
+    rows = []
+    for name, version in found.items():
+        made = f"{version.created_at:%Y-%m-%d %H:%M}"
+        title = f"{name} (active)" if name == active else name
+        row = [title, version.network, version.state, version.parent or "", made, _accuracy(version.metrics)]
+        rows.append(list(map(printable, row)))
+    terminal.print_rows(["version", "network", "state", "parent", "made", "held-out MNIST"], rows)
+
+
+def _accuracy(metrics: Mapping[str, Any]) -> str:
+    """As a manifest that anybody may have written has it."""
+    held_out = metrics.get("held_out")
+    accuracy = held_out.get("accuracy") if isinstance(held_out, Mapping) else None
+    return f"{accuracy:.2%}" if isinstance(accuracy, float) else ""
+
+
+@models.command("activate", epilog="Example: inkling models activate v2")
+def activate_model(version: str) -> None:
+    """Make a version the one that answers; an older one rolls back."""
+    chosen = settings()
+    if _has_url(chosen):
+        with _service(chosen) as client:
+            client.activate(version)
+    else:
+        from models.registry.registry import Versions
+
+        Versions(chosen.home).activate(version)
+    terminal.console().print(f"{version} is active")
+
+
+def retrain(
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Wait for the end, with a bar; status 1 unless it succeeds.")
+    ] = False,
+    network: Annotated[
+        Literal["net", "sequential", "convnet"] | None,
+        typer.Option(help="Another network than the active version's; from scratch."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.", show_default=False)] = None,
+    start_from: Annotated[
+        Literal["current", "scratch"], typer.Option(help="current: fine-tune the active version.")
+    ] = "current",
+    use_feedback: Annotated[bool, typer.Option(help="Train on the corrections, too.")] = True,
+    seed: Annotated[int, typer.Option()] = 0,
+    learning_rate: Annotated[float | None, typer.Option(show_default=False)] = None,
+    activate: Annotated[
+        Literal["auto", "manual"], typer.Option(help="auto: a version that passes takes over.")
+    ] = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Have the service at INKLING_URL train a better version, of MNIST and the corrections."""
+    parameters: Parameters = {
+        "start_from": start_from,
+        "use_feedback": use_feedback,
+        "seed": seed,
+        "activate": activate,
+    }
+    if network is not None:
+        parameters["network"] = network
+    if epochs is not None:
+        parameters["epochs"] = epochs
+    if learning_rate is not None:
+        parameters["learning_rate"] = learning_rate
+    with _service(settings()) as client:
+        job = client.retrain(**parameters)
+        terminal.console().print(f"job {job.id} is {job.state}")
+        if follow:
+            _follow(client, job, quiet)
+
+
+@feedback.callback(invoke_without_command=True, epilog="Example: inkling feedback")
+def count_feedback(context: typer.Context) -> None:
+    """Count the corrections that the service at INKLING_URL holds."""
+    if context.invoked_subcommand is not None:
+        return
+    with _service(settings()) as client:
+        counts = client.feedback_counts()
+    rows = [[str(label), f"{counts.by_label.get(label, 0):,}"] for label in range(10)]
+    terminal.print_rows(["digit", "corrections"], [*rows, ["all", f"{counts.total:,}"]])
+
+
+@feedback.command("send", epilog="Example: inkling feedback send 7 seven.png another.png")
+def send_feedback(
+    label: Annotated[int, typer.Argument(min=0, max=9, help="The digit that they show.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
+    quiet: Quiet = False,
+) -> None:
+    """Send pictures of one digit to the service at INKLING_URL."""
+    from app.client import BadPicture, PictureRefused
+
+    failed = False
+    with _service(settings()) as client, terminal.Bar("sending", len(pictures), "pictures", quiet) as bar:
+        for picture in pictures:
+            name = printable(picture)
+            try:
+                stored = client.feedback(picture, label)
+            except (BadPicture, PictureRefused) as error:
+                sys.stderr.write(f"error: {name}: {printable(error)}\n")
+                failed = True
+            else:
+                verb = "replaces another label of" if stored.replaced else "is"
+                bar.print(f"{name}: read as {stored.prediction} by {stored.model}; {label} {verb} {stored.id}")
+            bar.advance(1)
+    if failed:
+        raise typer.Exit(2)
+
+
+@feedback.command("delete", epilog="Example: inkling feedback delete b27b684c...")
+def delete_feedback(correction: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Delete a correction and its picture."""
+    with _service(settings()) as client:
+        client.delete_feedback(correction)
+
+
+@feedback.command("export", epilog="Example: inkling feedback export corrections")
+def export_feedback(
+    folder: Annotated[Path, typer.Argument(help="A folder that is new or empty.", show_default=False)],
+    quiet: Quiet = False,
+) -> None:
+    """Write the corrections under INKLING_HOME as torchvision's ImageFolder reads them: FOLDER/LABEL/ID.png."""
+    from app.storage.database import Database
+    from app.storage.feedback import Corrections
+
+    chosen = settings()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        sys.stderr.write(f"error: {folder} exists and is not an empty folder; name another one\n")
+        raise typer.Exit(2)
+    database = Database(chosen)
+    database.migrate()
+    corrections = Corrections(chosen.home, database, chosen.feedback_limit)
+    with terminal.Bar("exporting", corrections.count(), "corrections", quiet) as bar:
+        count = corrections.export(folder, bar.advance)
+    database.close()
+    terminal.console().print(f"{count:,} corrections in {folder}")
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file; - is standard output.", show_default=False)],
+    quiet: Quiet = False,
+) -> None:
+    """Write versions, corrections and database under INKLING_HOME to a tar file, also while a service uses them."""
+    from app.storage import backup
+
+    chosen = settings()
+    if str(file) == "-" and sys.stdout.isatty():
+        sys.stderr.write("error: a backup is no text; name a file, or send standard output to one\n")
+        raise typer.Exit(2)
+    count = backup.write(chosen, sys.stdout.buffer, quiet) if str(file) == "-" else backup.save(chosen, file, quiet)
+    sys.stderr.write(f"{count:,} files of {chosen.home}\n")
+    if not backup.has_database(chosen):
+        sys.stderr.write("the database is not among them: PostgreSQL has tools of its own\n")
+
+
+def _follow(client: "Client", job: "Job", quiet: bool) -> None:
+    state = None
+    with terminal.Bar(job.state, 100, "%", quiet) as bar:
+        for news in client.follow(job.id):
+            bar.move(100 * news.progress, news.state)
+            if news.state != state:
+                state = news.state
+                bar.print(f"{state}: {news.reason}" if news.reason else state)
+    if state != "succeeded":
+        raise typer.Exit(1)
+
+
+def _versions() -> "tuple[str | None, Mapping[str, Version | Manifest]]":
+    """The active one's name, and what is told of each, newest first."""
+    chosen = settings()
+    if _has_url(chosen):
+        with _service(chosen) as client:
+            listed = client.versions()
+        return listed.active, {version.version: version for version in listed.versions}
+    from models.errors import VersionError
+    from models.registry.reader import Shelf
+
+    saved = Shelf(chosen.home)
+    active, found = saved.look()
+    for name in saved.names():
+        if name not in found:
+            try:
+                found[name] = saved.manifest(name)
+            except VersionError as error:
+                sys.stderr.write(f"{name} is left out: {error}\n")
+    return active, found
+
+
+def _has_url(chosen: "Settings") -> bool:
+    return "url" in chosen.model_fields_set
+
+
+@contextmanager
+def _service(chosen: "Settings") -> Iterator["Client"]:
+    """The service at INKLING_URL; one line and status 2 for whatever it refuses."""
+    from app.client import Client, ClientError
+
+    try:
+        with Client(chosen.url, chosen.key() or "", patience=PATIENCE_SECONDS) as client:
+            yield client
+    except ClientError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(2) from None

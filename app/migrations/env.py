@@ -1,6 +1,0 @@
-"""Alembic's way in: app/database.py hands it an open connection."""
-
-from alembic import context
-
-context.configure(connection=context.config.attributes["connection"], render_as_batch=True)
-context.run_migrations()

@@ -1,0 +1,168 @@
+"""One worker process: loads the model, then answers HTTP on the socket that all workers share."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+
+import torch
+import uvicorn
+
+from app.http.protocol import Protocol
+from app.main import Inkling, create_app
+from app.observability import logs
+from app.observability.multiprocess import Board
+from app.processes.supervisor import DRAIN_SECONDS, Failed, Ready
+from app.settings import Settings
+from models.errors import InklingError
+
+_ACCEPT_PAUSE = 1
+_CROWD = 16
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, listening: socket.socket, reports: Connection, board: Board) -> None:
+    """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    lines = logs.set_up()
+    # One small forward pass gains nothing from more threads, and threads of several workers fight.
+    torch.set_num_threads(1)
+    try:
+        app = create_app(settings, lines, board)
+        app.state.service.open()
+    except InklingError as error:
+        reports.send(Failed(str(error)))
+        sys.exit(2)
+    except Exception:  # what multiprocessing would print is no line of a log
+        log.exception("the worker can not begin to serve")
+        sys.exit(1)
+
+    # What is loaded stays: without this the collector walks all of torch's objects every few thousand requests.
+    gc.collect()
+    gc.freeze()
+    engine = app.state.service.engine
+
+    def ready() -> None:
+        predictor = engine.predictor
+        reports.send(Ready(predictor.model, str(predictor.device), predictor.device.type))
+        reports.close()
+
+    Server(app, settings, ready).run(sockets=[listening])
+    if engine.lost:
+        sys.exit(1)
+
+
+class Server(uvicorn.Server):
+    """The HTTP server, set up as it is always used; calls `ready` once it answers."""
+
+    def __init__(self, app: Inkling, settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+        self._app = app
+        self._ready = ready
+        self._listening: list[socket.socket] = []
+        self._connecting: set[asyncio.Task[None]] = set()
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Protocol,
+                access_log=False,
+                proxy_headers=False,
+                ws="none",
+                root_path=settings.root_path,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+                server_header=False,
+                log_config=None,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes few connections at a time: uvicorn's servers take all there are, and leave the other workers none."""
+        await super().startup([])
+        self._listening = sockets or []
+        for listening in self._listening:
+            listening.setblocking(False)
+            self._resume_accepting(listening)
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Takes what has connected already, stops accepting, and ends as uvicorn does."""
+        for listening in self._listening:
+            while self._accept(listening):
+                pass
+            asyncio.get_running_loop().remove_reader(listening)
+        await asyncio.gather(*self._connecting)
+        await super().shutdown(sockets)
+
+    def _resume_accepting(self, listening: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listening, self._accept_some, listening)
+
+    def _accept_some(self, listening: socket.socket) -> None:
+        """One at first, and more at a time the more there are: a crowd must not wait for as many turns of the loop."""
+        for _ in range(1 + len(self.server_state.connections) // _CROWD):
+            if not self._accept(listening):
+                break
+
+    def _accept(self, listening: socket.socket) -> bool:
+        """Takes one connection; False where there is none any more: another worker may have been faster."""
+        loop = asyncio.get_running_loop()
+        try:
+            connection, _ = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:  # no more file descriptors, or memory: trying at once would only keep a core busy
+            log.error("can not accept connections: %s", error)
+            loop.remove_reader(listening)
+            loop.call_later(_ACCEPT_PAUSE, self._resume_accepting, listening)
+            return False
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = loop.create_task(self._connect(connection))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return True
+
+    async def _connect(self, connection: socket.socket) -> None:
+        def protocol() -> Protocol:
+            made = Protocol(self.config, self.server_state, self.lifespan.state)
+            made.access = self._app.access
+            made.shortcut = self._app.shortcut
+            return made
+
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
+        except OSError:  # the client has gone again
+            connection.close()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Also ends the worker when its device is lost to it: another process may get it back."""
+        if self._app.state.service.engine.lost:
+            log.critical("the device is lost: %s", self._app.state.service.engine.failure)
+            return True
+        return await super().on_tick(counter)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM asks the server to stop. Unlike uvicorn's, this does not raise the signal again afterwards."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handle_exit)
+        yield
+
+
+def _end_with_supervisor() -> None:
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(DRAIN_SECONDS + 5)
+        os._exit(1)  # nobody is left to end a worker that can not end itself

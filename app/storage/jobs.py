@@ -1,0 +1,219 @@
+"""Retraining jobs as rows of the database, and the lock that lets one of them run at a time.
+
+    queued -> running -> evaluating -> succeeded | rejected
+    failed and cancelled can follow any of the first three
+
+Workers submit, read and cancel; the supervisor (app/processes/job_runner.py) claims a job, keeps its lock alive and
+records what becomes of it.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, get_args
+
+import sqlalchemy as sa
+
+from app.storage.database import Database, jobs, lock, now
+from models.errors import InklingError
+
+State = Literal["queued", "running", "evaluating", "succeeded", "rejected", "failed", "cancelled"]
+ENDED: tuple[State, ...] = get_args(State)[3:]
+
+STALE = timedelta(seconds=15)
+"""A lock without a heartbeat for so long belongs to nobody."""
+IDEMPOTENCY = timedelta(hours=24)
+LISTED = 100
+
+INTERRUPTED = "interrupted: the process that ran the job is gone"
+
+_LOCK = "retraining"
+
+
+class JobConflict(InklingError):
+    def __init__(self, message: str, job: str) -> None:
+        super().__init__(message)
+        self.job = job
+
+
+class JobRunning(JobConflict):
+    """Another job is not done yet."""
+
+
+class JobEnded(JobConflict):
+    pass
+
+
+class UnknownJob(InklingError):
+    pass
+
+
+class KeyReused(InklingError):
+    """The idempotency key came before, with other parameters."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """progress: 0..1. cancelling: somebody asked for its end. log: the last lines that the trainer wrote."""
+
+    id: str
+    state: State
+    parameters: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    epoch: int | None
+    epochs: int | None
+    progress: float
+    metrics: dict[str, Any]
+    reason: str | None
+    version: str | None
+    log: str
+    cancelling: bool
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass(frozen=True)
+class Owner:
+    host: str
+    pid: int
+
+
+class Jobs:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def submit(self, parameters: Mapping[str, Any], key: str | None = None) -> Job:
+        """Queues a job; the same idempotency key within 24 h gives the job that it gave before.
+
+        Raises JobRunning while another one is not done, KeyReused for a key that came with other parameters.
+        """
+        while True:
+            try:
+                return self._submit(dict(parameters), key)
+            except sa.exc.IntegrityError:  # another worker was faster; the next look finds its job
+                continue
+
+    def _submit(self, parameters: dict[str, Any], key: str | None) -> Job:
+        with self._database.write() as connection:
+            _free_stale(connection)
+            if key is not None:
+                old = sa.and_(jobs.c.idempotency_key == key, jobs.c.created_at < now() - IDEMPOTENCY)
+                connection.execute(sa.update(jobs).where(old).values(idempotency_key=None))
+                known = connection.execute(_select().where(jobs.c.idempotency_key == key)).first()
+                if known is not None:
+                    if known.parameters != parameters:
+                        raise KeyReused(f"the Idempotency-Key came with other parameters for job {known.id}")
+                    return Job(**known._mapping)
+            holder = connection.execute(sa.select(lock.c.job)).scalar_one_or_none()
+            if holder is not None:
+                raise JobRunning(f"job {holder} is not done yet; one runs at a time", holder)
+            name = secrets.token_hex(8)
+            fresh = {"state": "queued", "progress": 0.0, "metrics": {}, "log": "", "cancelling": False}
+            row = {"id": name, "parameters": parameters, "created_at": now(), "idempotency_key": key, **fresh}
+            connection.execute(sa.insert(jobs).values(row))
+            connection.execute(sa.insert(lock).values(name=_LOCK, job=name))
+            return _get(connection, name)
+
+    def get(self, name: str) -> Job:
+        """Raises UnknownJob."""
+        with self._database.read() as connection:
+            return _get(connection, name)
+
+    def newest(self) -> list[Job]:
+        """Newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(_select().order_by(jobs.c.created_at.desc()).limit(LISTED)).all()
+        return [Job(**row._mapping) for row in rows]
+
+    def states(self) -> dict[State, int]:
+        """How many jobs are in each state."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(jobs.c.state, sa.func.count().label("jobs")).group_by(jobs.c.state)
+            ).all()
+        return dict.fromkeys(get_args(State), 0) | {row.state: row.jobs for row in rows}
+
+    def cancel(self, name: str) -> Job:
+        """Asks for the end of a job. Raises UnknownJob, and JobEnded."""
+        with self._database.write() as connection:
+            job = _get(connection, name)
+            if job.ended:
+                raise JobEnded(f"job {name} has ended already: {job.state}", name)
+            if job.state == "queued":
+                _finish(connection, name, "cancelled", "cancelled before it began")
+            else:
+                connection.execute(sa.update(jobs).where(jobs.c.id == name).values(cancelling=True))
+            return _get(connection, name)
+
+    def claim(self, owner: Owner) -> Job | None:
+        """The queued job, now running and owned; None where there is none."""
+        with self._database.read() as connection:  # the usual answer, and it disturbs nobody
+            if connection.execute(sa.select(lock.c.job).where(lock.c.host.is_(None))).first() is None:
+                return None
+        with self._database.write() as connection:
+            found = connection.execute(
+                sa.update(lock)
+                .where(lock.c.host.is_(None))
+                .values(host=owner.host, pid=owner.pid, heartbeat=now())
+                .returning(lock.c.job)
+            ).scalar_one_or_none()
+            if found is None:
+                return None
+            connection.execute(sa.update(jobs).where(jobs.c.id == found).values(state="running", started_at=now()))
+            return _get(connection, found)
+
+    def beat(self, name: str, owner: Owner) -> bool:
+        """Renews the lock. False when it is no longer the owner's: then the job was given up by somebody else."""
+        mine = sa.and_(lock.c.job == name, lock.c.host == owner.host, lock.c.pid == owner.pid)
+        with self._database.write() as connection:
+            return connection.execute(sa.update(lock).where(mine).values(heartbeat=now())).rowcount == 1
+
+    def record(self, name: str, **values: Any) -> None:
+        """Changes columns of a job that has not ended."""
+        going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED))
+        with self._database.write() as connection:
+            connection.execute(sa.update(jobs).where(going).values(**values))
+
+    def finish(self, name: str, state: State, reason: str | None) -> None:
+        """Ends a job, once, and lets the next one begin."""
+        with self._database.write() as connection:
+            _finish(connection, name, state, reason)
+
+    def reap(self) -> None:
+        """Ends the job whose owner has not been heard of for STALE."""
+        with self._database.read() as connection:
+            if connection.execute(sa.select(lock.c.job).where(_stale())).first() is None:
+                return
+        with self._database.write() as connection:
+            _free_stale(connection)
+
+
+def _select() -> sa.Select[Any]:
+    return sa.select(*(column for column in jobs.c if column.name != "idempotency_key"))
+
+
+def _get(connection: sa.Connection, name: str) -> Job:
+    row = connection.execute(_select().where(jobs.c.id == name)).first()
+    if row is None:
+        raise UnknownJob(f"there is no job {name[:40]!r}")
+    return Job(**row._mapping)
+
+
+def _finish(connection: sa.Connection, name: str, state: State, reason: str | None) -> None:
+    going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED))
+    connection.execute(sa.update(jobs).where(going).values(state=state, reason=reason, finished_at=now()))
+    connection.execute(sa.delete(lock).where(lock.c.job == name))
+
+
+def _free_stale(connection: sa.Connection) -> None:
+    for name in connection.execute(sa.select(lock.c.job).where(_stale())).scalars().all():
+        _finish(connection, name, "failed", INTERRUPTED)
+
+
+def _stale() -> sa.ColumnElement[bool]:
+    return lock.c.heartbeat < now() - STALE

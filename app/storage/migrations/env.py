@@ -1,0 +1,6 @@
+"""Alembic's way in: app/storage/database.py hands it an open connection."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], render_as_batch=True)
+context.run_migrations()

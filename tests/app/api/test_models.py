@@ -1,0 +1,67 @@
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from app.settings import Settings
+from models.registry.registry import WEIGHTS, Manifest, Versions
+from tests.app.test_inference import another
+from tests.conftest import KEY, WITH_KEY, Server, check_problem, running, wait_until
+
+
+@pytest.fixture
+def open_server(tmp_path) -> Iterator[Server]:
+    with running(Settings(home=tmp_path / "home", api_key=KEY)) as found:
+        found.client.headers.update(WITH_KEY)
+        yield found
+
+
+def test_the_versions_newest_first_and_which_is_active(open_server: Server) -> None:
+    saved = Versions(open_server.app.state.service.settings.home)
+    another(saved)
+    body = open_server.client.get("/models", headers={"X-API-Key": "not needed"}).json()
+    assert list(body) == ["active", "versions"]
+    assert (body["active"], [version["version"] for version in body["versions"]]) == ("v1", ["v2", "v1"])
+    one = open_server.client.get("/models/v1").json()
+    assert one == body["versions"][1]
+    assert list(one) == ["version", "network", "created_at", "parent", "state", "metrics"]
+    assert (one["network"], one["state"]) == ("convnet", "released")
+    assert one["metrics"]["held_out"]["accuracy"] > 0.99
+
+
+def test_activating_and_rolling_back(open_server: Server, seven, encode) -> None:
+    saved = Versions(open_server.app.state.service.settings.home)
+    another(saved)
+    for name in ("v2", "v1"):
+        answer = open_server.client.post(f"/models/{name}/activate")
+        assert (answer.status_code, answer.json()["version"]) == (200, name)
+        assert open_server.client.get("/models").json()["active"] == name
+        wait_until(lambda name=name: open_server.predict(encode(seven))["model"] == name)
+
+
+def test_a_rejected_version_may_be_activated_by_hand(open_server: Server) -> None:
+    saved = Versions(open_server.app.state.service.settings.home)
+    weights = saved.load("v1").network.state_dict()
+    saved.write(weights, Manifest(network="convnet", state="rejected", parent="v1"))
+    answer = open_server.client.post("/models/v2/activate")
+    assert (answer.status_code, answer.json()["state"], answer.json()["parent"]) == (200, "rejected", "v1")
+
+
+@pytest.mark.parametrize("name", ["v9", "V1", "v1.", ".v1", "active", "..", "%2e%2e", "v1%2f..%2fv1"])
+def test_an_unknown_version_is_404(name: str, open_server: Server) -> None:
+    check_problem(open_server.client.post(f"/models/{name}/activate"), 404, "not-found")
+    if name not in ("..", "%2e%2e"):  # a client resolves these before it asks
+        check_problem(open_server.client.get(f"/models/{name}"), 404, "not-found")
+
+
+def test_a_version_that_does_not_load_is_409_and_the_old_one_stays(open_server: Server, seven, encode) -> None:
+    saved = Versions(open_server.app.state.service.settings.home)
+    shutil.copytree(saved.folder / "v1", saved.folder / "v2")
+    (saved.folder / "v2" / WEIGHTS).write_bytes(b"broken")
+    check_problem(open_server.client.post("/models/v2/activate"), 409, "broken-version", "sha256")
+    assert saved.active() == "v1"
+    assert open_server.predict(encode(seven))["model"] == "v1"
+    shutil.copytree(saved.folder / "v1", saved.folder / "v3")
+    (saved.folder / "v3" / "manifest.json").write_text("{}")
+    names = [version["version"] for version in open_server.client.get("/models").json()["versions"]]
+    assert names == ["v2", "v1"]

@@ -1,0 +1,44 @@
+import random
+
+from prometheus_client import CollectorRegistry, Histogram
+
+from app.observability.tally import Tally
+
+BOUNDS = (0.1, 0.5, 1.0)
+
+
+def test_buckets_are_those_of_prometheus() -> None:
+    values = [0.0, 0.1, 0.100001, 0.5, 0.7, 1.0, 1.5, 20.0]
+    registry = CollectorRegistry()
+    theirs = Histogram("x", "x", buckets=BOUNDS, registry=registry)
+    ours = Tally()
+    for value in values:
+        theirs.observe(value)
+        ours.observe("x", (), BOUNDS, [value])
+    counts = ours.series["x"][()][:-1]
+    running = [sum(counts[: i + 1]) for i in range(len(counts))]
+    samples = [sample.value for sample in next(iter(registry.collect())).samples if sample.name == "x_bucket"]
+    assert running == samples
+    assert ours.series["x"][()][-1] == sum(values)
+
+
+def test_tallies_add_up_to_what_one_would_have_counted_also_after_a_journey() -> None:
+    rng = random.Random(5)
+    whole, parts = Tally(), [Tally() for _ in range(3)]
+    for _ in range(200):
+        labels = (rng.choice("ab"), rng.choice("cd"))
+        value = rng.randrange(64) / 32
+        part = rng.choice(parts)
+        for tally in (whole, part):
+            tally.add("count", labels, 1)
+            tally.observe("seconds", labels[:1], BOUNDS, [value, value / 2])
+    total = Tally()
+    for part in parts:
+        total.merge(Tally.loads(part.dumps()))
+    assert total.series == whole.series
+
+
+def test_no_values_leave_a_histogram_of_zeros() -> None:
+    tally = Tally()
+    tally.observe("seconds", (), BOUNDS, [])
+    assert tally.series == {"seconds": {(): [0.0] * 5}}

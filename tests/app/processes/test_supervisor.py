@@ -1,0 +1,179 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.observability.multiprocess import Board
+from app.processes.supervisor import Worker, listen
+from app.settings import Settings
+from models.registry.registry import WEIGHTS, Versions
+from tests.conftest import ROOT, Server, free_port, spawn, wait_until
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Serve = Callable[..., Server]
+
+
+def check_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Status 2 and, last on standard error, one line that says what to mend."""
+    assert result.returncode == 2, result.stderr
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+    assert "Traceback" not in result.stderr
+
+
+def test_a_taken_port(run: Run, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = run("serve", INKLING_PORT=port, INKLING_HOME=str(tmp_path / "home"))
+    check_refused(result, f"127.0.0.1:{port}", "in use", "INKLING_PORT")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_home_that_can_not_be_written(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    result = run("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "file" / "home"))
+    check_refused(result, f"{tmp_path}/file/home", "can not be written by uid")
+
+
+def test_a_device_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    result = run("serve", INKLING_PORT=str(free_port()), INKLING_DEVICE="cuda:99", INKLING_HOME=str(tmp_path / "home"))
+    check_refused(result, "cuda:99", "available are auto, cpu")
+
+
+def test_a_host_that_is_no_name(run: Run, tmp_path: Path) -> None:
+    check_refused(run("serve", INKLING_HOST="a..b", INKLING_HOME=str(tmp_path / "home")), "can not listen on a..b")
+
+
+def test_an_active_file_that_names_no_version(run: Run, tmp_path: Path) -> None:
+    saved = Versions(tmp_path / "home")
+    saved.seed("convnet")
+    (saved.folder / "active").write_text("v9")
+    result = run("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "home"))
+    check_refused(result, f"{saved.folder}/active names 'v9', which is no version; there are v1")
+
+
+def test_corrupted_weights(run: Run, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    saved = Versions(home)
+    saved.seed("convnet")
+    weights = saved.folder / "v1" / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-10])
+    result = run("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(home))
+    check_refused(result, str(weights), "sha256")
+
+
+def test_sigterm_under_load_answers_what_was_accepted_and_ends_with_status_0(serve: Serve, seven, encode) -> None:
+    server = serve(INKLING_WORKERS="2")
+    assert server.process is not None
+    supervisor = server.process.pid
+    wait_until(lambda: len(children(supervisor)) == 2)
+    pictures = [encode(seven.resize((size, size))) for size in (28, 28, 28, 280, 280, 900)]
+    statuses: list[int] = []
+    dropped: list[Exception] = []
+
+    def post(picture: bytes) -> None:
+        with httpx.Client(timeout=60) as client:
+            while True:
+                try:
+                    statuses.append(client.post(f"{server.url}/predict", content=picture).status_code)
+                except httpx.ConnectError:
+                    return  # nobody listens any more
+                except httpx.TransportError as error:
+                    dropped.append(error)
+                    return
+
+    threads = [threading.Thread(target=post, args=(picture,)) for picture in pictures]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(statuses) > 30)
+    server.process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join()
+    assert server.process.wait(30) == 0
+    assert dropped == []
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) > len(statuses) // 2
+
+
+def test_ctrl_c_ends_with_status_0(serve: Serve) -> None:
+    server = serve()
+    assert server.process is not None
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(30) == 0
+    assert "Traceback" not in server.log.read_text()
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a supervisor."""
+    listed = subprocess.run(["ps", "-Aww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = (line.split(None, 2) for line in listed.splitlines())
+    return [int(row[0]) for row in rows if int(row[1]) == pid and "spawn_main" in row[2]]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve: Serve, seven, encode) -> None:
+    server = serve(INKLING_WORKERS="2")
+    assert server.process is not None
+    supervisor = server.process.pid
+    wait_until(lambda: len(children(supervisor)) == 2)
+    first = children(supervisor)
+    os.kill(first[0], signal.SIGKILL)
+    wait_until(lambda: len(set(children(supervisor)) - set(first)) == 1)
+    assert first[1] in children(supervisor)
+    assert server.predict(encode(seven))["digit"] == 7
+    workers = children(supervisor)
+    server.process.kill()
+    wait_until(lambda: not any(alive(worker) for worker in workers))
+
+
+def test_a_worker_that_can_not_start_is_tried_again_after_a_pause(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
+    with listen("127.0.0.1", 0) as listening:
+        worker = Worker(Settings(device="cuda:99"), listening, Board(tmp_path, 0))
+        worker.start()
+        wait_until(lambda: worker.hear() is not None)
+        worker.tend()
+        assert worker.due is None, "the first time it is started again at once"
+        wait_until(lambda: worker.hear() is not None)
+        worker.tend()
+        assert worker.due is not None
+        assert 0.5 < worker.due - time.monotonic() <= 1
+        assert worker.events() == []
+        assert [record.getMessage()[:30] for record in caplog.records] == ["device 'cuda:99' is not availa"] * 2
+        assert caplog.records[1].getMessage().endswith("another one starts in 1 s")
+
+
+def test_sigterm_while_the_model_is_loading_ends_with_status_0(tmp_path: Path) -> None:
+    process = spawn("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "home"))
+    wait_until(lambda: bool(children(process.pid)))
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+
+
+def test_serving_imports_nothing_that_only_training_needs() -> None:
+    script = (
+        "import sys; from app.main import create_app; from app.settings import Settings; import app.processes.worker;"
+        "create_app(Settings()); print([name for name in sys.modules if name.split('.')[0] in "
+        "('torchvision', 'training', 'matplotlib', 'scipy', 'pytest')])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

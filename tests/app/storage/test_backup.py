@@ -1,0 +1,104 @@
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from app.storage import backup
+from models.registry.registry import Versions
+from tests.conftest import KEY, WITH_KEY, serving, wait_until
+
+
+def unpack(file: Path, folder: Path) -> Path:
+    folder.mkdir()
+    with tarfile.open(file) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def test_what_is_restored_while_the_service_goes_on_is_what_was_there(tmp_path: Path, seven, encode) -> None:
+    settings = Settings(home=tmp_path / "home", api_key=KEY)
+    picture = encode(seven)
+    with serving(settings) as server:
+        server.client.headers.update(WITH_KEY)
+        saved = Versions(settings.home)
+        saved.activate(saved.write(saved.load("v1").network.state_dict(), saved.manifest("v1")))
+        wait_until(lambda: server.client.get("/health").json()["model"] == "v2")
+        assert server.client.post("/feedback", files={"file": picture}, data={"label": "7"}).status_code == 201
+        job = server.client.post("/retrain", json={"epochs": 1}).json()
+        server.client.delete(f"/retrain/{job['id']}")
+        before = state(server.client)
+        backup.save(settings, tmp_path / "backup.tar")
+        assert server.client.post("/feedback", files={"file": picture}, data={"label": "1"}).status_code == 200
+        server.client.post("/models/v1/activate")
+    assert (tmp_path / "backup.tar").stat().st_mode & 0o077 == 0
+    home = unpack(tmp_path / "backup.tar", tmp_path / "restored")
+    with serving(Settings(home=home, api_key=KEY)) as restored:
+        restored.client.headers.update(WITH_KEY)
+        assert state(restored.client) == before
+        assert restored.predict(picture)["model"] == "v2"
+    assert [path.read_bytes() for path in pictures(home)] == [path.read_bytes() for path in pictures(settings.home)]
+
+
+def state(client: httpx.Client) -> list[object]:
+    return [client.get(path).json() for path in ("/models", "/feedback", "/retrain")]
+
+
+def pictures(home: Path) -> list[Path]:
+    return sorted((home / "feedback").rglob("*.png"))
+
+
+def test_half_written_files_data_and_scratch_are_left_out(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    Versions(settings.home).seed("net")
+    for name in ("models/.v2/weights.pt", "feedback/ab/.new-x.png", "retraining/job/order.json", "data/MNIST/raw/x"):
+        (settings.home / name).parent.mkdir(parents=True)
+        (settings.home / name).touch()
+    assert backup.save(settings, tmp_path / "backup.tar") == 3
+    with tarfile.open(tmp_path / "backup.tar") as tar:
+        assert tar.getnames() == ["models/active", "models/v1/manifest.json", "models/v1/weights.pt"]
+
+
+def test_postgresql_is_left_to_its_own_tools(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, database_url="postgresql://nowhere/inkling")
+    Versions(tmp_path).seed("net")
+    assert not backup.has_database(settings)
+    assert backup.save(settings, tmp_path / "backup.tar") == 3
+
+
+@pytest.mark.parametrize(
+    "home, file, words",
+    [
+        ("none", "backup.tar", "none holds no versions; expected INKLING_HOME"),
+        ("home", "there.tar", "there.tar is there already"),
+        ("home", "no/backup.tar", "no/backup.tar can not be written: No such file"),
+    ],
+)
+def test_what_can_not_be_done(home: str, file: str, words: str, tmp_path: Path) -> None:
+    Versions(tmp_path / "home").seed("net")
+    (tmp_path / "there.tar").touch()
+    with pytest.raises(backup.BackupError, match=words):
+        backup.save(Settings(home=tmp_path / home), tmp_path / file)
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "there.tar"}
+
+
+def test_the_command_line(tmp_path: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    Versions(tmp_path / "home").seed("net")
+    file = tmp_path / "backup.tar"
+    made = run("backup", str(file), INKLING_HOME=str(tmp_path / "home"))
+    assert (made.returncode, made.stdout, made.stderr) == (0, "", f"3 files of {tmp_path}/home\n")
+    again = run("backup", str(file), INKLING_HOME=str(tmp_path / "home"))
+    assert again.returncode == 2
+    assert again.stderr == f"error: {file} is there already; a backup is written to a new file\n"
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    Versions(tmp_path).seed("net")
+    with full.open("wb", buffering=0) as file, pytest.raises(backup.BackupError, match="No space left on device"):
+        backup.write(Settings(home=tmp_path), file)

@@ -1,0 +1,122 @@
+import threading
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from app.storage import database as tables
+from app.storage.database import Database, now
+from app.storage.jobs import INTERRUPTED, JobEnded, JobRunning, Jobs, KeyReused, Owner, UnknownJob
+
+HERE, THERE = Owner("here", 1), Owner("there", 1)
+
+
+@pytest.fixture
+def jobs(database: Database) -> Jobs:
+    return Jobs(database)
+
+
+def age(database: Database, seconds: float) -> None:
+    """Makes the lock's heartbeat that old."""
+    with database.write() as connection:
+        connection.execute(sa.update(tables.lock).values(heartbeat=now() - timedelta(seconds=seconds)))
+
+
+def test_the_way_of_a_job(jobs: Jobs) -> None:
+    job = jobs.submit({"epochs": 3})
+    assert (job.state, job.parameters, job.started_at, job.progress) == ("queued", {"epochs": 3}, None, 0)
+    claimed = jobs.claim(HERE)
+    assert claimed is not None
+    assert (claimed.id, claimed.state) == (job.id, "running")
+    assert claimed.started_at >= job.created_at
+    assert jobs.claim(THERE) is None
+    jobs.record(job.id, state="evaluating", progress=1.0, epoch=3, epochs=3, version="v2", log="a line")
+    jobs.finish(job.id, "rejected", "worse")
+    ended = jobs.get(job.id)
+    assert (ended.state, ended.reason, ended.version, ended.log) == ("rejected", "worse", "v2", "a line")
+    assert ended.ended
+    assert ended.finished_at >= ended.started_at
+    jobs.record(job.id, state="running")
+    jobs.finish(job.id, "succeeded", None)
+    assert jobs.get(job.id) == ended
+    assert jobs.submit({}).state == "queued"
+
+
+def test_one_at_a_time_however_many_ask(jobs: Jobs) -> None:
+    outcomes: list[str] = []
+
+    def submit() -> None:
+        try:
+            outcomes.append(jobs.submit({}).id)
+        except JobRunning as error:
+            outcomes.append(f"busy {error.job}")
+
+    threads = [threading.Thread(target=submit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (job,) = jobs.newest()
+    assert sorted(outcomes) == sorted([job.id] + [f"busy {job.id}"] * 7)
+
+
+def test_newest_first(jobs: Jobs) -> None:
+    names = []
+    for _ in range(3):
+        names.append(jobs.submit({}).id)
+        jobs.cancel(names[-1])
+    assert [job.id for job in jobs.newest()] == names[::-1]
+
+
+def test_an_idempotency_key_gives_its_job_for_a_day(jobs: Jobs, database: Database) -> None:
+    job = jobs.submit({"epochs": 1}, "key")
+    assert jobs.submit({"epochs": 1}, "key").id == job.id
+    with pytest.raises(KeyReused, match=job.id):
+        jobs.submit({"epochs": 2}, "key")
+    jobs.cancel(job.id)
+    assert jobs.submit({"epochs": 1}, "key").state == "cancelled"
+    with database.write() as connection:
+        connection.execute(sa.update(tables.jobs).values(created_at=now() - timedelta(hours=24, seconds=1)))
+    assert jobs.submit({"epochs": 2}, "key").id != job.id
+
+
+def test_cancelling(jobs: Jobs) -> None:
+    job = jobs.submit({})
+    assert (jobs.cancel(job.id).state, jobs.claim(HERE)) == ("cancelled", None)
+    with pytest.raises(JobEnded, match="cancelled"):
+        jobs.cancel(job.id)
+    job = jobs.submit({})
+    jobs.claim(HERE)
+    assert (jobs.cancel(job.id).state, jobs.get(job.id).cancelling) == ("running", True)
+    with pytest.raises(UnknownJob, match="no job 'nobody'"):
+        jobs.cancel("nobody")
+
+
+def test_a_lock_without_heartbeat_for_15_s_goes_stale(jobs: Jobs, database: Database) -> None:
+    job = jobs.submit({})
+    jobs.claim(HERE)
+    age(database, 14)
+    jobs.reap()
+    assert jobs.get(job.id).state == "running"
+    assert jobs.beat(job.id, HERE)
+    assert not jobs.beat(job.id, THERE)
+    age(database, 15.1)
+    jobs.reap()
+    ended = jobs.get(job.id)
+    assert (ended.state, ended.reason) == ("failed", INTERRUPTED)
+    assert not jobs.beat(job.id, HERE)
+
+
+def test_a_stale_lock_keeps_nobody_from_submitting(jobs: Jobs, database: Database) -> None:
+    stale = jobs.submit({})
+    jobs.claim(HERE)
+    age(database, 16)
+    assert jobs.submit({}).state == "queued"
+    assert jobs.get(stale.id).state == "failed"
+
+
+def test_a_queued_job_waits_for_whoever_comes(jobs: Jobs) -> None:
+    job = jobs.submit({})
+    jobs.reap()
+    assert jobs.get(job.id).state == "queued"
+    assert jobs.claim(THERE) is not None

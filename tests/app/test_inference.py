@@ -1,0 +1,98 @@
+import shutil
+import threading
+from pathlib import Path
+
+import httpx
+import torch
+
+from app import inference
+from app.inference import Service
+from app.settings import Settings
+from models import cpus
+from models.inference import networks
+from models.registry.registry import WEIGHTS, Manifest, Versions
+from tests.conftest import check_problem, running, wait_until
+
+
+def another(saved: Versions) -> str:
+    torch.manual_seed(5)
+    return saved.write(networks.create("net").state_dict(), Manifest(network="net"))
+
+
+def test_an_activated_version_takes_over_without_a_failed_request(tmp_path: Path, seven, encode) -> None:
+    saved = Versions(tmp_path / "home")
+    picture = encode(seven)
+    with running(Settings(home=tmp_path / "home")) as server:
+        answers: list[httpx.Response] = []
+        stop = threading.Event()
+
+        def post() -> None:
+            with httpx.Client(base_url=server.url, timeout=30) as client:
+                while not stop.is_set():
+                    answers.append(client.post("/predict", content=picture))
+
+        threads = [threading.Thread(target=post) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        another(saved)
+        for name in ("v2", "v1", "v2"):
+            saved.activate(name)
+            wait_until(lambda name=name: server.client.get("/health").json()["model"] == name)
+            seen = len(answers)
+            wait_until(lambda seen=seen: len(answers) > seen + 5)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.json()["model"] for answer in answers} == {"v1", "v2"}
+        assert server.predict(picture)["model"] == "v2"
+
+
+def test_a_version_that_does_not_load_is_refused_and_the_old_one_stays(tmp_path: Path, seven, encode, caplog) -> None:
+    saved = Versions(tmp_path / "home")
+    with running(Settings(home=tmp_path / "home")) as server:
+        shutil.copytree(saved.folder / "v1", saved.folder / "v2")
+        (saved.folder / "v2" / WEIGHTS).write_bytes(b"broken")
+        (saved.folder / "active").write_text("v2\n")
+        wait_until(lambda: "v1 stays active" in caplog.text)
+        assert server.predict(encode(seven))["model"] == "v1"
+        another(saved)
+        saved.activate("v3")
+        wait_until(lambda: server.client.get("/health").json()["model"] == "v3")
+        (saved.folder / "active").write_bytes(b"\xff\xfe")
+        wait_until(lambda: "v3 stays active: " in caplog.text)
+        (saved.folder / "active").unlink()
+        wait_until(lambda: "v3 stays active: no version is active" in caplog.text)
+        assert server.predict(encode(seven))["model"] == "v3"
+
+
+def test_a_large_picture_that_finds_no_decoder_is_refused_and_holds_nothing_up(
+    tmp_path, monkeypatch, seven, encode
+) -> None:
+    monkeypatch.setattr(inference, "PATIENCE_SECONDS", 0.1)
+    with running(Settings(home=tmp_path / "home", workers=1)) as server:
+        found: Service = server.app.state.service
+        gate, decode = threading.Event(), found.decode
+        monkeypatch.setattr(found, "decode", lambda data: (len(data) < 100 or gate.wait(60)) and decode(data))
+        large, tile = encode(seven.resize((600, 600))), encode(seven.resize((28, 28)))
+        answers: list[httpx.Response] = []
+        occupying = [
+            threading.Thread(
+                target=lambda: answers.append(httpx.post(f"{server.url}/predict", content=large, timeout=60))
+            )
+            for _ in range(cpus.usable())
+        ]
+        for thread in occupying:
+            thread.start()
+        wait_until(lambda: found.engine.admitted == len(occupying))
+        refused = server.client.post("/predict", content=large)
+        assert check_problem(refused, 503, "overloaded", "took longer than 0.1 s")["limit"] == len(occupying)
+        batch = server.client.post("/predict/batch", files=[("files", large), ("files", b"no picture")])
+        assert [result["error"]["status"] for result in batch.json()["results"]] == [503, 415]
+        assert found.engine.admitted == len(occupying)
+        gate.set()
+        for thread in occupying:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200] * len(occupying)
+        assert server.predict(tile)["digit"] == 7
+        assert found.engine.admitted == 0
