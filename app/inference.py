@@ -1,4 +1,4 @@
-"""What the service does, without HTTP: holds the active version's engine and answers for it."""
+"""What the service does, without HTTP: holds the active version's batcher and answers for it."""
 
 import asyncio
 import logging
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
 
-from app.observability.metrics import Metrics, State
+from app.observability.metrics import Metrics, WorkerState
 from app.settings import Settings
 from models import cpus, devices
 from models.errors import InklingError, Overloaded
-from models.inference.batcher import Engine, Reading
+from models.inference.batcher import DynamicBatcher, InferenceResult
 from models.preprocessing.decode import Picture, decode, is_small
 from models.preprocessing.normalise import Tile, may_be_ready, normalise
-from models.registry.registry import Versions
+from models.registry.registry import ModelRegistry
 
 FOLLOW_SECONDS = SHOW_SECONDS = 0.5
-PATIENCE_SECONDS = 1
+DECODER_WAIT_SECONDS = 1
 """How long a large picture may wait for a decoder."""
 _AT_A_TIME = 16
 
@@ -38,14 +38,14 @@ class Health:
     uptime_seconds: float
 
 
-class Service:
-    """One worker's engine. `open` before use, `close` afterwards; `follow` swaps to whatever version is activated."""
+class Inference:
+    """One worker's batcher. `open` before use, `close` afterwards; `follow` swaps to whatever version is activated."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
         self._opened = time.monotonic()
-        self._engine: Engine | None = None
+        self._batcher: DynamicBatcher | None = None
         # A worker's share of the cores: more would only hold more large pictures in memory, and starve the event loops.
         usable = cpus.usable()
         self._decoder_count = max(1, usable // settings.workers_on(usable))
@@ -56,20 +56,20 @@ class Service:
 
     def open(self) -> None:
         """Loads and warms the active version, once. Raises InklingError for whatever the operator can mend."""
-        if self._engine is not None:
+        if self._batcher is not None:
             return
         device = devices.resolve(self.settings.device)
-        versions = Versions(self.settings.home)
-        versions.seed(self.settings.model)
+        versions = ModelRegistry(self.settings.home)
+        versions.seed(self.settings.initial_model)
         predictor = versions.load(versions.active()).predictor(device)
-        engine = Engine(predictor, self.settings.queue_limit, observe=self.metrics.batch)
-        engine.start()
-        self._engine = engine
+        batcher = DynamicBatcher(predictor, self.settings.max_concurrent_images, observe=self.metrics.batch)
+        batcher.start()
+        self._batcher = batcher
 
     async def close(self) -> None:
-        """Answers what was accepted, then lets the engine go."""
-        if self._engine is not None:
-            await self._engine.close()
+        """Answers what was accepted, then lets the batcher go."""
+        if self._batcher is not None:
+            await self._batcher.close()
         self._decoders.shutdown()
 
     async def follow(self) -> None:
@@ -83,14 +83,14 @@ class Service:
 
     def _swap(self) -> None:
         """Loads and warms a newly activated version beside the old one, which stays if that fails."""
-        versions, current = Versions(self.settings.home), self.engine.predictor
+        versions, current = ModelRegistry(self.settings.home), self.batcher.predictor
         name = None
         try:
             name = versions.active()
             if name in (current.model, self._refused):
                 return
             predictor = versions.load(name).predictor(current.device)
-            self.engine.warm(predictor)
+            self.batcher.warm(predictor)
         except (InklingError, OSError) as error:
             self._refused = name
             if str(error) != self._complaint:
@@ -98,26 +98,26 @@ class Service:
             self._complaint = str(error)
             return
         # A batch takes its predictor once: whatever is in flight ends with the version that it began with.
-        self.engine.predictor = predictor
+        self.batcher.predictor = predictor
         self._refused = None
         log.info("swapped from %s to %s", current.model, name)
 
     @property
-    def engine(self) -> Engine:
-        if self._engine is None:
+    def batcher(self) -> DynamicBatcher:
+        if self._batcher is None:
             raise RuntimeError("the service is not open")
-        return self._engine
+        return self._batcher
 
-    def state(self) -> State:
+    def state(self) -> WorkerState:
         """How this worker stands at the moment."""
-        engine = self.engine
-        return State(
-            version=engine.predictor.model,
-            device=str(engine.predictor.device),
-            ready=engine.failure is None,
-            queued=engine.admitted,
-            limit=engine.queue_limit,
-            dropped=engine.dropped,
+        batcher = self.batcher
+        return WorkerState(
+            version=batcher.predictor.model,
+            device=str(batcher.predictor.device),
+            ready=batcher.failure is None,
+            queued=batcher.admitted,
+            limit=batcher.max_concurrent_images,
+            dropped=batcher.dropped,
         )
 
     async def show(self) -> None:
@@ -126,31 +126,31 @@ class Service:
             self.metrics.publish(self.state())
             await asyncio.sleep(SHOW_SECONDS)
 
-    async def read(self, data: bytes) -> Reading:
-        """The bytes of one picture to what it is normalised to and read as. Raises PictureError, EngineError."""
-        engine = self.engine
-        engine.admit()
+    async def read(self, data: bytes) -> InferenceResult:
+        """The bytes of one picture to what it is normalised to and read as. Raises PictureError, InferenceError."""
+        batcher = self.batcher
+        batcher.admit()
         try:
             picture = self.decode(data) if is_small(data) else await self._decode(data)
-            reading = await engine.predict(picture)
+            reading = await batcher.predict(picture)
             self.metrics.prediction(reading.prediction)
             return reading
         finally:
-            engine.release()
+            batcher.release()
 
     async def normalise(self, data: bytes) -> Tile:
-        """The bytes of one picture to what the network would see. Raises PictureError, EngineError."""
-        self.engine.admit()
+        """The bytes of one picture to what the network would see. Raises PictureError, InferenceError."""
+        self.batcher.admit()
         try:
             picture = self.decode(data) if is_small(data) else await self._decode(data)
             return picture if isinstance(picture, Tile) else normalise(picture)
         finally:
-            self.engine.release()
+            self.batcher.release()
 
-    async def read_batch(self, pictures: Sequence[bytes]) -> list[Reading | InklingError]:
+    async def read_batch(self, pictures: Sequence[bytes]) -> list[InferenceResult | InklingError]:
         """As `read`, of each picture, with errors in their place. Raises Overloaded when there is no room for all."""
-        engine = self.engine
-        engine.admit(len(pictures))
+        batcher = self.batcher
+        batcher.admit(len(pictures))
         work: list[asyncio.Future[Any]] = []
 
         def begun(future: asyncio.Future[T]) -> asyncio.Future[T]:
@@ -170,19 +170,19 @@ class Service:
                 except InklingError as error:
                     decoding.append(error)
             decoded: list[Picture | Tile | InklingError] = [await _outcome(one) for one in decoding]
-            reading = [one if isinstance(one, InklingError) else begun(engine.predict(one)) for one in decoded]
-            readings: list[Reading | InklingError] = [await _outcome(one) for one in reading]
+            reading = [one if isinstance(one, InklingError) else begun(batcher.predict(one)) for one in decoded]
+            readings: list[InferenceResult | InklingError] = [await _outcome(one) for one in reading]
             for found in readings:
-                if isinstance(found, Reading):
+                if isinstance(found, InferenceResult):
                     self.metrics.prediction(found.prediction)
             return readings
         finally:
             for future in work:
                 future.cancel()
-            engine.release(len(pictures))
+            batcher.release(len(pictures))
 
     def decode(self, data: bytes) -> Picture | Tile:
-        """For the engine: a picture that may be a tile, or else what it is normalised to. Raises PictureError."""
+        """For the batcher: a picture that may be a tile, or else what it is normalised to. Raises PictureError."""
         began = perf_counter()
         try:
             picture = decode(data, self.settings.max_pixels)
@@ -191,18 +191,18 @@ class Service:
             self.metrics.decoded(perf_counter() - began)
 
     async def health(self) -> Health:
-        predictor = self.engine.predictor
-        reason = await self.engine.check()
+        predictor = self.batcher.predictor
+        reason = await self.batcher.check()
         return Health(reason, predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
 
     async def _decode(self, data: bytes) -> Picture | Tile:
         """Off the event loop. Raises Overloaded when no decoder becomes free within a second."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(DECODER_WAIT_SECONDS):
                 await self._free_decoders.acquire()
         except TimeoutError:
             raise Overloaded(
-                f"the pictures before this one took longer than {PATIENCE_SECONDS} s to decode", self._decoder_count
+                f"the pictures before this one took longer than {DECODER_WAIT_SECONDS} s to decode", self._decoder_count
             ) from None
         decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self.decode, data)
         decoding.add_done_callback(lambda _: self._free_decoders.release())

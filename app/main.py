@@ -9,17 +9,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import feedback, health, metrics, models, predict, retrain
 from app.http import problems
-from app.http.fast_predict import Shortcut
-from app.http.problems import KINDS
-from app.inference import Service
+from app.http.fast_predict import FastPredict
+from app.http.problems import PROBLEM_TYPES
+from app.inference import Inference
 from app.observability import logs
-from app.observability.access_log import Access
-from app.observability.logs import Lines
+from app.observability.access_log import AccessLog
+from app.observability.logs import LogHandler
 from app.observability.metrics import Metrics
-from app.observability.multiprocess import Board
+from app.observability.multiprocess import MultiprocessStore
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.feedback import Corrections
+from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
 from app.web import docs, page
 
@@ -30,22 +30,22 @@ class Inkling(FastAPI):
     """FastAPI, but for the calls that are answered without it: `lean`, by path. `access` watches them all."""
 
     lean: Mapping[str, ASGIApp]
-    access: Access
-    shortcut: Shortcut
+    access_log: AccessLog
+    fast_predict: FastPredict
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
         lean = self.lean.get(scope["path"]) if scope["method"] == "POST" else None
-        await self.access.watch(lean or self._full, scope, receive, send)
+        await self.access_log.watch(lean or self._full, scope, receive, send)
 
     async def _full(self, scope: Scope, receive: Receive, send: Send) -> None:
         logs.identify(scope)
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, lines: Lines | None = None, board: Board | None = None) -> Inkling:
+def create_app(settings: Settings, lines: LogHandler | None = None, board: MultiprocessStore | None = None) -> Inkling:
     """The ASGI application. Its model is loaded and warmed during start-up, before the first request is taken.
 
     lines: where requests are logged, None for nowhere; board: where the workers of a service meet, None for a lone one.
@@ -53,19 +53,19 @@ def create_app(settings: Settings, lines: Lines | None = None, board: Board | No
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.open()
-        tasks = [asyncio.create_task(service.follow()), asyncio.create_task(service.show())]
+        inference.open()
+        tasks = [asyncio.create_task(inference.follow()), asyncio.create_task(inference.show())]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
-            await service.close()
-            worker_metrics.publish(service.state())
+            await inference.close()
+            worker_metrics.publish(inference.state())
             database.close()
 
-    worker_metrics = Metrics(board, KINDS)
-    service = Service(settings, worker_metrics)
+    worker_metrics = Metrics(board, PROBLEM_TYPES)
+    inference = Inference(settings, worker_metrics)
     database = Database(settings)
     app = Inkling(
         title="Inkling",
@@ -76,14 +76,14 @@ def create_app(settings: Settings, lines: Lines | None = None, board: Board | No
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.state.service = service
+    app.state.inference = inference
     app.state.key = settings.key()
     app.state.jobs = Jobs(database)
-    app.state.corrections = Corrections(settings.home, database, settings.feedback_limit)
-    app.access = Access(worker_metrics, lines)
-    app.shortcut = Shortcut(service, app.access)
+    app.state.feedback = FeedbackStore(settings.home, database, settings.max_feedback)
+    app.access_log = AccessLog(worker_metrics, lines)
+    app.fast_predict = FastPredict(inference, app.access_log)
     calls = {"/predict": predict.predict, "/predict/batch": predict.predict_batch}
-    app.lean = {settings.root_path + path: predict.Lean(path, service, call) for path, call in calls.items()}
+    app.lean = {settings.root_path + path: predict.Lean(path, inference, call) for path, call in calls.items()}
     app.include_router(predict.router)
     app.include_router(health.router)
     app.include_router(feedback.router)

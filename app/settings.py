@@ -22,7 +22,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path("state"), description="all state of a service: versions, database, feedback")
     data: Path = Field(Path("data"), description="data sets; MNIST in torchvision's layout, `MNIST/raw/`")
     download: bool = Field(True, description="whether MNIST may be fetched where it is missing")
-    model: Literal["convnet", "net"] = Field("convnet", description="the released model that starts a new HOME as v1")
+    initial_model: Literal["convnet", "net"] = Field(
+        "convnet", description="the released model that starts a new HOME as v1"
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; one that is not there is an error")
     api_key: SecretStr | None = Field(None, description="the key for whatever changes or reveals what people sent")
     api_key_file: Path | None = Field(None, description="a file that holds the key")
@@ -33,9 +35,9 @@ class Settings(BaseSettings):
     root_path: str = Field("", description="the path under which a proxy serves Inkling")
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="the largest body")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="the largest picture, width times height")
-    batch_limit: int = Field(256, ge=1, description="the most pictures in one batch")
-    queue_limit: int = Field(256, ge=1, description="images being answered at a time")
-    feedback_limit: int = Field(100_000, ge=1, description="corrections that are kept")
+    max_client_batch: int = Field(256, ge=1, description="the most pictures in one batch")
+    max_concurrent_images: int = Field(256, ge=1, description="images being answered at a time")
+    max_feedback: int = Field(100_000, ge=1, description="corrections that are kept")
     keep_versions: int = Field(10, ge=1, description="versions that are kept; the active one and its parent always")
     url: str = Field("http://127.0.0.1:8000", description="the service that client commands talk to")
 

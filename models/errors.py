@@ -9,9 +9,9 @@
     ├── VersionError
     │   ├── UnknownVersion     no such saved version
     │   └── BrokenVersion      checksum, shapes or manifest do not fit
-    ├── EngineError
+    ├── InferenceError
     │   ├── Overloaded         no room in the queue
-    │   ├── EngineFailed       the forward pass failed
+    │   ├── InferenceFailed       the forward pass failed
     │   └── DeviceLost         it fails from now on, in this process
     ├── HomeError              the folder for all state can not be used
     ├── DeviceError            the device asked for is not there
@@ -67,21 +67,21 @@ class BrokenVersion(VersionError):
     pass
 
 
-class EngineError(InklingError):
+class InferenceError(InklingError):
     pass
 
 
-class Overloaded(EngineError):
+class Overloaded(InferenceError):
     def __init__(self, message: str, limit: int) -> None:
         super().__init__(message)
         self.limit = limit
 
 
-class EngineFailed(EngineError):
+class InferenceFailed(InferenceError):
     pass
 
 
-class DeviceLost(EngineFailed):
+class DeviceLost(InferenceFailed):
     pass
 
 

@@ -25,7 +25,7 @@ from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
 from app.main import create_app
-from app.processes.job_runner import Runner
+from app.processes.job_runner import JobRunner
 from app.processes.supervisor import listen
 from app.processes.worker import Server as HttpServer
 from app.settings import Settings
@@ -112,13 +112,13 @@ class Server:
     def full(self) -> Iterator[None]:
         """Every place in the queue is taken: whatever needs one is answered with 503."""
         assert self.app is not None
-        engine = self.app.state.service.engine
-        wait_until(lambda: engine.admitted == 0)
-        engine.admit(engine.queue_limit)
+        batcher = self.app.state.inference.batcher
+        wait_until(lambda: batcher.admitted == 0)
+        batcher.admit(batcher.max_concurrent_images)
         try:
             yield
         finally:
-            engine.release(engine.queue_limit)
+            batcher.release(batcher.max_concurrent_images)
 
 
 def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[Server]:
     """As `serving`, with what runs the retraining jobs."""
-    runner = Runner(settings)
+    runner = JobRunner(settings)
     runner.start()
     try:
         with serving(settings) as found:

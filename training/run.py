@@ -16,7 +16,7 @@ from models import cpus, devices, fs
 from models.errors import DataError, HomeError, VersionError
 from models.inference import networks
 from models.registry import registry
-from models.registry.registry import Manifest, Versions
+from models.registry.registry import Manifest, ModelRegistry
 from training import packaging, scoring
 from training.data import mnist
 from training.data.synthetic import pen
@@ -241,7 +241,7 @@ def save(
         registry.write_folder(run.output, weights, manifest)
         report.line(f"wrote {run.output}")
         return run.output
-    saved = Versions(run.home)
+    saved = ModelRegistry(run.home)
     manifest.parent = _active_or_none(saved)
     name = saved.write(weights, manifest)
     if run.activate:
@@ -257,7 +257,7 @@ def _checkpoint(run: Run, recipe: Recipe, digits: mnist.Digits, device: torch.de
     return Checkpoint(run.checkpoint, identity)
 
 
-def _active_or_none(saved: Versions) -> str | None:
+def _active_or_none(saved: ModelRegistry) -> str | None:
     try:
         return saved.active()
     except VersionError:  # also an `active` file that makes no sense: no reason to lose what was trained

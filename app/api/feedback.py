@@ -9,15 +9,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.auth import NEEDS_KEY
-from app.api.predict import ServiceOf
+from app.api.predict import InferenceDependency
 from app.http import body
 from app.http.problems import Problem
-from app.storage.feedback import Corrections
+from app.storage.feedback import FeedbackStore
 
 router = APIRouter(prefix="/feedback", tags=["feedback"], dependencies=NEEDS_KEY)
 
 
-class CorrectionBody(BaseModel):
+class FeedbackBody(BaseModel):
     """One correction as it is stored."""
 
     id: str = Field(description="sha256 of the picture as the network sees it: the same digit again is the same one.")
@@ -28,7 +28,7 @@ class CorrectionBody(BaseModel):
     replaced: bool = Field(description="Whether this label replaced another one.")
 
 
-class CountsBody(BaseModel):
+class FeedbackCountsBody(BaseModel):
     total: int
     by_label: dict[str, int]
     by_day: dict[str, int]
@@ -53,26 +53,28 @@ _BODY: dict[str, Any] = {
 }
 
 
-def corrections_of(request: Request) -> Corrections:
-    corrections: Corrections = request.app.state.corrections
+def get_feedback_store(request: Request) -> FeedbackStore:
+    corrections: FeedbackStore = request.app.state.feedback
     return corrections
 
 
-Store = Annotated[Corrections, Depends(corrections_of)]
+FeedbackDependency = Annotated[FeedbackStore, Depends(get_feedback_store)]
 
 
 @router.post("", summary="Say what digit a picture shows", status_code=201, openapi_extra=_BODY)
-async def add(request: Request, response: Response, service: ServiceOf, store: Store) -> CorrectionBody:
+async def add(
+    request: Request, response: Response, inference: InferenceDependency, store: FeedbackDependency
+) -> FeedbackBody:
     """A picture as the multipart field `file` and its digit as the field `label`; 200 where it was known already."""
     data, label = await body.picture_and_field(
-        request.scope, request.receive, service.settings.max_upload_bytes, "label"
+        request.scope, request.receive, inference.settings.max_upload_bytes, "label"
     )
     if not re.fullmatch("[0-9]", label):
         raise Problem("bad-parameter", f"label: expected a digit from 0 to 9, got {label[:20]!r}", field="label")
-    tile, prediction = await service.read(data)
+    tile, prediction = await inference.read(data)
     stored, before = await asyncio.to_thread(store.add, tile.pixels, int(label), prediction)
     response.status_code = 200 if before else 201
-    return CorrectionBody(
+    return FeedbackBody(
         id=stored.id,
         label=stored.label,
         prediction=stored.prediction,
@@ -83,12 +85,12 @@ async def add(request: Request, response: Response, service: ServiceOf, store: S
 
 
 @router.get("", summary="How many corrections there are, by label and by day")
-def counts(store: Store) -> CountsBody:
+def counts(store: FeedbackDependency) -> FeedbackCountsBody:
     found = store.counts()
-    return CountsBody(total=found.total, by_label=found.by_label, by_day=found.by_day)
+    return FeedbackCountsBody(total=found.total, by_label=found.by_label, by_day=found.by_day)
 
 
 @router.delete("/{id}", summary="Delete a correction and its picture", status_code=204)
-def delete(id: str, store: Store) -> None:  # noqa: A002 the path's own name
+def delete(id: str, store: FeedbackDependency) -> None:  # noqa: A002 the path's own name
     if not store.delete(id):
         raise Problem("not-found", f"there is no correction {id[:64]!r}")

@@ -5,9 +5,9 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.api.predict import ServiceOf
+from app.api.predict import InferenceDependency
 from app.http.problems import Problem
-from app.inference import Health, Service
+from app.inference import Health, Inference
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -24,14 +24,14 @@ class LiveBody(BaseModel):
 
 
 @router.get("", summary="Whether the service can predict, and with what")
-async def health(service: ServiceOf) -> HealthBody:
-    found = await _healthy(service)
+async def health(inference: InferenceDependency) -> HealthBody:
+    found = await _healthy(inference)
     return HealthBody(model=found.model, device=found.device, uptime_seconds=found.uptime_seconds)
 
 
 @router.get("/ready", summary="For probes: a model is loaded, warm, and its device answers")
-async def ready(service: ServiceOf) -> HealthBody:
-    return await health(service)
+async def ready(inference: InferenceDependency) -> HealthBody:
+    return await health(inference)
 
 
 @router.get("/live", summary="For probes: the process runs; does not depend on load")
@@ -39,8 +39,8 @@ async def live() -> LiveBody:
     return LiveBody()
 
 
-async def _healthy(service: Service) -> Health:
-    found = await service.health()
+async def _healthy(inference: Inference) -> Health:
+    found = await inference.health()
     if found.reason is not None:
         raise Problem("not-ready", found.reason)
     return found

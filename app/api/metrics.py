@@ -8,24 +8,24 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from app.api.feedback import Store as CorrectionsOf
-from app.api.models import Saved
-from app.api.predict import ServiceOf
-from app.api.retrain import Store as JobsOf
+from app.api.feedback import FeedbackDependency
+from app.api.models import RegistryDependency
+from app.api.predict import InferenceDependency
+from app.api.retrain import JobsDependency
 from app.observability.metrics import Definition, metric
 from app.storage.database import DatabaseUnavailable
-from app.storage.feedback import Corrections
-from app.storage.jobs import Jobs, State
+from app.storage.feedback import FeedbackStore
+from app.storage.jobs import Jobs, JobState
 from models.errors import VersionError
-from models.registry.registry import Versions
+from models.registry.registry import ModelRegistry
 
-PATIENCE_SECONDS = 2
+DATABASE_WAIT_SECONDS = 2
 """How long the database may take: Prometheus itself waits for ten seconds."""
 
 ACTIVE = Definition("inkling_active_version", "gauge", "The number of the version that is to be served: 3 of v3.")
 JOBS = Definition("inkling_jobs", "gauge", "Retraining jobs.", ("state",))
-FEEDBACK = Definition("inkling_feedback_images", "gauge", "Corrections that are kept.")
-FEEDBACK_LIMIT = Definition("inkling_feedback_limit_images", "gauge", "INKLING_FEEDBACK_LIMIT.")
+FEEDBACK = Definition("inkling_feedback_images", "gauge", "FeedbackStore that are kept.")
+FEEDBACK_LIMIT = Definition("inkling_feedback_limit_images", "gauge", "INKLING_MAX_FEEDBACK.")
 DATABASE = Definition("inkling_database_up", "gauge", "1 when the database answers, 0 when it does not.")
 OF_SERVICE = (ACTIVE, JOBS, FEEDBACK, FEEDBACK_LIMIT, DATABASE)
 
@@ -34,21 +34,25 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/metrics")
 async def metrics(
-    request: Request, service: ServiceOf, saved: Saved, jobs: JobsOf, corrections: CorrectionsOf
+    request: Request,
+    inference: InferenceDependency,
+    saved: RegistryDependency,
+    jobs: JobsDependency,
+    corrections: FeedbackDependency,
 ) -> Response:
     """In the format that is asked for, Prometheus' own or OpenMetrics."""
-    found = [*service.metrics.collect(service.state()), *await _of_service(saved, jobs, corrections)]
+    found = [*inference.metrics.collect(inference.state()), *await _of_service(saved, jobs, corrections)]
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(_Found(found)), headers={"Content-Type": content_type})
 
 
-async def _of_service(saved: Versions, jobs: Jobs, corrections: Corrections) -> list[Metric]:
+async def _of_service(saved: ModelRegistry, jobs: Jobs, corrections: FeedbackStore) -> list[Metric]:
     version = await asyncio.to_thread(_active, saved)
     answers = True
-    states: dict[State, int] = {}
+    states: dict[JobState, int] = {}
     images: int | None = None
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(DATABASE_WAIT_SECONDS):
             states, images = await asyncio.to_thread(lambda: (jobs.states(), corrections.count()))
     except (DatabaseUnavailable, TimeoutError):
         answers = False
@@ -61,7 +65,7 @@ async def _of_service(saved: Versions, jobs: Jobs, corrections: Corrections) -> 
     ]
 
 
-def _active(saved: Versions) -> int | None:
+def _active(saved: ModelRegistry) -> int | None:
     try:
         return int(saved.active().removeprefix("v"))
     except VersionError:  # the workers go on with what they have

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from app.api.auth import NEEDS_KEY
-from models.registry.reader import Manifest, State
-from models.registry.registry import Versions
+from models.registry.reader import Manifest, VersionState
+from models.registry.registry import ModelRegistry
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -21,7 +21,7 @@ class VersionBody(BaseModel):
     network: str
     created_at: datetime
     parent: str | None
-    state: State
+    state: VersionState
     metrics: dict[str, Any]
 
 
@@ -30,26 +30,26 @@ class VersionsBody(BaseModel):
     versions: list[VersionBody]
 
 
-def versions_of(request: Request) -> Versions:
-    return Versions(request.app.state.service.settings.home)
+def get_registry(request: Request) -> ModelRegistry:
+    return ModelRegistry(request.app.state.inference.settings.home)
 
 
-Saved = Annotated[Versions, Depends(versions_of)]
+RegistryDependency = Annotated[ModelRegistry, Depends(get_registry)]
 
 
 @router.get("", summary="The saved versions, newest first, and which is active")
-def listed(saved: Saved) -> VersionsBody:
-    active, found = saved.look()
+def listed(saved: RegistryDependency) -> VersionsBody:
+    active, found = saved.list_versions()
     return VersionsBody(active=active, versions=[_body(name, manifest) for name, manifest in found.items()])
 
 
 @router.get("/{version}", summary="One saved version")
-def one(version: str, saved: Saved) -> VersionBody:
+def one(version: str, saved: RegistryDependency) -> VersionBody:
     return _body(version, saved.manifest(version))
 
 
 @router.post("/{version}/activate", summary="Make it the version that answers", dependencies=NEEDS_KEY)
-async def activate(version: str, saved: Saved) -> VersionBody:
+async def activate(version: str, saved: RegistryDependency) -> VersionBody:
     """Every worker serves it within two seconds. One that does not load is refused, and the old one stays."""
     await asyncio.to_thread(saved.activate, version)
     return _body(version, saved.manifest(version))

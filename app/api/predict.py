@@ -18,10 +18,10 @@ from starlette.types import Receive, Scope, Send
 
 from app.http import body
 from app.http.problems import Problem, respond
-from app.inference import Service
+from app.inference import Inference
 from app.observability import logs
 from models.errors import InklingError
-from models.inference.batcher import Reading
+from models.inference.batcher import InferenceResult
 from models.inference.calibration import Verdict
 from models.preprocessing.normalise import Step
 
@@ -65,10 +65,10 @@ class Lean:
     """The ASGI application of one call: `answer` takes a request to the JSON of its answer, or raises."""
 
     def __init__(
-        self, path: str, service: Service, answer: Callable[[Service, Scope, Receive], Awaitable[bytes]]
+        self, path: str, inference: Inference, answer: Callable[[Inference, Scope, Receive], Awaitable[bytes]]
     ) -> None:
         self.path = path
-        self.service = service
+        self.inference = inference
         self.answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +76,7 @@ class Lean:
         if (task := asyncio.current_task()) is not None:
             scope.setdefault("state", {})["on_disconnect"] = functools.partial(task.cancel, _LEFT)
         try:
-            body = await self.answer(self.service, scope, receive)
+            body = await self.answer(self.inference, scope, receive)
         except asyncio.CancelledError as error:
             if error.args != (_LEFT,):
                 raise
@@ -92,38 +92,38 @@ class Lean:
             await send({"type": "http.response.body", "body": body})
 
 
-async def predict(service: Service, scope: Scope, receive: Receive) -> bytes:
+async def predict(inference: Inference, scope: Scope, receive: Receive) -> bytes:
     """One picture, as the multipart field `file` or as the raw body."""
-    data = await body.picture(scope, receive, service.settings.max_upload_bytes)
-    return body_of(await service.read(data))
+    data = await body.picture(scope, receive, inference.settings.max_upload_bytes)
+    return body_of(await inference.read(data))
 
 
-async def predict_batch(service: Service, scope: Scope, receive: Receive) -> bytes:
+async def predict_batch(inference: Inference, scope: Scope, receive: Receive) -> bytes:
     """Many pictures, as multipart fields `files`; each is answered or refused on its own."""
-    settings = service.settings
-    limit = min(settings.batch_limit, settings.queue_limit)
+    settings = inference.settings
+    limit = min(settings.max_client_batch, settings.max_concurrent_images)
     pictures = await body.pictures(scope, receive, settings.max_upload_bytes, limit)
-    answers = iter(await service.read_batch([data for data in pictures if data]))
-    return to_json({"results": [_result(service, next(answers) if data else _EMPTY) for data in pictures]})
+    answers = iter(await inference.read_batch([data for data in pictures if data]))
+    return to_json({"results": [_result(inference, next(answers) if data else _EMPTY) for data in pictures]})
 
 
 _EMPTY = Problem("empty-body", "this part of the batch is empty")
 
 
-def body_of(reading: Reading) -> bytes:
+def body_of(reading: InferenceResult) -> bytes:
     """PredictionBody as JSON."""
     return to_json(_members(reading))
 
 
-def _result(service: Service, answer: Reading | InklingError | Problem) -> dict[str, Any]:
-    if isinstance(answer, Reading):
+def _result(inference: Inference, answer: InferenceResult | InklingError | Problem) -> dict[str, Any]:
+    if isinstance(answer, InferenceResult):
         return _members(answer)
     problem = Problem.of(answer) if isinstance(answer, InklingError) else answer
-    service.metrics.refusal(problem.name)
+    inference.metrics.refusal(problem.name)
     return {"error": problem.content()}
 
 
-def _members(reading: Reading) -> dict[str, Any]:
+def _members(reading: InferenceResult) -> dict[str, Any]:
     """What PredictionBody has, in its order."""
     digit, confidence, probabilities, verdict, model = reading.prediction
     return {
@@ -154,25 +154,25 @@ _ONE = _body(
 _MANY = _body(f"Pictures of one digit each: {_FORMATS}.", {"files": {"type": "array", "items": _BINARY}})
 
 
-def service_of(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+def get_inference(request: Request) -> Inference:
+    inference: Inference = request.app.state.inference
+    return inference
 
 
-ServiceOf = Annotated[Service, Depends(service_of)]
+InferenceDependency = Annotated[Inference, Depends(get_inference)]
 
 
 @router.post(
     "/predict", name="predict", summary="Read the digit in a picture", response_model=PredictionBody, openapi_extra=_ONE
 )
-async def _predict(request: Request, service: ServiceOf) -> Response:
+async def _predict(request: Request, inference: InferenceDependency) -> Response:
     """One picture, as the multipart field `file` or as the raw body."""
-    return Response(await predict(service, request.scope, request.receive), media_type="application/json")
+    return Response(await predict(inference, request.scope, request.receive), media_type="application/json")
 
 
 @router.post(
     "/predict/batch", summary="Read the digits in many pictures", response_model=BatchBody, openapi_extra=_MANY
 )
-async def _predict_batch(request: Request, service: ServiceOf) -> Response:
+async def _predict_batch(request: Request, inference: InferenceDependency) -> Response:
     """Many pictures, as multipart fields `files`: each has its prediction or its error, in order."""
-    return Response(await predict_batch(service, request.scope, request.receive), media_type="application/json")
+    return Response(await predict_batch(inference, request.scope, request.receive), media_type="application/json")

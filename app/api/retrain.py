@@ -10,10 +10,10 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.auth import NEEDS_KEY, holds_key
-from app.api.models import Saved
+from app.api.models import RegistryDependency
 from app.http import body
 from app.http.problems import Problem
-from app.storage.jobs import Job, Jobs, State
+from app.storage.jobs import Job, Jobs, JobState
 
 MAX_BODY = 64 * 1024
 LOOK_SECONDS = 0.5
@@ -41,7 +41,7 @@ class Parameters(BaseModel):
 
 class JobBody(BaseModel):
     id: str
-    state: State
+    state: JobState
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -69,20 +69,20 @@ _BODY: dict[str, Any] = {
 }
 
 
-def jobs_of(request: Request) -> Jobs:
+def get_jobs(request: Request) -> Jobs:
     jobs: Jobs = request.app.state.jobs
     return jobs
 
 
-Store = Annotated[Jobs, Depends(jobs_of)]
+JobsDependency = Annotated[Jobs, Depends(get_jobs)]
 
 
 @router.post("", summary="Train a better version", status_code=202, dependencies=NEEDS_KEY, openapi_extra=_BODY)
 async def submit(
     request: Request,
     response: Response,
-    store: Store,
-    saved: Saved,
+    store: JobsDependency,
+    saved: RegistryDependency,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> JobBody:
     """Answers at once; a process of its own trains. The same Idempotency-Key within 24 hours gives the same job."""
@@ -98,12 +98,12 @@ async def submit(
 
 
 @router.get("", summary="The jobs, newest first")
-def listed(store: Store) -> JobsBody:
+def listed(store: JobsDependency) -> JobsBody:
     return JobsBody(jobs=[JobBody(**_fields(job)) for job in store.newest()])
 
 
 @router.get("/{id}", summary="One job", response_model_exclude_unset=True)
-def one(id: str, request: Request, store: Store) -> LoggedJobBody:  # noqa: A002 the path's own name
+def one(id: str, request: Request, store: JobsDependency) -> LoggedJobBody:  # noqa: A002 the path's own name
     job = store.get(id)
     body = LoggedJobBody(**_fields(job))
     if holds_key(request):
@@ -112,16 +112,16 @@ def one(id: str, request: Request, store: Store) -> LoggedJobBody:  # noqa: A002
 
 
 @router.delete("/{id}", summary="Cancel a job", status_code=202, dependencies=NEEDS_KEY)
-def cancel(id: str, store: Store) -> JobBody:  # noqa: A002 the path's own name
+def cancel(id: str, store: JobsDependency) -> JobBody:  # noqa: A002 the path's own name
     return JobBody(**_fields(store.cancel(id)))
 
 
-async def _known(id: str, store: Store) -> Job:  # noqa: A002 the path's own name
+async def _known(id: str, store: JobsDependency) -> Job:  # noqa: A002 the path's own name
     return await asyncio.to_thread(store.get, id)  # an unknown job is a problem, not an empty stream
 
 
 @router.get("/{id}/events", summary="One job as server-sent events, until it ends", response_class=EventSourceResponse)
-async def events(job: Annotated[Job, Depends(_known)], store: Store) -> AsyncIterator[ServerSentEvent]:
+async def events(job: Annotated[Job, Depends(_known)], store: JobsDependency) -> AsyncIterator[ServerSentEvent]:
     """`event: job`: one at once, one whenever something changed, the last one with the last state."""
     sent = None
     while True:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No bar.")]
 
-PATIENCE_SECONDS = 3
+CLIENT_WAIT_SECONDS = 3
 """For how long a person waits for a service that does not answer."""
 
 models = typer.Typer(help="List the saved versions; `activate` makes one the version that answers.")
@@ -70,9 +70,9 @@ def activate_model(version: str) -> None:
         with _service(chosen) as client:
             client.activate(version)
     else:
-        from models.registry.registry import Versions
+        from models.registry.registry import ModelRegistry
 
-        Versions(chosen.home).activate(version)
+        ModelRegistry(chosen.home).activate(version)
     terminal.console().print(f"{version} is active")
 
 
@@ -167,7 +167,7 @@ def export_feedback(
 ) -> None:
     """Write the corrections under INKLING_HOME as torchvision's ImageFolder reads them: FOLDER/LABEL/ID.png."""
     from app.storage.database import Database
-    from app.storage.feedback import Corrections
+    from app.storage.feedback import FeedbackStore
 
     chosen = settings()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -175,7 +175,7 @@ def export_feedback(
         raise typer.Exit(2)
     database = Database(chosen)
     database.migrate()
-    corrections = Corrections(chosen.home, database, chosen.feedback_limit)
+    corrections = FeedbackStore(chosen.home, database, chosen.max_feedback)
     with terminal.Bar("exporting", corrections.count(), "corrections", quiet) as bar:
         count = corrections.export(folder, bar.advance)
     database.close()
@@ -219,10 +219,10 @@ def _versions() -> "tuple[str | None, Mapping[str, Version | Manifest]]":
             listed = client.versions()
         return listed.active, {version.version: version for version in listed.versions}
     from models.errors import VersionError
-    from models.registry.reader import Shelf
+    from models.registry.reader import ModelRegistryReader
 
-    saved = Shelf(chosen.home)
-    active, found = saved.look()
+    saved = ModelRegistryReader(chosen.home)
+    active, found = saved.list_versions()
     for name in saved.names():
         if name not in found:
             try:
@@ -242,7 +242,7 @@ def _service(chosen: "Settings") -> Iterator["Client"]:
     from app.client import Client, ClientError
 
     try:
-        with Client(chosen.url, chosen.key() or "", patience=PATIENCE_SECONDS) as client:
+        with Client(chosen.url, chosen.key() or "", patience=CLIENT_WAIT_SECONDS) as client:
             yield client
     except ClientError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -59,7 +59,7 @@ def predict(arguments: Sequence[str], settings: Settings, as_json: bool, quiet: 
         except Unread as error:
             complete = _complain(argument, error)
     torch.set_num_threads(1)  # as the service's workers do: more would add in another order, and answer otherwise
-    predictor = registry.find(settings.home, None, settings.model).predictor(devices.resolve(settings.device))
+    predictor = registry.find(settings.home, None, settings.initial_model).predictor(devices.resolve(settings.device))
     lines = _Lines(sources, as_json)
     with ThreadPoolExecutor(cpus.usable()) as pool, terminal.Bar("reading", len(sources), "pictures", quiet) as bar:
         for start in range(0, len(sources), BATCH):

@@ -261,7 +261,8 @@ def _names(parts: Sequence[Part]) -> str:
 
 
 def _too_many(limit: int, found: str) -> Problem:
-    detail = f"the batch has {found}; the limit is {limit}, the lesser of INKLING_BATCH_LIMIT and INKLING_QUEUE_LIMIT"
+    settings = "the lesser of INKLING_MAX_CLIENT_BATCH and INKLING_MAX_CONCURRENT_IMAGES"
+    detail = f"the batch has {found}; the limit is {limit}, {settings}"
     return Problem("too-many-images", detail, limit=limit)
 
 

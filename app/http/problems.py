@@ -16,38 +16,38 @@ from models import errors
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemType:
     status: int
     title: str
 
 
-KINDS = {
-    "empty-body": Kind(400, "The request has no picture in it"),
-    "malformed-multipart": Kind(400, "The multipart body can not be parsed"),
-    "bad-request": Kind(400, "The request can not be understood"),
-    "wrong-key": Kind(401, "This call needs the key"),
-    "no-key-configured": Kind(403, "This call needs a key, and the service has none"),
-    "not-found": Kind(404, "There is nothing here"),
-    "method-not-allowed": Kind(405, "This path does not answer that method"),
-    "job-running": Kind(409, "Another job is not done yet"),
-    "job-ended": Kind(409, "The job has ended"),
-    "broken-version": Kind(409, "The version does not load"),
-    "body-timeout": Kind(408, "The body took too long to arrive"),
-    "body-too-large": Kind(413, "The body has too many bytes"),
-    "too-many-images": Kind(413, "The batch has too many pictures"),
-    "too-many-pixels": Kind(413, "The picture has too many pixels"),
-    "unknown-format": Kind(415, "The bytes are of no picture format that we read"),
-    "urlencoded-form": Kind(415, "A urlencoded form can not carry a picture"),
-    "wrong-field": Kind(422, "The multipart body lacks the field that holds the picture"),
-    "corrupt-picture": Kind(422, "The picture is truncated or corrupt"),
-    "nothing-drawn": Kind(422, "The picture has nothing drawn on it"),
-    "bad-parameter": Kind(422, "A parameter does not fit"),
-    "idempotency-key-reused": Kind(422, "The idempotency key came before, with another body"),
-    "internal-error": Kind(500, "Something went wrong on our side"),
-    "overloaded": Kind(503, "There is no room for another picture right now"),
-    "not-ready": Kind(503, "The service can not predict right now"),
-    "database-unavailable": Kind(503, "The database does not answer right now"),
-    "storage-full": Kind(507, "There is no room to keep it"),
+PROBLEM_TYPES = {
+    "empty-body": ProblemType(400, "The request has no picture in it"),
+    "malformed-multipart": ProblemType(400, "The multipart body can not be parsed"),
+    "bad-request": ProblemType(400, "The request can not be understood"),
+    "wrong-key": ProblemType(401, "This call needs the key"),
+    "no-key-configured": ProblemType(403, "This call needs a key, and the service has none"),
+    "not-found": ProblemType(404, "There is nothing here"),
+    "method-not-allowed": ProblemType(405, "This path does not answer that method"),
+    "job-running": ProblemType(409, "Another job is not done yet"),
+    "job-ended": ProblemType(409, "The job has ended"),
+    "broken-version": ProblemType(409, "The version does not load"),
+    "body-timeout": ProblemType(408, "The body took too long to arrive"),
+    "body-too-large": ProblemType(413, "The body has too many bytes"),
+    "too-many-images": ProblemType(413, "The batch has too many pictures"),
+    "too-many-pixels": ProblemType(413, "The picture has too many pixels"),
+    "unknown-format": ProblemType(415, "The bytes are of no picture format that we read"),
+    "urlencoded-form": ProblemType(415, "A urlencoded form can not carry a picture"),
+    "wrong-field": ProblemType(422, "The multipart body lacks the field that holds the picture"),
+    "corrupt-picture": ProblemType(422, "The picture is truncated or corrupt"),
+    "nothing-drawn": ProblemType(422, "The picture has nothing drawn on it"),
+    "bad-parameter": ProblemType(422, "A parameter does not fit"),
+    "idempotency-key-reused": ProblemType(422, "The idempotency key came before, with another body"),
+    "internal-error": ProblemType(500, "Something went wrong on our side"),
+    "overloaded": ProblemType(503, "There is no room for another picture right now"),
+    "not-ready": ProblemType(503, "The service can not predict right now"),
+    "database-unavailable": ProblemType(503, "The database does not answer right now"),
+    "storage-full": ProblemType(507, "There is no room to keep it"),
 }
 
 # The errors of `models` that a request can meet. The others are met before the service starts.
@@ -57,7 +57,7 @@ NAMES: dict[type[errors.InklingError], str] = {
     errors.CorruptPicture: "corrupt-picture",
     errors.NothingDrawn: "nothing-drawn",
     errors.Overloaded: "overloaded",
-    errors.EngineFailed: "not-ready",
+    errors.InferenceFailed: "not-ready",
     errors.DeviceLost: "not-ready",
     errors.UnknownVersion: "not-found",
     errors.BrokenVersion: "broken-version",
@@ -92,7 +92,7 @@ class Problem(Exception):
         return Problem(NAMES[type(error)], str(error), **members)
 
     def content(self) -> dict[str, Any]:
-        kind = KINDS[self.name]
+        kind = PROBLEM_TYPES[self.name]
         return {
             "type": f"/problems/{self.name}",
             "title": kind.title,
@@ -103,7 +103,7 @@ class Problem(Exception):
 
     def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Status, headers and body."""
-        status = KINDS[self.name].status
+        status = PROBLEM_TYPES[self.name].status
         headers = {"Content-Type": _MEDIA_TYPE, **({"Retry-After": "1"} if status == 503 else {}), **self.headers}
         lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         return status, lines, to_json(self.content())

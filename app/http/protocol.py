@@ -8,8 +8,8 @@ import httptools
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from app.http.fast_predict import Answering, Headers, Shortcut
-from app.observability.access_log import Access
+from app.http.fast_predict import FastPredict, Headers, PendingResponse
+from app.observability.access_log import AccessLog
 
 MAX_HEAD_BYTES = 65_536
 LINGER_SECONDS = 0.25
@@ -22,16 +22,16 @@ log = logging.getLogger(__name__)
 class Protocol(HttpToolsProtocol):
     """Takes no notice of offers to upgrade, bounds a request's head, and tells who cares that a caller has left.
 
-    What may take the shortcut is held back until its body is there.
+    What may take the fast_predict is held back until its body is there.
 
     Java's client, among others, offers HTTP/2 with its first request. The parser thinks that such a request ends with
     its head; so it is held back, and read once more without the offer.
     """
 
-    access: Access
-    shortcut: Shortcut
+    request_log: AccessLog
+    fast_predict: FastPredict
     _held: bytearray | None = None
-    """The body so far, of a request that may take the shortcut."""
+    """The body so far, of a request that may take the fast_predict."""
     _handing_over: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _ending = False
@@ -119,7 +119,7 @@ class Protocol(HttpToolsProtocol):
         """Whether this request has gone the short way."""
         keep_alive = self.parser.should_keep_alive() and not self._ending
         try:
-            answering = self.shortcut.take(cast(Scope, self.scope), body, keep_alive, self._reply)
+            answering = self.fast_predict.take(cast(Scope, self.scope), body, keep_alive, self._reply)
         except Exception:
             log.exception("the short way failed")
             return False
@@ -142,7 +142,7 @@ class Protocol(HttpToolsProtocol):
         held, self._held = self._held, None
         return held
 
-    def _reply(self, answering: Answering, status: int, headers: Headers, body: bytes) -> None:
+    def _reply(self, answering: PendingResponse, status: int, headers: Headers, body: bytes) -> None:
         if self.transport.is_closing():
             return
         lines = [name + b": " + value for name, value in (*self.server_state.default_headers, *headers)]
@@ -157,9 +157,9 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Calls what the application has left in the request's state as `on_disconnect`."""
         if self._let_go() is not None:
-            self.shortcut.leave(cast(Scope, self.scope))
+            self.fast_predict.leave(cast(Scope, self.scope))
         for waiting, _ in self.pipeline:
-            self.access.left(cast(Scope, waiting.scope))
+            self.request_log.left(cast(Scope, waiting.scope))
         cycle = self.cycle
         super().connection_lost(exc)
         if cycle is not None and cycle.disconnected and (leave := cycle.scope["state"].get("on_disconnect")):
@@ -180,7 +180,7 @@ class Protocol(HttpToolsProtocol):
             b"HTTP/1.1 400 Bad Request",
             b"content-type: text/plain; charset=utf-8",
             b"content-length: %d" % len(body),
-            b"x-request-id: " + self.access.unreadable(),
+            b"x-request-id: " + self.request_log.unreadable(),
             b"connection: close",
         ]
         self.transport.write(b"\r\n".join([*head, b"", body]))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.observability.logs import Lines
+from app.observability.logs import LogHandler
 from app.observability.metrics import Metrics
 
 UNMATCHED = "unmatched"
@@ -25,7 +25,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-class Ids(NamedTuple):
+class RequestIds(NamedTuple):
     """Of a request: its id and, where it is part of a trace, that one's; headers: those that give them back."""
 
     identity: bytes
@@ -35,18 +35,18 @@ class Ids(NamedTuple):
 
 class _Ended(NamedTuple):
     scope: Scope
-    ids: Ids
+    ids: RequestIds
     status: int
     seconds: float
 
 
-class Access:
+class AccessLog:
     """Watches every request of one worker. lines: where they are logged, None for nowhere.
 
     Requests that end in the same turn of the event loop are written down together: that takes half the time.
     """
 
-    def __init__(self, metrics: Metrics, lines: Lines | None) -> None:
+    def __init__(self, metrics: Metrics, lines: LogHandler | None) -> None:
         self._metrics = metrics
         self._lines = lines
         self._worker = secrets.token_hex(6).encode()
@@ -83,7 +83,7 @@ class Access:
         """A client was gone before anybody had looked at its request."""
         self.end(scope, self.ids(scope), CLIENT_LEFT, perf_counter())
 
-    def ids(self, scope: Scope) -> Ids:
+    def ids(self, scope: Scope) -> RequestIds:
         """The ids that came with a request, as far as they are well formed, or one that is made here."""
         identity, trace, returned = b"", None, []
         for name, value in scope["headers"]:
@@ -93,9 +93,9 @@ class Access:
                 trace = traced[1]
                 returned.append((name, value))
         identity = identity or b"%b-%x" % (self._worker, next(self._numbers))
-        return Ids(identity, trace, [*returned, (b"x-request-id", identity)])
+        return RequestIds(identity, trace, [*returned, (b"x-request-id", identity)])
 
-    def end(self, scope: Scope, ids: Ids, status: int, started: float) -> None:
+    def end(self, scope: Scope, ids: RequestIds, status: int, started: float) -> None:
         """A request that began at `started`, as perf_counter tells, has been answered or given up."""
         if not self._ended:
             asyncio.get_running_loop().call_soon(self._write_down)

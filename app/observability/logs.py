@@ -39,16 +39,16 @@ def identify(scope: Scope) -> None:
     request_id.set(scope["state"]["request_id"].decode())
 
 
-def set_up() -> "Lines":
+def set_up() -> "LogHandler":
     """Sends everything that this process logs to standard error."""
-    lines = Lines(sys.stderr.fileno(), for_people=sys.stderr.isatty())
+    lines = LogHandler(sys.stderr.fileno(), for_people=sys.stderr.isatty())
     logging.basicConfig(level=logging.INFO, handlers=[lines], force=True)
     logging.captureWarnings(True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     return lines
 
 
-class Lines(logging.Handler):
+class LogHandler(logging.Handler):
     """Writes log lines to a file descriptor. for_people: coloured columns instead of JSON."""
 
     def __init__(self, descriptor: int, *, for_people: bool = False) -> None:
@@ -103,7 +103,7 @@ class Lines(logging.Handler):
         return str(self._for_people(None, "info", line)).encode() + b"\n"
 
     def write(self, lines: Iterable[bytes]) -> None:
-        """Lines that are rendered already, in one go."""
+        """LogHandler that are rendered already, in one go."""
         self._waiting += lines
         self.flush()
 

@@ -16,8 +16,8 @@ from prometheus_client.core import Metric
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as validated
 
-from app.observability.multiprocess import Board
-from app.observability.tally import Labels, Tally
+from app.observability.multiprocess import MultiprocessStore
+from app.observability.tally import Labels, MetricSums
 from models.inference.batcher import SIZES
 from models.inference.calibration import Verdict
 from models.inference.predictor import Prediction
@@ -82,12 +82,12 @@ WORKER = Definition(
 )
 READY = Definition("inkling_worker_ready", "gauge", "1 when a worker can predict, 0 when it can not.", ("worker",))
 QUEUE = Definition("inkling_queue_images", "gauge", "Pictures that a worker is answering.", ("worker",))
-QUEUE_LIMIT = Definition("inkling_queue_limit_images", "gauge", "INKLING_QUEUE_LIMIT, of each worker.")
+QUEUE_LIMIT = Definition("inkling_queue_limit_images", "gauge", "INKLING_MAX_CONCURRENT_IMAGES, of each worker.")
 OF_WORKERS = (WORKERS, WORKER, READY, QUEUE, QUEUE_LIMIT)
 
 
 @validated(frozen=True)
-class State:
+class WorkerState:
     """One worker at a time. queued: pictures that it is answering, of limit; dropped: since it started."""
 
     version: str
@@ -98,13 +98,13 @@ class State:
     dropped: int
 
 
-_STATE = TypeAdapter(State)
+_STATE = TypeAdapter(WorkerState)
 
 
 class Metrics:
     """Of one worker. board: where those of all its service meet; None where it is the only one."""
 
-    def __init__(self, board: Board | None, reasons: Iterable[str]) -> None:
+    def __init__(self, board: MultiprocessStore | None, reasons: Iterable[str]) -> None:
         self._board = board
         self._place = board.place if board else 0
         self._requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
@@ -122,7 +122,7 @@ class Metrics:
         self._shown: tuple[bytes, bytes] | None = None
         self._complaint = ""
         before = board.get("counts") if board else None
-        self._tally = Tally.loads(before) if before else self._zeros(reasons)
+        self._tally = MetricSums.loads(before) if before else self._zeros(reasons)
         self._tally.add(STARTS.name, (str(self._place),), 1)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -142,7 +142,7 @@ class Metrics:
         self._forwards.append(seconds)
         self._batches.append(len(waits))
 
-    def publish(self, state: State) -> None:
+    def publish(self, state: WorkerState) -> None:
         """Shows on the board what has come together. What can not be shown now is shown the next time."""
         self._gather(state)
         if self._board is None:
@@ -159,14 +159,14 @@ class Metrics:
                 log.error("the other workers do not see this one's metrics: %s", error)
             self._complaint = str(error)
 
-    def collect(self, state: State) -> list[Metric]:
+    def collect(self, state: WorkerState) -> list[Metric]:
         """The figures of all workers."""
         self.publish(state)
         counts = self._board.everyone("counts") if self._board else {}
         states = self._board.everyone("state") if self._board else {}
-        total = Tally()
+        total = MetricSums()
         for tally in {
-            **{place: Tally.loads(data) for place, data in counts.items()},
+            **{place: MetricSums.loads(data) for place, data in counts.items()},
             self._place: self._tally,
         }.values():
             total.merge(tally)
@@ -174,7 +174,7 @@ class Metrics:
         counted = [metric(definition, total.series.get(definition.name, {})) for definition in COUNTED]
         return [*counted, *_of_workers(living)]
 
-    def _gather(self, state: State) -> None:
+    def _gather(self, state: WorkerState) -> None:
         tally = self._tally
         for (method, route, status), count in _taken(self._requests):
             tally.add(REQUESTS.name, (method, route, str(status)), count)
@@ -199,9 +199,9 @@ class Metrics:
         self._dropped = state.dropped
 
     @staticmethod
-    def _zeros(reasons: Iterable[str]) -> Tally:
+    def _zeros(reasons: Iterable[str]) -> MetricSums:
         """What Prometheus sees first as 1 it takes for no increase: these begin with 0."""
-        tally = Tally()
+        tally = MetricSums()
         for reason in reasons:
             tally.add(REFUSALS.name, (reason,), 0)
         for digit in range(10):
@@ -237,7 +237,7 @@ def metric(definition: Definition, series: Mapping[Labels, Sequence[float]]) -> 
     return found
 
 
-def _of_workers(states: Mapping[int, State]) -> list[Metric]:
+def _of_workers(states: Mapping[int, WorkerState]) -> list[Metric]:
     living = sorted((str(place), state) for place, state in states.items())
     return [
         metric(WORKERS, {(): [len(living)]}),

@@ -18,7 +18,7 @@ _HEAD = struct.Struct("=QQI")
 _PREFIX = "inkling-board-"
 
 
-class Board:
+class MultiprocessStore:
     """One worker's place on the board. What it has put there outlives it, and its successor has the same place.
 
     Two files take turns, so that one is whole whenever somebody reads, or the writer is killed. They are written over
@@ -47,7 +47,7 @@ class Board:
     def everyone(self, kind: Kind) -> dict[int, bytes]:
         """What each worker has put there, by place."""
         places = {int(path.name.partition(".")[0]) for path in self.folder.glob(f"*.{kind}.*")}
-        found = {place: Board(self.folder, place).get(kind) for place in sorted(places)}
+        found = {place: MultiprocessStore(self.folder, place).get(kind) for place in sorted(places)}
         return {place: data for place, data in found.items() if data is not None}
 
     def _newest(self, kind: Kind) -> tuple[int, bytes | None]:

@@ -11,7 +11,7 @@ Labels = tuple[str, ...]
 _SAVED = TypeAdapter(dict[str, list[tuple[Labels, list[float]]]])
 
 
-class Tally:
+class MetricSums:
     """Series by metric and labels.
 
     A counter has one number. A histogram has how many values fell in each bucket, the last one without bound, and then
@@ -39,7 +39,7 @@ class Tally:
         counts = np.bincount(np.searchsorted(bounds, values), minlength=len(bounds) + 1)
         numbers[:] = [a + b for a, b in zip(numbers, [*counts.tolist(), sum(values)], strict=True)]
 
-    def merge(self, other: "Tally") -> None:
+    def merge(self, other: "MetricSums") -> None:
         for metric, found in other.series.items():
             for labels, numbers in found.items():
                 mine = self._numbers(metric, labels, len(numbers))

@@ -24,8 +24,8 @@ from typing import Any
 
 from app.settings import Settings
 from app.storage.database import Database, DatabaseUnavailable, StorageFull
-from app.storage.feedback import Corrections
-from app.storage.jobs import ENDED, Job, Jobs, Owner, State
+from app.storage.feedback import FeedbackStore
+from app.storage.jobs import ENDED, Job, JobOwner, Jobs, JobState
 
 ROOT = Path(__file__).parents[2]
 LOOK_SECONDS, BEAT_SECONDS = 0.5, 3.0
@@ -38,7 +38,7 @@ _RECORDED = {"state", "epoch", "epochs", "progress", "metrics", "version"}
 log = logging.getLogger(__name__)
 
 
-class Runner:
+class JobRunner:
     """`start` creates or migrates the database, too. Once asked to stop, it ends the running job as failed."""
 
     def __init__(self, settings: Settings) -> None:
@@ -46,8 +46,8 @@ class Runner:
         self.folder = settings.home / "retraining"
         self.database = Database(settings)
         self.jobs = Jobs(self.database)
-        self.owner = Owner(socket.gethostname(), os.getpid())
-        self._corrections = Corrections(settings.home, self.database, settings.feedback_limit)
+        self.owner = JobOwner(socket.gethostname(), os.getpid())
+        self._corrections = FeedbackStore(settings.home, self.database, settings.max_feedback)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
@@ -80,7 +80,7 @@ class Runner:
         log.info("job %s begins", job.id)
         folder = self.folder / job.id
         with self._heart(job) as lost:
-            state: State
+            state: JobState
             try:
                 state, reason = self._train(job, folder, lost)
             except Exception as error:  # whatever it was, the job has to end and the next one can begin
@@ -90,7 +90,7 @@ class Runner:
             self._insist(lambda: self.jobs.finish(job.id, state, reason))
         log.info("job %s %s: %s", job.id, state, reason)
 
-    def _train(self, job: Job, folder: Path, lost: threading.Event) -> tuple[State, str | None]:
+    def _train(self, job: Job, folder: Path, lost: threading.Event) -> tuple[JobState, str | None]:
         """How the job ended, and why."""
         shutil.rmtree(self.folder, ignore_errors=True)  # of jobs that a killed service left
         feedback = folder / "feedback"
@@ -110,14 +110,14 @@ class Runner:
                 }
             )
         )
-        with _Trainer(order) as trainer:
+        with TrainerProcess(order) as trainer:
             interruption = self._follow(job, trainer, lost)
         while line := trainer.line(0):  # what it still had to say
             self._hear(job, trainer, line)
         self._record(job, trainer)
         return trainer.outcome or interruption or trainer.death()
 
-    def _follow(self, job: Job, trainer: "_Trainer", lost: threading.Event) -> tuple[State, str | None] | None:
+    def _follow(self, job: Job, trainer: "TrainerProcess", lost: threading.Event) -> tuple[JobState, str | None] | None:
         """Until the trainer has no more to say; or why it is to be ended before."""
         while (line := trainer.line(LOOK_SECONDS)) is not None:
             if line:
@@ -130,12 +130,12 @@ class Runner:
                 return "cancelled", "cancelled while it ran"
         return None
 
-    def _hear(self, job: Job, trainer: "_Trainer", line: str) -> None:
+    def _hear(self, job: Job, trainer: "TrainerProcess", line: str) -> None:
         news = trainer.take(line)
         if values := {name: news[name] for name in _RECORDED & news.keys()}:
             self._record(job, trainer, **values)
 
-    def _record(self, job: Job, trainer: "_Trainer", **values: Any) -> None:
+    def _record(self, job: Job, trainer: "TrainerProcess", **values: Any) -> None:
         with contextlib.suppress(DatabaseUnavailable, StorageFull):  # the next one will do
             self.jobs.record(job.id, **values, log="\n".join(trainer.lines))
 
@@ -175,12 +175,12 @@ class Runner:
                     return None
 
 
-class _Trainer:
+class TrainerProcess:
     """The process, and the lines that it wrote. outcome: how the job ended, and why, once it has said so."""
 
     def __init__(self, order: Path) -> None:
         self.lines: deque[str] = deque(maxlen=LOG_LINES)
-        self.outcome: tuple[State, str | None] | None = None
+        self.outcome: tuple[JobState, str | None] | None = None
         self._arriving: SimpleQueue[str | None] = SimpleQueue()
         # What the trainer need not know, it can not tell.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
@@ -199,7 +199,7 @@ class _Trainer:
         self._reader = threading.Thread(target=self._read, name="trainer's lines", daemon=True)
         self._reader.start()
 
-    def __enter__(self) -> "_Trainer":
+    def __enter__(self) -> "TrainerProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -234,7 +234,7 @@ class _Trainer:
             self.outcome = (news.pop("state"), news.get("reason"))
         return news
 
-    def death(self) -> tuple[State, str | None]:
+    def death(self) -> tuple[JobState, str | None]:
         """What can be told from outside, of one that ended without a word."""
         code = self._process.wait()
         if code < 0:

@@ -17,8 +17,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from app.observability import logs
-from app.observability.multiprocess import Board, new_folder
-from app.processes.job_runner import Runner
+from app.observability.multiprocess import MultiprocessStore, new_folder
+from app.processes.job_runner import JobRunner
 from app.settings import Settings
 from models import cpus
 from models.errors import InklingError
@@ -77,8 +77,8 @@ class Supervisor:
         self.settings = settings
         self.listening = listening
         self.folder = folder
-        self.workers: list[Worker] = []
-        self._runner = Runner(settings)
+        self.workers: list[WorkerSlot] = []
+        self._runner = JobRunner(settings)
         self._stopping = False
 
     def run(self) -> None:
@@ -110,8 +110,8 @@ class Supervisor:
         log.info("serving %s on %s, workers: %d", first.ready.model, first.ready.device, count)
         log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
-    def _add_worker(self) -> "Worker":
-        worker = Worker(self.settings, self.listening, Board(self.folder, len(self.workers)))
+    def _add_worker(self) -> "WorkerSlot":
+        worker = WorkerSlot(self.settings, self.listening, MultiprocessStore(self.folder, len(self.workers)))
         worker.start()
         self.workers.append(worker)
         return worker
@@ -152,13 +152,13 @@ class Supervisor:
                 signal.set_wakeup_fd(-1)
 
 
-class Worker:
+class WorkerSlot:
     """The place of one worker process. When the process ends, `tend` starts another, after a pause if it soon ended.
 
     ready: its report, None until it answers; due: when the next process is to be started, None while there is one.
     """
 
-    def __init__(self, settings: Settings, listening: socket.socket, board: Board) -> None:
+    def __init__(self, settings: Settings, listening: socket.socket, board: MultiprocessStore) -> None:
         self.settings = settings
         self.listening = listening
         self.board = board
@@ -250,7 +250,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _work(settings: Settings, listening: socket.socket, reports: Connection, board: Board) -> None:
+def _work(settings: Settings, listening: socket.socket, reports: Connection, board: MultiprocessStore) -> None:
     from app.processes import worker  # it imports torch
 
     worker.run(settings, listening, reports, board)

@@ -20,7 +20,7 @@ import uvicorn
 from app.http.protocol import Protocol
 from app.main import Inkling, create_app
 from app.observability import logs
-from app.observability.multiprocess import Board
+from app.observability.multiprocess import MultiprocessStore
 from app.processes.supervisor import DRAIN_SECONDS, Failed, Ready
 from app.settings import Settings
 from models.errors import InklingError
@@ -31,7 +31,7 @@ _CROWD = 16
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, listening: socket.socket, reports: Connection, board: Board) -> None:
+def run(settings: Settings, listening: socket.socket, reports: Connection, board: MultiprocessStore) -> None:
     """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
@@ -40,7 +40,7 @@ def run(settings: Settings, listening: socket.socket, reports: Connection, board
     torch.set_num_threads(1)
     try:
         app = create_app(settings, lines, board)
-        app.state.service.open()
+        app.state.inference.open()
     except InklingError as error:
         reports.send(Failed(str(error)))
         sys.exit(2)
@@ -51,15 +51,15 @@ def run(settings: Settings, listening: socket.socket, reports: Connection, board
     # What is loaded stays: without this the collector walks all of torch's objects every few thousand requests.
     gc.collect()
     gc.freeze()
-    engine = app.state.service.engine
+    batcher = app.state.inference.batcher
 
     def ready() -> None:
-        predictor = engine.predictor
+        predictor = batcher.predictor
         reports.send(Ready(predictor.model, str(predictor.device), predictor.device.type))
         reports.close()
 
     Server(app, settings, ready).run(sockets=[listening])
-    if engine.lost:
+    if batcher.lost:
         sys.exit(1)
 
 
@@ -135,8 +135,8 @@ class Server(uvicorn.Server):
     async def _connect(self, connection: socket.socket) -> None:
         def protocol() -> Protocol:
             made = Protocol(self.config, self.server_state, self.lifespan.state)
-            made.access = self._app.access
-            made.shortcut = self._app.shortcut
+            made.request_log = self._app.access_log
+            made.fast_predict = self._app.fast_predict
             return made
 
         try:
@@ -146,8 +146,8 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Also ends the worker when its device is lost to it: another process may get it back."""
-        if self._app.state.service.engine.lost:
-            log.critical("the device is lost: %s", self._app.state.service.engine.failure)
+        if self._app.state.inference.batcher.lost:
+            log.critical("the device is lost: %s", self._app.state.inference.batcher.failure)
             return True
         return await super().on_tick(counter)
 

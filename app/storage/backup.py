@@ -13,7 +13,7 @@ from app.cli import terminal
 from app.settings import Settings
 from app.storage.database import url_of
 from models.errors import HomeError
-from models.registry.reader import Shelf
+from models.registry.reader import ModelRegistryReader
 
 
 class BackupError(HomeError):
@@ -26,7 +26,7 @@ def write(settings: Settings, file: BinaryIO, quiet: bool = True) -> int:
     Data sets and what a running job has written so far are not in it. Raises BackupError.
     quiet: no bar for the pictures, of which there may be many.
     """
-    saved = Shelf(settings.home)
+    saved = ModelRegistryReader(settings.home)
     if not saved.names():
         raise BackupError(f"{settings.home} holds no versions; expected INKLING_HOME to name the HOME of a service")
     try:
@@ -34,7 +34,7 @@ def write(settings: Settings, file: BinaryIO, quiet: bool = True) -> int:
             # First the rows, then the pictures: each row was written after its picture, so that none is without one.
             database = _add_database(tar, settings)
             pictures = _add_pictures(tar, settings.home, quiet)
-            with saved.alone():  # no version goes, and no other one becomes active
+            with saved.locked():  # no version goes, and no other one becomes active
                 paths = [path for name in saved.names() for path in (saved.folder / name).iterdir()]
                 versions = sum(_add(tar, path, settings.home) for path in [saved.folder / "active", *sorted(paths)])
         file.flush()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Correction:
+class FeedbackItem:
     """id: sha256 of the tile's 784 bytes; prediction: the digit that `model` read."""
 
     id: str
@@ -36,13 +36,13 @@ class Correction:
 
 
 @dataclass(frozen=True)
-class Counts:
+class FeedbackCounts:
     total: int
     by_label: dict[str, int]
     by_day: dict[str, int]
 
 
-class Corrections:
+class FeedbackStore:
     """The store under one HOME. Several processes may use it at a time."""
 
     def __init__(self, home: Path, database: Database, limit: int) -> None:
@@ -50,7 +50,7 @@ class Corrections:
         self.limit = limit
         self._database = database
 
-    def add(self, tile: Pixels, label: int, prediction: "Prediction") -> tuple[Correction, Correction | None]:
+    def add(self, tile: Pixels, label: int, prediction: "Prediction") -> tuple[FeedbackItem, FeedbackItem | None]:
         """Stores the tile uint8 [28, 28] under its label, and returns what is stored now and what was before.
 
         The same tile again keeps its one sample; a new label replaces the old one. Raises StorageFull and then loses
@@ -65,7 +65,7 @@ class Corrections:
 
     def _record(
         self, name: str, tile: Pixels, label: int, prediction: "Prediction"
-    ) -> tuple[Correction, Correction | None]:
+    ) -> tuple[FeedbackItem, FeedbackItem | None]:
         values = {
             "label": label,
             "prediction": prediction.digit,
@@ -79,7 +79,7 @@ class Corrections:
                 if count >= self.limit:
                     raise StorageFull(
                         f"the feedback store holds {count:,} corrections; the limit is "
-                        f"INKLING_FEEDBACK_LIMIT={self.limit:,}. DELETE /feedback/{{id}} makes room",
+                        f"INKLING_MAX_FEEDBACK={self.limit:,}. DELETE /feedback/{{id}} makes room",
                         self.limit,
                     )
                 self._write(name, tile)  # before the row is there for others to see
@@ -101,14 +101,14 @@ class Corrections:
         with self._database.read() as connection:
             return _count(connection)
 
-    def counts(self) -> Counts:
+    def counts(self) -> FeedbackCounts:
         """Days are those of UTC. Raises DatabaseUnavailable."""
         day = sa.func.date(feedback.c.created_at)
         with self._database.read() as connection:
             labels = connection.execute(_count_by(feedback.c.label)).all()
             days = connection.execute(_count_by(day)).all()
         by_label = {str(label): count for label, count in labels}
-        return Counts(sum(by_label.values()), by_label, {str(found): count for found, count in days})
+        return FeedbackCounts(sum(by_label.values()), by_label, {str(found): count for found, count in days})
 
     def export(self, folder: Path, advance: Callable[[int], None] = lambda _: None) -> int:
         """Writes a tree as torchvision's ImageFolder reads it, FOLDER/LABEL/ID.png, and returns how many it wrote.
@@ -151,8 +151,8 @@ class Corrections:
         return self.folder / name[:2] / f"{name}.png"  # a folder of 100,000 files is slow to list
 
 
-def _correction(row: sa.Row[Any]) -> Correction:
-    return Correction(row.id, row.label, row.prediction, row.model, row.created_at)
+def _correction(row: sa.Row[Any]) -> FeedbackItem:
+    return FeedbackItem(row.id, row.label, row.prediction, row.model, row.created_at)
 
 
 def _count(connection: sa.Connection) -> int:

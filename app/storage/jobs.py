@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from app.storage.database import Database, jobs, lock, now
 from models.errors import InklingError
 
-State = Literal["queued", "running", "evaluating", "succeeded", "rejected", "failed", "cancelled"]
-ENDED: tuple[State, ...] = get_args(State)[3:]
+JobState = Literal["queued", "running", "evaluating", "succeeded", "rejected", "failed", "cancelled"]
+ENDED: tuple[JobState, ...] = get_args(JobState)[3:]
 
 STALE = timedelta(seconds=15)
 """A lock without a heartbeat for so long belongs to nobody."""
@@ -58,7 +58,7 @@ class Job:
     """progress: 0..1. cancelling: somebody asked for its end. log: the last lines that the trainer wrote."""
 
     id: str
-    state: State
+    state: JobState
     parameters: dict[str, Any]
     created_at: datetime
     started_at: datetime | None
@@ -78,7 +78,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Owner:
+class JobOwner:
     host: str
     pid: int
 
@@ -130,13 +130,13 @@ class Jobs:
             rows = connection.execute(_select().order_by(jobs.c.created_at.desc()).limit(LISTED)).all()
         return [Job(**row._mapping) for row in rows]
 
-    def states(self) -> dict[State, int]:
+    def states(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
         with self._database.read() as connection:
             rows = connection.execute(
                 sa.select(jobs.c.state, sa.func.count().label("jobs")).group_by(jobs.c.state)
             ).all()
-        return dict.fromkeys(get_args(State), 0) | {row.state: row.jobs for row in rows}
+        return dict.fromkeys(get_args(JobState), 0) | {row.state: row.jobs for row in rows}
 
     def cancel(self, name: str) -> Job:
         """Asks for the end of a job. Raises UnknownJob, and JobEnded."""
@@ -150,7 +150,7 @@ class Jobs:
                 connection.execute(sa.update(jobs).where(jobs.c.id == name).values(cancelling=True))
             return _get(connection, name)
 
-    def claim(self, owner: Owner) -> Job | None:
+    def claim(self, owner: JobOwner) -> Job | None:
         """The queued job, now running and owned; None where there is none."""
         with self._database.read() as connection:  # the usual answer, and it disturbs nobody
             if connection.execute(sa.select(lock.c.job).where(lock.c.host.is_(None))).first() is None:
@@ -167,7 +167,7 @@ class Jobs:
             connection.execute(sa.update(jobs).where(jobs.c.id == found).values(state="running", started_at=now()))
             return _get(connection, found)
 
-    def beat(self, name: str, owner: Owner) -> bool:
+    def beat(self, name: str, owner: JobOwner) -> bool:
         """Renews the lock. False when it is no longer the owner's: then the job was given up by somebody else."""
         mine = sa.and_(lock.c.job == name, lock.c.host == owner.host, lock.c.pid == owner.pid)
         with self._database.write() as connection:
@@ -179,7 +179,7 @@ class Jobs:
         with self._database.write() as connection:
             connection.execute(sa.update(jobs).where(going).values(**values))
 
-    def finish(self, name: str, state: State, reason: str | None) -> None:
+    def finish(self, name: str, state: JobState, reason: str | None) -> None:
         """Ends a job, once, and lets the next one begin."""
         with self._database.write() as connection:
             _finish(connection, name, state, reason)
@@ -204,7 +204,7 @@ def _get(connection: sa.Connection, name: str) -> Job:
     return Job(**row._mapping)
 
 
-def _finish(connection: sa.Connection, name: str, state: State, reason: str | None) -> None:
+def _finish(connection: sa.Connection, name: str, state: JobState, reason: str | None) -> None:
     going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED))
     connection.execute(sa.update(jobs).where(going).values(state=state, reason=reason, finished_at=now()))
     connection.execute(sa.delete(lock).where(lock.c.job == name))

@@ -13,7 +13,7 @@ from benchmarks.bounds.setting import Setting
 from benchmarks.client import Answer
 from benchmarks.machine import BenchmarkError, say
 from benchmarks.tables import Target
-from models.registry.registry import RELEASED, Versions, read
+from models.registry.registry import RELEASED, ModelRegistry, read
 
 CONNECTIONS = 64
 OVERLOAD, CROWD, READ_A_SECOND = 2, 1024, 50
@@ -136,7 +136,7 @@ def swap(setting: Setting) -> list[Target]:
     body = pictures.multipart(pictures.tile())
     with setting.inkling("swap") as server:
         server.first_answer("/predict", body)
-        versions = Versions(setting.folder / "home-swap")
+        versions = ModelRegistry(setting.folder / "home-swap")
         release = read(RELEASED / "net")
         names = [versions.active(), versions.write(release.network.state_dict(), release.manifest)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.learning.hand import Hand
 from benchmarks.learning.load import Outcome, full
 from benchmarks.learning.service import Service, new_home
-from models.registry.registry import RELEASED, Versions, read
+from models.registry.registry import RELEASED, ModelRegistry, read
 
 CALLERS, PAUSE_SECONDS = 16, 2.5
 
@@ -15,10 +15,10 @@ CALLERS, PAUSE_SECONDS = 16, 2.5
 def measure(hand: Hand, data: Path, count: int) -> tuple[Outcome, float]:
     """What came of the load, and for how many seconds at most a version still took requests once another was active."""
     with new_home() as home:
-        service = Service(home, data, INKLING_MODEL="convnet")
+        service = Service(home, data, INKLING_INITIAL_MODEL="convnet")
         try:
             other = read(RELEASED / "net")
-            names = [Versions(home).write(other.network.state_dict(), other.manifest), "v1"]
+            names = [ModelRegistry(home).write(other.network.state_dict(), other.manifest), "v1"]
             outcome, activated = asyncio.run(_activate(service, hand, names, count))
         finally:
             service.stop()

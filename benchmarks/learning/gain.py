@@ -15,7 +15,7 @@ import torch
 from benchmarks.learning.hand import Hand
 from benchmarks.learning.load import Outcome, steady
 from benchmarks.learning.service import Service, new_home, trainers
-from models.registry.registry import Versions
+from models.registry.registry import ModelRegistry
 
 RATE, TURN_SECONDS = 50, 10
 
@@ -85,6 +85,6 @@ async def _retrain_under_load(service: Service, hand: Hand, seed: int) -> tuple[
 
 
 def _right(home: Path, name: str, hand: Hand, chosen: np.ndarray) -> float:
-    predictor = Versions(home).load(name).predictor(torch.device("cpu"))
+    predictor = ModelRegistry(home).load(name).predictor(torch.device("cpu"))
     logits = np.concatenate([predictor.logits(hand.tiles[part]) for part in np.array_split(chosen, 20)])
     return float((logits.argmax(axis=1) == hand.labels[chosen]).mean())

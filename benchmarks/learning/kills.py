@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.learning.service import ENDED, JOB_SECONDS, Service, new_home, trainers, wait
-from models.registry.registry import RELEASED, Versions, read
+from models.registry.registry import RELEASED, ModelRegistry, read
 
 LONGEST_SECONDS = 25.0
 """About what a job takes, from its start to its activation."""
@@ -22,7 +22,7 @@ def measure(data: Path, count: int, seed: int = 0) -> Counter[str]:
     """What was killed, and in which state the jobs ended. Raises AssertionError for whatever did not survive."""
     generator, found = random.Random(seed), Counter[str]()
     with new_home() as home:
-        saved = Versions(home)
+        saved = ModelRegistry(home)
         for network in ("net", "net"):
             release = read(RELEASED / network)
             saved.write(release.network.state_dict(), release.manifest)
@@ -73,7 +73,7 @@ def _check(service: Service, home: Path) -> str:
     wait(service.ready, STALE_SECONDS)
     # A trainer that had not begun, or had ended, when it was to be killed leaves a job that goes on as usual.
     wait(lambda: service.job()["state"] in ENDED, JOB_SECONDS)
-    saved = Versions(home)
+    saved = ModelRegistry(home)
     assert saved.active() in saved.names()
     for name in saved.names():
         assert saved.load(name).name == name

@@ -15,7 +15,7 @@ from benchmarks.serving import environment
 LIT, BENTO = environment.PINS["litserve"], environment.PINS["bentoml"]
 CONNECTIONS = (1, 16, 64)
 BATCH = 64
-# Of 64 images each: more at a time would not fit in a worker's QUEUE_LIMIT of 256.
+# Of 64 images each: more at a time would not fit in a worker's INKLING_MAX_CONCURRENT_IMAGES of 256.
 BATCH_CONNECTIONS = (1, 2)
 
 
@@ -88,7 +88,7 @@ def _inkling(model: str) -> Callable[[Path, int], Server]:
 def _silent(folder: Path, core: int) -> Server:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.serving.others.silent", str(port)]
-    variables = {"INKLING_HOME": str(folder / "home-silent"), "INKLING_MODEL": "net", "PYTHONPATH": str(ROOT)}
+    variables = {"INKLING_HOME": str(folder / "home-silent"), "INKLING_INITIAL_MODEL": "net", "PYTHONPATH": str(ROOT)}
     return Server("silent", command, port, folder, {core}, variables)
 
 

@@ -60,7 +60,7 @@ def limit(bare: float, steps: Mapping[str, float]) -> float:
     return 1 / (1 / bare + sum(steps[name] for name in SINGLE))
 
 
-def batch_limit(steps: Mapping[str, float]) -> float:
+def max_client_batch(steps: Mapping[str, float]) -> float:
     """Images a second of a large batch, beside which the request itself costs nothing."""
     return 1 / sum(steps[name] for name in BATCHED)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from benchmarks.serving.sides import BATCH
-from benchmarks.serving.steps import batch_limit, limit
+from benchmarks.serving.steps import limit, max_client_batch
 from benchmarks.tables import Target
 from benchmarks.wrk import Load
 
@@ -33,7 +33,7 @@ def ratios(rounds: Rounds, steps: Sequence[Mapping[str, float]]) -> list[Target]
         )
 
     batch = max(
-        (_by_round(lambda a, s: a.rate * BATCH / batch_limit(s), of("inkling-batch", c), steps) for c in (1, 2)),
+        (_by_round(lambda a, s: a.rate * BATCH / max_client_batch(s), of("inkling-batch", c), steps) for c in (1, 2)),
         key=lambda values: median(values or [0.0]),
     )
     latency = _by_round(lambda a, b: a.median / b.median, of("inkling-multipart", 1), of("fastapi", 1))

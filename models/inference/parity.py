@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.errors import BrokenVersion, EngineFailed
+from models.errors import BrokenVersion, InferenceFailed
 from models.inference.predictor import Predictor, Tiles, as_input
 
 TOLERANCE = 0.02
@@ -37,7 +37,7 @@ def check(predictor: Predictor, expected: NDArray[np.float32]) -> None:
     """Raises BrokenVersion for a predictor whose answers are not finite, or not those expected."""
     try:
         found = predictor.logits(tiles())
-    except EngineFailed as error:
+    except InferenceFailed as error:
         raise BrokenVersion(f"{predictor.model} does not predict: {error}") from error
     probabilities = (predictor.calibration.probabilities(logits) for logits in (found, expected))
     difference = float(np.abs(np.subtract(*probabilities)).max())

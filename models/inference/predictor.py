@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.errors import DeviceLost, EngineFailed
+from models.errors import DeviceLost, InferenceFailed
 from models.inference import networks
 from models.inference.calibration import Calibration, Verdict
 
@@ -47,7 +47,7 @@ class Predictor:
         self._network = networks.fused(network).to(device).to(memory_format=torch.channels_last)
 
     def logits(self, tiles: Tiles) -> NDArray[np.float32]:
-        """[N, 28, 28] to [N, 10]. Raises EngineFailed when the device fails or the result is not finite.
+        """[N, 28, 28] to [N, 10]. Raises InferenceFailed when the device fails or the result is not finite.
 
         DeviceLost where the device fails in a way that leaves this process unable to use it: CUDA repeats the error
         of one kernel for every call that follows.
@@ -57,19 +57,19 @@ class Predictor:
                 inputs = as_input(tiles, self.device).contiguous(memory_format=torch.channels_last)
                 logits: NDArray[np.float32] = self._network(inputs).to("cpu", torch.float32).numpy()
         except RuntimeError as error:
-            kind = DeviceLost if isinstance(error, torch.AcceleratorError) else EngineFailed
+            kind = DeviceLost if isinstance(error, torch.AcceleratorError) else InferenceFailed
             raise kind(f"the forward pass failed on {self.device}: {_first_line(error)}") from error
         if not np.isfinite(logits).all():
-            raise EngineFailed(f"model {self.model} gave logits that are not finite")
+            raise InferenceFailed(f"model {self.model} gave logits that are not finite")
         return logits
 
     def predict(self, tiles: Tiles) -> list[Prediction]:
-        """Tiles [N, 28, 28] to N predictions. Raises EngineFailed, DeviceLost as `logits`."""
+        """Tiles [N, 28, 28] to N predictions. Raises InferenceFailed, DeviceLost as `logits`."""
         probabilities, certain = self.calibration.answers(self.logits(tiles))
         return [self._prediction(*found) for found in zip(probabilities.tolist(), certain.tolist(), strict=True)]
 
     def warm(self, sizes: Sequence[int] = (1,), within: float = math.inf) -> None:
-        """Runs a forward pass at each batch size, so that no user's request is the first. Raises EngineFailed.
+        """Runs a forward pass at each batch size, so that no user's request is the first. Raises InferenceFailed.
 
         Sizes are given in rising order; one that takes longer than `within` seconds ends it, and is not for use.
         """

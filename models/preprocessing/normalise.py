@@ -16,7 +16,7 @@ from models.preprocessing import ink_segmentation as inks
 from models.preprocessing.decode import Picture, Pixels
 from models.preprocessing.morphology import Mask, Plane, dilate, stroke_width
 
-SIDE, BOX = 28, 20
+TILE_SIDE, DIGIT_BOX = 28, 20
 
 Step = Literal["oriented", "alpha", "inverted", "background", "cropped", "scaled", "centred"]
 
@@ -55,7 +55,12 @@ def normalise_all(pictures: Sequence[Picture]) -> list[Tile | NothingDrawn]:
 
 def may_be_ready(picture: Picture) -> bool:
     """Whether the picture has what a ready tile has, as far as that can be told without looking at its pixels."""
-    return picture.pixels.shape == (SIDE, SIDE) and picture.alpha is None and not picture.lossy and not picture.oriented
+    return (
+        picture.pixels.shape == (TILE_SIDE, TILE_SIDE)
+        and picture.alpha is None
+        and not picture.lossy
+        and not picture.oriented
+    )
 
 
 def _normalise(picture: Picture) -> Tile:
@@ -76,13 +81,13 @@ def _normalise(picture: Picture) -> Tile:
     if digit.shape != ink.shape:
         steps.append("cropped")
     if _off_size(digit):
-        digit = _scale(digit, BOX / max(digit.shape))
+        digit = _scale(digit, DIGIT_BOX / max(digit.shape))
         steps.append("scaled")
     steps.append("centred")
     return Tile(_centred(digit), tuple(steps))
 
 
-_MOMENTS = np.stack([np.ones(SIDE), np.arange(SIDE)]).astype(np.float32)
+_MOMENTS = np.stack([np.ones(TILE_SIDE), np.arange(TILE_SIDE)]).astype(np.float32)
 
 
 def _is_ready(pixels: Pixels) -> bool:
@@ -97,7 +102,7 @@ def _is_ready(pixels: Pixels) -> bool:
     rows, weighted_by_column = (plane @ _MOMENTS.T).T
     top, bottom = _extent(rows)
     left, right = _extent(columns)
-    if min(top, left) < 1 or max(bottom, right) > SIDE - 1 or abs(max(bottom - top, right - left) - BOX) > 1:
+    if min(top, left) < 1 or max(bottom, right) > TILE_SIDE - 1 or abs(max(bottom - top, right - left) - DIGIT_BOX) > 1:
         return False
     total = float(rows.sum())
     row, column = float(weighted_by_row.sum()) / total, float(weighted_by_column.sum()) / total
@@ -112,7 +117,7 @@ def _extent(sums: Plane) -> tuple[int, int]:
 
 def _is_centred(start: int, end: int, mean: float) -> bool:
     """Along one axis, as `_place` has it; `mean` is the centre of mass, counted from the tile's edge."""
-    place = min(max(round(14 - (mean - start)), 0), SIDE - (end - start))
+    place = min(max(round(14 - (mean - start)), 0), TILE_SIDE - (end - start))
     return abs(place - start) <= 1
 
 
@@ -121,19 +126,19 @@ def _are_ready(tiles: Pixels) -> Mask:
     planes = tiles.astype(np.float32)
     sums = np.stack([planes.sum(axis=2), planes.sum(axis=1)])  # of rows and of columns; whole numbers, so exact
     has_ink = sums > 0
-    start, end = has_ink.argmax(axis=2), SIDE - has_ink[:, :, ::-1].argmax(axis=2)
+    start, end = has_ink.argmax(axis=2), TILE_SIDE - has_ink[:, :, ::-1].argmax(axis=2)
     # Along each axis, as `_place` has it; the mean is the centre of mass, counted from the tile's edge.
     means = (sums @ _MOMENTS[1]).astype(np.float64) / sums.sum(axis=2).clip(1)
-    places = np.rint(14 - (means - start)).clip(0, SIDE - (end - start))
-    sized = np.abs((end - start).max(axis=0) - BOX) <= 1
-    framed = (start >= 1) & (end <= SIDE - 1) & (np.abs(places - start) <= 1)
+    places = np.rint(14 - (means - start)).clip(0, TILE_SIDE - (end - start))
+    sized = np.abs((end - start).max(axis=0) - DIGIT_BOX) <= 1
+    framed = (start >= 1) & (end <= TILE_SIDE - 1) & (np.abs(places - start) <= 1)
     ready: Mask = framed.all(axis=0) & sized & (tiles.max(axis=(1, 2)) >= 200)
     return ready
 
 
 def _is_tile(ink: Plane) -> bool:
     """Whether the digit has its size and place already; then nothing is cut off the picture, not even specks."""
-    if ink.shape != (SIDE, SIDE):
+    if ink.shape != (TILE_SIDE, TILE_SIDE):
         return False
     top, bottom, left, right = _bounds(ink)
     digit = ink[top:bottom, left:right]
@@ -143,7 +148,7 @@ def _is_tile(ink: Plane) -> bool:
 
 def _off_size(digit: Plane) -> bool:
     """One pixel off is not worth a resampling: a few of MNIST's own digits are 19 pixels long."""
-    return max(digit.shape) not in (BOX - 1, BOX, BOX + 1)
+    return max(digit.shape) not in (DIGIT_BOX - 1, DIGIT_BOX, DIGIT_BOX + 1)
 
 
 def _on_ground(pixels: Pixels, alpha: Pixels) -> Pixels:
@@ -166,7 +171,7 @@ def _bounds(ink: Plane) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if len(rows) == 0:
         raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
-    if len(ink) > SIDE and max(np.ptp(rows), np.ptp(columns)) < 3:
+    if len(ink) > TILE_SIDE and max(np.ptp(rows), np.ptp(columns)) < 3:
         raise NothingDrawn("nothing is drawn: all there is is a dot")
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
@@ -200,12 +205,14 @@ def _place(digit: Plane) -> tuple[int, int]:
     """Row and column at which the digit's centre of mass, in pixel indices, comes to lie at 14."""
     total = digit.sum()
     means = (float((digit.sum(axis=1 - axis) * np.arange(digit.shape[axis])).sum() / total) for axis in (0, 1))
-    row, column = (min(max(round(14 - mean), 0), SIDE - side) for mean, side in zip(means, digit.shape, strict=True))
+    row, column = (
+        min(max(round(14 - mean), 0), TILE_SIDE - side) for mean, side in zip(means, digit.shape, strict=True)
+    )
     return row, column
 
 
 def _centred(digit: Plane) -> Pixels:
     row, column = _place(digit)
-    tile = np.zeros((SIDE, SIDE), np.uint8)
+    tile = np.zeros((TILE_SIDE, TILE_SIDE), np.uint8)
     tile[row : row + digit.shape[0], column : column + digit.shape[1]] = np.rint(digit)
     return tile

@@ -17,13 +17,13 @@ MANIFEST = "manifest.json"
 
 _NAME = re.compile(r"v[1-9]\d*")
 
-State = Literal["released", "trained", "accepted", "rejected"]
+VersionState = Literal["released", "trained", "accepted", "rejected"]
 """Where a version comes from; of retrained ones, whether the gate let them pass."""
 
 
 class Manifest(BaseModel):
     network: str
-    state: State = "trained"
+    state: VersionState = "trained"
     created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     parent: str | None = None
     metrics: dict[str, Any] = {}
@@ -34,7 +34,7 @@ class Manifest(BaseModel):
     libraries: dict[str, str] = {}
 
 
-class Shelf:
+class ModelRegistryReader:
     """The versions under one HOME, as they lie there. Several processes may use the same HOME at a time."""
 
     def __init__(self, home: Path) -> None:
@@ -65,7 +65,7 @@ class Shelf:
         """Raises UnknownVersion or BrokenVersion."""
         return read_manifest(self._path(name))
 
-    def look(self) -> tuple[str | None, dict[str, Manifest]]:
+    def list_versions(self) -> tuple[str | None, dict[str, Manifest]]:
         """The active version's name, if one is, and the manifests by name, newest first, of those that can be read."""
         found = {}
         for name in reversed(self.names()):
@@ -79,7 +79,7 @@ class Shelf:
             return None, found
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """One process at a time seeds, activates or prunes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as lock:

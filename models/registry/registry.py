@@ -27,7 +27,7 @@ from models.errors import BrokenVersion, HomeError, UnknownVersion
 from models.fs import check_writable
 from models.inference import networks, parity
 from models.inference.predictor import Predictor
-from models.registry.reader import MANIFEST, Shelf, read_manifest
+from models.registry.reader import MANIFEST, ModelRegistryReader, read_manifest
 from models.registry.reader import Manifest as Manifest  # whoever writes a version needs it
 
 RELEASED = Path(__file__).parents[1] / "released"
@@ -84,7 +84,7 @@ def find(home: Path, name: str | None = None, released: str = "convnet") -> Vers
     Without a name the active version, or the release called `released` where HOME has none. Raises UnknownVersion or
     BrokenVersion.
     """
-    saved = Versions(home)
+    saved = ModelRegistry(home)
     if name in {folder.name for folder in RELEASED.iterdir()}:
         return read(RELEASED / name)
     try:
@@ -143,7 +143,7 @@ def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manif
             shutil.rmtree(building, ignore_errors=True)
 
 
-class Versions(Shelf):
+class ModelRegistry(ModelRegistryReader):
     """The versions under one HOME, to load, write and activate."""
 
     def load(self, name: str) -> Version:
@@ -159,7 +159,7 @@ class Versions(Shelf):
 
         Raises UnknownVersion, BrokenVersion or HomeError.
         """
-        with self.alone():
+        with self.locked():
             self._activate(name)
 
     def prune(self, keep: int) -> list[str]:
@@ -167,7 +167,7 @@ class Versions(Shelf):
 
         What a killed process left behind goes as well.
         """
-        with self.alone():
+        with self.locked():
             names, active = self.names(), self.active()
             spared = {active, self.manifest(active).parent, *names[-keep:]}
             removed = [name for name in names if name not in spared]
@@ -200,7 +200,7 @@ class Versions(Shelf):
         activated where the active version is that release and nobody retrained it. Raises HomeError or BrokenVersion.
         """
         check_writable(self.folder)
-        with self.alone():  # several services may start on one HOME
+        with self.locked():  # several services may start on one HOME
             self._seed(model)
 
     def _seed(self, model: str) -> None:
@@ -229,7 +229,9 @@ class Versions(Shelf):
                 self._activate(name)
                 log.info("%s is a newer release of %s, now active", name, network)
         if active.network != model and active.state == "released":
-            log.warning("INKLING_MODEL=%s only starts a new HOME; this one goes on with %s", model, active.network)
+            log.warning(
+                "INKLING_INITIAL_MODEL=%s only starts a new HOME; this one goes on with %s", model, active.network
+            )
 
     def _sweep(self) -> None:
         for path in (path for kind in ("v", "removed-", "active-") for path in self.folder.glob(f".{kind}*")):

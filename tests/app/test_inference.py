@@ -6,21 +6,21 @@ import httpx
 import torch
 
 from app import inference
-from app.inference import Service
+from app.inference import Inference
 from app.settings import Settings
 from models import cpus
 from models.inference import networks
-from models.registry.registry import WEIGHTS, Manifest, Versions
+from models.registry.registry import WEIGHTS, Manifest, ModelRegistry
 from tests.conftest import check_problem, running, wait_until
 
 
-def another(saved: Versions) -> str:
+def another(saved: ModelRegistry) -> str:
     torch.manual_seed(5)
     return saved.write(networks.create("net").state_dict(), Manifest(network="net"))
 
 
 def test_an_activated_version_takes_over_without_a_failed_request(tmp_path: Path, seven, encode) -> None:
-    saved = Versions(tmp_path / "home")
+    saved = ModelRegistry(tmp_path / "home")
     picture = encode(seven)
     with running(Settings(home=tmp_path / "home")) as server:
         answers: list[httpx.Response] = []
@@ -49,7 +49,7 @@ def test_an_activated_version_takes_over_without_a_failed_request(tmp_path: Path
 
 
 def test_a_version_that_does_not_load_is_refused_and_the_old_one_stays(tmp_path: Path, seven, encode, caplog) -> None:
-    saved = Versions(tmp_path / "home")
+    saved = ModelRegistry(tmp_path / "home")
     with running(Settings(home=tmp_path / "home")) as server:
         shutil.copytree(saved.folder / "v1", saved.folder / "v2")
         (saved.folder / "v2" / WEIGHTS).write_bytes(b"broken")
@@ -69,9 +69,9 @@ def test_a_version_that_does_not_load_is_refused_and_the_old_one_stays(tmp_path:
 def test_a_large_picture_that_finds_no_decoder_is_refused_and_holds_nothing_up(
     tmp_path, monkeypatch, seven, encode
 ) -> None:
-    monkeypatch.setattr(inference, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(inference, "DECODER_WAIT_SECONDS", 0.1)
     with running(Settings(home=tmp_path / "home", workers=1)) as server:
-        found: Service = server.app.state.service
+        found: Inference = server.app.state.inference
         gate, decode = threading.Event(), found.decode
         monkeypatch.setattr(found, "decode", lambda data: (len(data) < 100 or gate.wait(60)) and decode(data))
         large, tile = encode(seven.resize((600, 600))), encode(seven.resize((28, 28)))
@@ -84,15 +84,15 @@ def test_a_large_picture_that_finds_no_decoder_is_refused_and_holds_nothing_up(
         ]
         for thread in occupying:
             thread.start()
-        wait_until(lambda: found.engine.admitted == len(occupying))
+        wait_until(lambda: found.batcher.admitted == len(occupying))
         refused = server.client.post("/predict", content=large)
         assert check_problem(refused, 503, "overloaded", "took longer than 0.1 s")["limit"] == len(occupying)
         batch = server.client.post("/predict/batch", files=[("files", large), ("files", b"no picture")])
         assert [result["error"]["status"] for result in batch.json()["results"]] == [503, 415]
-        assert found.engine.admitted == len(occupying)
+        assert found.batcher.admitted == len(occupying)
         gate.set()
         for thread in occupying:
             thread.join()
         assert [answer.status_code for answer in answers] == [200] * len(occupying)
         assert server.predict(tile)["digit"] == 7
-        assert found.engine.admitted == 0
+        assert found.batcher.admitted == 0

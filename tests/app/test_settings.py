@@ -32,9 +32,9 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("PORT", "http"),
         ("PORT", "70000"),
-        ("MODEL", "resnet"),
+        ("INITIAL_MODEL", "resnet"),
         ("DOWNLOAD", "perhaps"),
-        ("QUEUE_LIMIT", "0"),
+        ("MAX_CONCURRENT_IMAGES", "0"),
         ("WORKERS", "0"),
     ],
 )

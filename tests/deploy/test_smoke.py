@@ -36,7 +36,9 @@ def contained() -> Path:
 
 def test_it_passes_where_only_home_and_tmp_can_be_written(contained: Path, data_folder: Path, tmp_path: Path) -> None:
     program = shlex.join([sys.executable, str(ROOT / "inkling.py"), "serve"])
-    command = f"{contained} run -e INKLING_PORT={free_port()} -e INKLING_MODEL=net -e INKLING_WORKERS=1 {program}"
+    command = (
+        f"{contained} run -e INKLING_PORT={free_port()} -e INKLING_INITIAL_MODEL=net -e INKLING_WORKERS=1 {program}"
+    )
     result = smoke(command, INKLING_DATA=str(data_folder), TMPDIR=str(tmp_path))
     assert result.returncode == 0, result.stdout + result.stderr
     names = [line.partition(":")[0] for line in result.stdout.splitlines()]
@@ -49,7 +51,7 @@ def test_it_passes_where_only_home_and_tmp_can_be_written(contained: Path, data_
     "command, last, words",
     [
         ("sh -c 'echo no such image; exit 125' run", "FAIL ready", ["no such image", "status 125 before it was ready"]),
-        ("no-such-engine run inkling", "FAIL start", ["no-such-engine"]),
+        ("no-such-batcher run inkling", "FAIL start", ["no-such-batcher"]),
     ],
 )
 def test_a_container_that_does_not_start(command: str, last: str, words: list[str], tmp_path: Path) -> None:

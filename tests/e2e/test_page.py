@@ -22,7 +22,7 @@ from app.settings import Settings
 from models.inference import networks
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
-from models.registry.registry import Manifest, Versions
+from models.registry.registry import Manifest, ModelRegistry
 from tests.conftest import DATA, KEY, Server, running
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -56,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("home")
     with running(Settings(home=home, data=DATA, download=False, api_key=KEY)) as found:
         torch.manual_seed(0)
-        Versions(home).write(networks.create("net").state_dict(), Manifest(network="net"))
+        ModelRegistry(home).write(networks.create("net").state_dict(), Manifest(network="net"))
         yield found
 
 

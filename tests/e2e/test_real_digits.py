@@ -44,7 +44,7 @@ def test_a_thousand_digits(
     test_digits: Digits,
     encode: Callable[..., bytes],
 ) -> None:
-    server = serve(INKLING_MODEL=model)
+    server = serve(INKLING_INITIAL_MODEL=model)
     tiles, labels = test_digits.images[:1000].numpy(), test_digits.labels[:1000].tolist()
     read = [server.predict(encode(change(tile)))["digit"] for tile in tiles]
     right = np.mean([digit == label for digit, label in zip(read, labels, strict=True)])

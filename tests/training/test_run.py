@@ -14,7 +14,7 @@ from models.errors import DataError, HomeError
 from models.inference import networks
 from models.inference.networks import NETWORKS
 from models.registry import registry
-from models.registry.registry import Versions
+from models.registry.registry import ModelRegistry
 from tests.training.killed import Killed
 from training import run
 from training.data import mnist
@@ -38,7 +38,7 @@ def test_train_saves_and_activates_a_version_that_predicts(run: Run, data_folder
 
     result = run("train", "--recipe", "tutorial", "--no-activate", "--quiet", **places)
     assert (result.returncode, result.stdout) == (0, "")
-    saved = Versions(home)
+    saved = ModelRegistry(home)
     assert (saved.names(), saved.active()) == (["v1", "v2"], "v1")
 
     manifest = saved.manifest("v1")
@@ -57,7 +57,7 @@ def test_an_active_file_that_makes_no_sense_does_not_cost_what_was_trained(
     digits, held_out = mnist.split(training_digits)
     order = run.Run("tutorial", data_folder, tmp_path)
     run.save(networks.create("net"), order, RECIPES["tutorial"], digits, held_out, Report(quiet=True))
-    saved = Versions(tmp_path)
+    saved = ModelRegistry(tmp_path)
     assert saved.active() == "v1"
     assert saved.manifest("v1").parent is None
 
@@ -96,7 +96,7 @@ def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder:
     made = {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")}
     run.train(order, Report(quiet=True))
     assert {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")} == made
-    first, again = (Versions(order.home).load(name) for name in ("v1", "v2"))
+    first, again = (ModelRegistry(order.home).load(name) for name in ("v1", "v2"))
     assert first.manifest.training["teachers"] == ["net", "sequential"]
     assert first.manifest.sha256 == again.manifest.sha256
 
@@ -105,7 +105,7 @@ def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "default", untaught)
         run.train(order, Report(quiet=True))
-    other = Versions(order.home).load("v3").network.parameters()
+    other = ModelRegistry(order.home).load("v3").network.parameters()
     assert not torch.equal(torch.nn.utils.parameters_to_vector(other), weights)
 
 
@@ -138,7 +138,7 @@ def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp
     run.train(other, Report(quiet=True))
     with pytest.raises(DataError, match=r"teacher/net is another teacher: network is 'sequential' there and 'net'"):
         run.train(order, Report(quiet=True))
-    assert Versions(order.home).names() == []
+    assert ModelRegistry(order.home).names() == []
 
 
 @pytest.mark.usefixtures("small_school")
@@ -153,7 +153,7 @@ def test_a_taught_run_that_was_cut_short_comes_out_as_if_it_had_not_been(data_fo
             run.train(kept, Killed(beginning))
     assert names(tmp_path / "run.pt.teachers" / "teacher") == ["net", "sequential"]
     run.train(kept, Report(quiet=True))
-    whole, resumed = (Versions(order.home).manifest(name) for name in ("v1", "v2"))
+    whole, resumed = (ModelRegistry(order.home).manifest(name) for name in ("v1", "v2"))
     assert whole.sha256 == resumed.sha256
     assert whole.training["taught_by"] == resumed.training["taught_by"]
     assert names(tmp_path) == ["home", "run.pt.teachers"]
@@ -224,7 +224,7 @@ def test_an_interrupted_run_leaves_no_version(number: signal.Signals, data_folde
         process.send_signal(number)
         _, error = process.communicate(timeout=60)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert Versions(tmp_path / "home").names() == []
+    assert ModelRegistry(tmp_path / "home").names() == []
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert error.strip() == "interrupted; nothing was saved"

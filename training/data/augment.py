@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from models.preprocessing.normalise import BOX, SIDE
+from models.preprocessing.normalise import DIGIT_BOX, TILE_SIDE
 
 WIDE = 40
 """Pixels on a side of the plane that distorted digits are measured on, where none is cut off."""
@@ -47,7 +47,7 @@ def warp(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
     cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
     rows = torch.stack([cos / width, (shear * cos - sin) / height, none], 1)
     columns = torch.stack([sin / width, (shear * sin + cos) / height, none], 1)
-    wide = torch.stack([rows, columns], 1) * (WIDE / SIDE)
+    wide = torch.stack([rows, columns], 1) * (WIDE / TILE_SIDE)
     grid = F.affine_grid(wide, [count, 1, WIDE, WIDE], align_corners=False)
     coarse = torch.randn(count, 2, 6, 6, generator=generator, device=device)
     field = F.interpolate(coarse, size=(WIDE, WIDE), mode="bicubic", align_corners=True)
@@ -83,12 +83,12 @@ def _frame(seen: Tensor, spare: Tensor, place: Tensor) -> Tensor:
         inked = (seen > INK).any(across)
         sides.append(pixels.where(inked, -1).amax(1) - pixels.where(inked, WIDE).amin(1) + 1)
         centres.append((seen.sum(across) * pixels).sum(1) / mass)
-    scale = (torch.maximum(*sides).clamp(min=4) + spare) / BOX
+    scale = (torch.maximum(*sides).clamp(min=4) + spare) / DIGIT_BOX
     # Pixel 14 of a tile is half a pixel right of its middle.
     right, down = (
         (2 * (centre + scale * (off - 0.5)) + 1) / WIDE - 1 for centre, off in zip(centres, place.T, strict=True)
     )
-    size, none = scale * (SIDE / WIDE), torch.zeros_like(scale)
+    size, none = scale * (TILE_SIDE / WIDE), torch.zeros_like(scale)
     return torch.stack([torch.stack([size, none, right], 1), torch.stack([none, size, down], 1)], 1)
 
 
@@ -216,7 +216,7 @@ def line(tiles: Tensor, generator: Generator) -> Tensor:
 def underlined(tiles: Tensor, generator: Generator) -> Tensor:
     """On a line to write on, or with the foot that the line seems to be: brought to the tile's size with it."""
     device, uniform = tiles.device, _uniform(tiles, generator)
-    planes = F.pad(tiles, [(WIDE - SIDE) // 2] * 4)
+    planes = F.pad(tiles, [(WIDE - TILE_SIDE) // 2] * 4)
     pixels = torch.arange(float(WIDE), device=device)
     rows, columns = ((planes[:, 0] > INK).any(across) for across in (2, 1))
     foot = pixels.where(rows, -1).amax(1)
@@ -231,7 +231,7 @@ def underlined(tiles: Tensor, generator: Generator) -> Tensor:
     return F.grid_sample(planes, grid, align_corners=False)
 
 
-def _segment(start: Tensor, end: Tensor, side: int = SIDE, half: Tensor | float = 0.9) -> Tensor:
+def _segment(start: Tensor, end: Tensor, side: int = TILE_SIDE, half: Tensor | float = 0.9) -> Tensor:
     """[N, 1, side, side]: 1 within `half` a pixel of the line between two points [N, 2], 0 a pixel beyond."""
     steps = torch.arange(float(side), device=start.device)
     direction = end - start

@@ -12,17 +12,17 @@ import torch
 from models import fs
 from models.errors import DataError
 
-State = dict[str, Any]
+RunState = dict[str, Any]
 
 
 class Checkpoint:
     """A file that belongs to one run, which `identity` tells from others: its settings and data, as plain values."""
 
-    def __init__(self, path: Path, identity: State) -> None:
+    def __init__(self, path: Path, identity: RunState) -> None:
         self.path = path
         self.identity = identity
 
-    def load(self) -> State | None:
+    def load(self) -> RunState | None:
         """The state last saved, or None where there is no file. Raises DataError for the file of another run."""
         if not self.path.exists():
             return None
@@ -30,8 +30,8 @@ class Checkpoint:
             raise DataError(f"{self.path} is no file, in which a run's state could be kept")
         try:
             found = torch.load(self.path, map_location="cpu", weights_only=True)
-            identity: State = found["identity"]
-            state: State = found["state"]
+            identity: RunState = found["identity"]
+            state: RunState = found["state"]
             others = [name for name, value in self.identity.items() if identity.get(name) != value]
         except OSError as error:
             raise DataError(f"{self.path} can not be read: {error.strerror}") from error
@@ -62,7 +62,7 @@ class Checkpoint:
         """Makes its folder where it is missing. Raises HomeError where the file can not be kept there."""
         fs.check_writable(self.path.parent, self.path.name)
 
-    def save(self, state: State) -> None:
+    def save(self, state: RunState) -> None:
         """Replaces the file whole: a run that is killed meanwhile keeps the state before. Raises DataError."""
         partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         buffer = io.BytesIO()  # to a file torch.save raises other errors than the system's

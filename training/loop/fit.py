@@ -16,7 +16,7 @@ from models.inference.predictor import as_input
 from training.data.augment import damage, distort
 from training.data.mnist import Digits
 from training.data.synthetic import outliers, rare_forms
-from training.loop.checkpoint import Checkpoint, State
+from training.loop.checkpoint import Checkpoint, RunState
 from training.loop.muon import Muon
 from training.loop.step import Batch, Gradients
 from training.progress import Bar, Report
@@ -209,7 +209,7 @@ class _Course:
             self.best = (errors, loss)
             self.best_weights = copy.deepcopy(self.average.module.state_dict())
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> RunState:
         device = self.generator.device
         return {
             "epoch": self.epoch,
@@ -224,7 +224,7 @@ class _Course:
             "best_weights": self.best_weights,
         }
 
-    def load_state_dict(self, state: State) -> None:
+    def load_state_dict(self, state: RunState) -> None:
         device = self.generator.device
         self.epoch = state["epoch"]
         self.network.load_state_dict(state["network"])

@@ -12,7 +12,7 @@ from models import devices
 from models.errors import DataError
 from models.inference import networks
 from models.inference.predictor import Predictor
-from models.registry.registry import Manifest, Version, Versions
+from models.registry.registry import Manifest, ModelRegistry, Version
 from training import packaging, scoring
 from training.data import mnist
 from training.data.mnist import Digits
@@ -63,7 +63,7 @@ def retrain(order: Order) -> None:
     A rejected candidate is saved as well: a person may still activate it.
     """
     torch.manual_seed(order.seed)
-    saved, device = Versions(order.home), devices.resolve(order.device)
+    saved, device = ModelRegistry(order.home), devices.resolve(order.device)
     base = saved.load(saved.active())
     data = _data(order)
     log(
@@ -100,7 +100,7 @@ def retrain(order: Order) -> None:
     _end(order, saved, name, active.name, reason)
 
 
-def _end(order: Order, saved: Versions, name: str, active: str, reason: str | None) -> None:
+def _end(order: Order, saved: ModelRegistry, name: str, active: str, reason: str | None) -> None:
     if reason:
         tell(state="rejected", reason=f"{name} is {reason}")
     elif order.activate == "manual":

@@ -10,7 +10,7 @@ import sys
 import torch
 
 from app.main import create_app
-from app.observability.access_log import Access
+from app.observability.access_log import AccessLog
 from app.observability.metrics import Metrics
 from app.processes.worker import Server
 from app.settings import Settings
@@ -28,7 +28,7 @@ class NoMetrics(Metrics):
         pass
 
 
-class NoAccess(Access):
+class NoAccess(AccessLog):
     def end(self, scope: object, ids: object, status: int, started: float) -> None:
         pass
 
@@ -37,9 +37,9 @@ def main() -> None:
     torch.set_num_threads(1)
     settings = Settings()
     app = create_app(settings)
-    app.access = app.shortcut.access = NoAccess(app.state.service.metrics, None)
-    app.state.service.metrics = NoMetrics()
-    app.state.service.open()
+    app.access_log = app.fast_predict.access_log = NoAccess(app.state.inference.metrics, None)
+    app.state.inference.metrics = NoMetrics()
+    app.state.inference.open()
     gc.collect()
     gc.freeze()  # as a worker does
     with socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=2048) as listening:

@@ -12,7 +12,7 @@ from tests.conftest import KEY, WITH_KEY, Server, check_problem, running
 @pytest.fixture
 def open_server(tmp_path) -> Iterator[Server]:
     """One that holds no feedback yet, and a client with its key."""
-    with running(Settings(home=tmp_path / "home", api_key=KEY, feedback_limit=2)) as found:
+    with running(Settings(home=tmp_path / "home", api_key=KEY, max_feedback=2)) as found:
         found.client.headers.update(WITH_KEY)
         yield found
 
@@ -52,7 +52,7 @@ def test_beyond_the_limit_is_507_and_what_is_there_stays(open_server: Server, en
     pictures = [drawn(encode, shift) for shift in (0, 8, 16)]
     stored = [client.post("/feedback", files={"file": picture}, data={"label": "4"}) for picture in pictures]
     assert [answer.status_code for answer in stored] == [201, 201, 507]
-    body = check_problem(stored[2], 507, "storage-full", "INKLING_FEEDBACK_LIMIT=2", "DELETE /feedback")
+    body = check_problem(stored[2], 507, "storage-full", "INKLING_MAX_FEEDBACK=2", "DELETE /feedback")
     assert body["limit"] == 2
     assert client.get("/feedback").json()["total"] == 2
     assert client.post("/feedback", files={"file": pictures[0]}, data={"label": "9"}).json()["replaced"]

@@ -1,6 +1,6 @@
-from app.inference import Service
+from app.inference import Inference
 from app.settings import Settings
-from models.errors import EngineFailed
+from models.errors import InferenceFailed
 from tests.conftest import Server, check_problem, running
 
 
@@ -20,12 +20,12 @@ def test_live_is_live(server: Server) -> None:
 
 def test_a_device_that_fails_turns_the_service_unready_until_it_answers(tmp_path, monkeypatch, seven, encode) -> None:
     with running(Settings(home=tmp_path / "home")) as found:
-        service: Service = found.app.state.service
-        predictor = service.engine.predictor
+        service: Inference = found.app.state.inference
+        predictor = service.batcher.predictor
         whole = predictor.predict
 
         def fail(_: object) -> list:
-            raise EngineFailed("the device is gone")
+            raise InferenceFailed("the device is gone")
 
         monkeypatch.setattr(predictor, "predict", fail)
         answer = found.client.post("/predict", content=encode(seven))
@@ -47,7 +47,7 @@ def test_an_unexpected_error_shows_nothing_of_our_insides(tmp_path, monkeypatch,
         async def fail(_: bytes) -> None:
             raise KeyError("a secret")
 
-        monkeypatch.setattr(found.app.state.service, "read", fail)
+        monkeypatch.setattr(found.app.state.inference, "read", fail)
         answer = found.client.post("/predict", content=encode(seven))
         check_problem(answer, 500, "internal-error")
         assert "secret" not in answer.text

@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
-from models.errors import EngineFailed
+from models.errors import InferenceFailed
 from tests.conftest import Server, running, wait_until
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -132,7 +132,7 @@ def test_both_formats_say_the_same(server: Server) -> None:
 
 
 def test_the_service_s_own_state_is_told(tmp_path, monkeypatch, seven, encode) -> None:
-    with running(Settings(home=tmp_path / "home", feedback_limit=9, queue_limit=5)) as found:
+    with running(Settings(home=tmp_path / "home", max_feedback=9, max_concurrent_images=5)) as found:
         state = scrape(found)
         assert total(state, "inkling_active_version") == 1
         assert (total(state, "inkling_feedback_images"), total(state, "inkling_feedback_limit_images")) == (0, 9)
@@ -154,11 +154,11 @@ def test_the_service_s_own_state_is_told(tmp_path, monkeypatch, seven, encode) -
         assert total(state, "inkling_refusals_total", reason="empty-body") == 1
         assert total(state, "inkling_predictions_total") == 1
 
-        predictor = found.app.state.service.engine.predictor
+        predictor = found.app.state.inference.batcher.predictor
         whole = predictor.predict
 
         def fail(_: object) -> list:
-            raise EngineFailed("the device is gone")
+            raise InferenceFailed("the device is gone")
 
         monkeypatch.setattr(predictor, "predict", fail)
         assert found.client.post("/predict", content=encode(seven)).status_code == 503

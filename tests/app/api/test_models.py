@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.settings import Settings
-from models.registry.registry import WEIGHTS, Manifest, Versions
+from models.registry.registry import WEIGHTS, Manifest, ModelRegistry
 from tests.app.test_inference import another
 from tests.conftest import KEY, WITH_KEY, Server, check_problem, running, wait_until
 
@@ -17,7 +17,7 @@ def open_server(tmp_path) -> Iterator[Server]:
 
 
 def test_the_versions_newest_first_and_which_is_active(open_server: Server) -> None:
-    saved = Versions(open_server.app.state.service.settings.home)
+    saved = ModelRegistry(open_server.app.state.inference.settings.home)
     another(saved)
     body = open_server.client.get("/models", headers={"X-API-Key": "not needed"}).json()
     assert list(body) == ["active", "versions"]
@@ -30,7 +30,7 @@ def test_the_versions_newest_first_and_which_is_active(open_server: Server) -> N
 
 
 def test_activating_and_rolling_back(open_server: Server, seven, encode) -> None:
-    saved = Versions(open_server.app.state.service.settings.home)
+    saved = ModelRegistry(open_server.app.state.inference.settings.home)
     another(saved)
     for name in ("v2", "v1"):
         answer = open_server.client.post(f"/models/{name}/activate")
@@ -40,7 +40,7 @@ def test_activating_and_rolling_back(open_server: Server, seven, encode) -> None
 
 
 def test_a_rejected_version_may_be_activated_by_hand(open_server: Server) -> None:
-    saved = Versions(open_server.app.state.service.settings.home)
+    saved = ModelRegistry(open_server.app.state.inference.settings.home)
     weights = saved.load("v1").network.state_dict()
     saved.write(weights, Manifest(network="convnet", state="rejected", parent="v1"))
     answer = open_server.client.post("/models/v2/activate")
@@ -55,7 +55,7 @@ def test_an_unknown_version_is_404(name: str, open_server: Server) -> None:
 
 
 def test_a_version_that_does_not_load_is_409_and_the_old_one_stays(open_server: Server, seven, encode) -> None:
-    saved = Versions(open_server.app.state.service.settings.home)
+    saved = ModelRegistry(open_server.app.state.inference.settings.home)
     shutil.copytree(saved.folder / "v1", saved.folder / "v2")
     (saved.folder / "v2" / WEIGHTS).write_bytes(b"broken")
     check_problem(open_server.client.post("/models/v2/activate"), 409, "broken-version", "sha256")

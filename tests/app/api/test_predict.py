@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from app.api.predict import PredictionBody
 from app.http import problems
 from app.http.problems import Problem
-from app.inference import Service
+from app.inference import Inference
 from app.settings import Settings
 from tests.conftest import Server, check_problem, running
 
@@ -108,7 +108,7 @@ def test_other_paths_and_methods_are_problems_too(server: Server) -> None:
 
 
 def test_beyond_the_queue_limit_is_503_that_names_it(tmp_path, seven: Image.Image, encode) -> None:
-    with running(Settings(home=tmp_path / "home", queue_limit=1)) as server:
+    with running(Settings(home=tmp_path / "home", max_concurrent_images=1)) as server:
         large = encode(seven.resize((3000, 3000)))
         answers: list[httpx.Response] = []
 
@@ -124,7 +124,7 @@ def test_beyond_the_queue_limit_is_503_that_names_it(tmp_path, seven: Image.Imag
         refused = [answer for answer in answers if answer.status_code != 200]
         assert 0 < len(refused) < len(answers)
         for answer in refused:
-            assert check_problem(answer, 503, "overloaded", "QUEUE_LIMIT=1")["limit"] == 1
+            assert check_problem(answer, 503, "overloaded", "INKLING_MAX_CONCURRENT_IMAGES=1")["limit"] == 1
             assert int(answer.headers["retry-after"]) >= 1
 
 
@@ -150,7 +150,7 @@ def test_many_callers_at_once_each_get_their_own_answer(server: Server, test_dig
 
 
 # The same contract as every tutorial would write it: FastAPI's router, starlette's parser, pydantic's JSON.
-def twin_of(service: Service) -> FastAPI:
+def twin_of(service: Inference) -> FastAPI:
     app = FastAPI(redirect_slashes=False)
     problems.install(app)
 
@@ -257,7 +257,7 @@ def tile_of(pixels: np.ndarray) -> bytes:
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with small limits."""
     settings = Settings(
-        home=tmp_path_factory.mktemp("home"), max_upload_bytes=200_000, max_pixels=1_000_000, batch_limit=140
+        home=tmp_path_factory.mktemp("home"), max_upload_bytes=200_000, max_pixels=1_000_000, max_client_batch=140
     )
     with running(settings) as found:
         yield found
@@ -274,7 +274,7 @@ def test_the_lean_path_answers_as_a_plain_fastapi_twin(kind: str, strict: Server
     if "content" in request and not isinstance(request["content"], bytes):
         request["content"] = b"".join(request["content"])
     lean = strict.client.post("/predict", **request)
-    twin = on_the_loop_of(strict, twin_of(strict.app.state.service), request)
+    twin = on_the_loop_of(strict, twin_of(strict.app.state.inference), request)
     assert lean.status_code == twin.status_code, (lean.text, twin.text)
     assert lean.headers["content-type"] == twin.headers["content-type"]
     if lean.status_code == 200:
@@ -332,7 +332,7 @@ def test_a_batch_of_as_many_as_the_limit_and_one_more(strict: Server, test_digit
     answer = strict.client.post("/predict/batch", files=[("files", tile) for tile in tiles[:140]])
     assert [result["digit"] for result in answer.json()["results"]] == alone
     answer = strict.client.post("/predict/batch", files=[("files", tile) for tile in tiles])
-    assert check_problem(answer, 413, "too-many-images", "141 pictures", "INKLING_BATCH_LIMIT")["limit"] == 140
+    assert check_problem(answer, 413, "too-many-images", "141 pictures", "INKLING_MAX_CLIENT_BATCH")["limit"] == 140
     answer = strict.client.post("/predict/batch", files=[("files", b"x")] * 1000)
     check_problem(answer, 413, "too-many-images", "more than 240 parts")
 
@@ -348,13 +348,13 @@ def test_a_batch_that_is_none(strict: Server) -> None:
 
 
 def test_a_batch_that_there_is_no_room_for(strict: Server) -> None:
-    engine = strict.app.state.service.engine
-    engine.admit(200)
+    batcher = strict.app.state.inference.batcher
+    batcher.admit(200)
     try:
         answer = strict.client.post("/predict/batch", files=[("files", tile_of(TILE))] * 57)
-        assert check_problem(answer, 503, "overloaded", "QUEUE_LIMIT=256")["limit"] == 256
+        assert check_problem(answer, 503, "overloaded", "INKLING_MAX_CONCURRENT_IMAGES=256")["limit"] == 256
         assert answer.headers["retry-after"] == "1"
         assert strict.client.post("/predict/batch", files=[("files", tile_of(TILE))] * 56).status_code == 200
     finally:
-        engine.release(200)
-    assert engine.admitted == 0
+        batcher.release(200)
+    assert batcher.admitted == 0

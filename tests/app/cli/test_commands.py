@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from models.registry.registry import Versions
+from models.registry.registry import ModelRegistry
 from tests.app.test_inference import another
 from tests.conftest import KEY, Server, serving, spawn, wait_until
 
@@ -19,7 +19,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_models_without_a_url_are_those_under_home(run: Run, tmp_path: Path) -> None:
-    saved = Versions(tmp_path / "home")
+    saved = ModelRegistry(tmp_path / "home")
     saved.seed("convnet")
     another(saved)
     listed = run("models", INKLING_HOME=str(tmp_path / "home"))
@@ -49,7 +49,7 @@ def test_feedback_and_models_through_the_service(run: Run, idle: Server, seven, 
     assert sent.stdout.startswith("seven.png: read as 7 by v1; 1 is "), sent.stderr
     counted = run("feedback", **places)
     assert counted.returncode == 0
-    home = str(idle.app.state.service.settings.home)
+    home = str(idle.app.state.inference.settings.home)
     exported = run("feedback", "export", "corrections", INKLING_HOME=home)
     assert exported.stdout == "1 corrections in corrections\n", exported.stderr
     assert [path.parent.name for path in Path("corrections").rglob("*.png")] == ["1"]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app.http import fast_predict
-from app.observability.access_log import Access
+from app.observability.access_log import AccessLog
 from app.settings import Settings
 from tests.app.http.test_protocol import answers, connect, request
 from tests.conftest import Server, check_problem, serving, wait_until
@@ -25,13 +25,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def long_ways(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of the requests that the application was asked to answer."""
     found: list[str] = []
-    watch = Access.watch
+    watch = AccessLog.watch
 
     async def noted(self, app, scope, receive, send) -> None:
         found.append(scope["path"])
         await watch(self, app, scope, receive, send)
 
-    monkeypatch.setattr(Access, "watch", noted)
+    monkeypatch.setattr(AccessLog, "watch", noted)
     return found
 
 
@@ -79,7 +79,7 @@ def test_its_problems_are_the_applications(server: Server, tile: bytes, encode, 
     check_problem(server.client.post("/predict", files={"file": blank}), 422, "nothing-drawn", "ink")
     with server.full():
         answer = server.client.post("/predict", files={"file": tile}, headers={"X-Request-ID": "mine"})
-        check_problem(answer, 503, "overloaded", "QUEUE_LIMIT=256")
+        check_problem(answer, 503, "overloaded", "INKLING_MAX_CONCURRENT_IMAGES=256")
         assert (answer.headers["retry-after"], answer.headers["x-request-id"]) == ("1", "mine")
     assert server.predict(tile)["digit"] == 7
     assert long_ways == []
@@ -111,20 +111,20 @@ def test_an_error_of_ours_is_left_to_the_application(
     def fail(data: bytes) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(server.app.state.service, "decode", fail)
+    monkeypatch.setattr(server.app.state.inference, "decode", fail)
     check_problem(server.client.post("/predict", content=tile), 500, "internal-error")
     assert long_ways == ["/predict"]
-    assert server.app.state.service.engine.admitted == 0
+    assert server.app.state.inference.batcher.admitted == 0
 
 
 def test_an_engine_that_is_closed_is_not_ready(tmp_path: Path, tile: bytes) -> None:
     with serving(Settings(home=tmp_path / "home")) as found:
         assert found.loop is not None
-        found.app.state.service.engine._closing = True
+        found.app.state.inference.batcher._closing = True
         try:
             check_problem(found.client.post("/predict", content=tile), 503, "not-ready", "closed")
         finally:
-            found.app.state.service.engine._closing = False
+            found.app.state.inference.batcher._closing = False
 
 
 def test_a_body_in_very_many_pieces_is_handed_over(server: Server, tile: bytes, long_ways: list[str]) -> None:

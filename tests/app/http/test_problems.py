@@ -2,7 +2,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.http.problems import KINDS, NAMES
+from app.http.problems import NAMES, PROBLEM_TYPES
 from models import errors
 
 README = Path(__file__).parents[3] / "README.md"
@@ -14,14 +14,14 @@ def leaves(kind: type[Exception]) -> Iterator[type[Exception]]:
 
 
 def test_every_error_that_a_request_can_meet_has_a_problem() -> None:
-    for kind in (errors.PictureError, errors.EngineError):
+    for kind in (errors.PictureError, errors.InferenceError):
         assert {found for found in leaves(kind) if found.__module__ == "models.errors"} <= set(NAMES)
-    assert set(NAMES.values()) <= set(KINDS)
+    assert set(NAMES.values()) <= set(PROBLEM_TYPES)
 
 
 def test_the_readme_s_table_names_every_problem_with_its_status() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", README.read_text(), re.MULTILINE)
-    assert {name: int(status) for name, status in rows} == {name: kind.status for name, kind in KINDS.items()}
+    assert {name: int(status) for name, status in rows} == {name: kind.status for name, kind in PROBLEM_TYPES.items()}
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from app.settings import Settings
-from models.inference.batcher import Engine
+from models.inference.batcher import DynamicBatcher
 from tests.conftest import Server, running, wait_until
 
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"
@@ -126,12 +126,12 @@ def test_what_is_no_request_ends_the_connection(nonsense: bytes, server: Server)
 
 
 def test_callers_that_leave_take_up_no_room(tmp_path, picture: bytes, encode, seven) -> None:
-    with running(Settings(home=tmp_path / "home", queue_limit=1000)) as server:
-        engine: Engine = server.app.state.service.engine
+    with running(Settings(home=tmp_path / "home", max_concurrent_images=1000)) as server:
+        batcher: DynamicBatcher = server.app.state.inference.batcher
         tile = encode(seven.resize((28, 28)))
         for _ in range(200):
             with connect(server) as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 connection.sendall(request(tile) * 3)
-        wait_until(lambda: engine.admitted == 0)
+        wait_until(lambda: batcher.admitted == 0)
         assert server.predict(picture)["digit"] == 7

@@ -78,13 +78,13 @@ def test_every_answer_has_an_id_and_its_line_no_path(
 
 def test_a_request_that_waited_for_another_when_its_client_left_is_told_of(server: Server, encode) -> None:
     assert server.app is not None
-    engine = server.app.state.service.engine
-    wait_until(lambda: engine.admitted == 0)
+    batcher = server.app.state.inference.batcher
+    wait_until(lambda: batcher.admitted == 0)
     large = encode(Image.new("L", (7000, 7000), 255))  # few bytes, and a while to decode
     with connect(server) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # leaves without a word
         connection.sendall(request(large) + b"OPTIONS /models HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: engine.admitted == 1, every=0.001)
+        wait_until(lambda: batcher.admitted == 1, every=0.001)
     counted = 'inkling_requests_total{method="OPTIONS",route="unmatched",status="499"} 1.0'
     wait_until(lambda: counted in server.client.get("/metrics").text)
 

@@ -9,25 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from app.observability.logs import PIPE_BYTES, Lines
+from app.observability.logs import PIPE_BYTES, LogHandler
 from tests.conftest import ROOT
 
 SECRET = "nobody-may-see-this"
 
 
 @pytest.fixture
-def lines(tmp_path: Path) -> Lines:
+def lines(tmp_path: Path) -> LogHandler:
     """They go to the file `log`."""
-    return Lines(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT))
+    return LogHandler(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT))
 
 
-def logger(lines: Lines) -> logging.Logger:
+def logger(lines: LogHandler) -> logging.Logger:
     found = logging.Logger("app.test")
     found.addHandler(lines)
     return found
 
 
-def test_whatever_is_logged_is_one_object_a_line(lines: Lines, tmp_path: Path) -> None:
+def test_whatever_is_logged_is_one_object_a_line(lines: LogHandler, tmp_path: Path) -> None:
     log = logger(lines)
     log.info('a "quote", a %s and a\nnew line', "\\ backslash")
     log.warning("\udcff and ä and %s", b"bytes")
@@ -40,7 +40,7 @@ def test_whatever_is_logged_is_one_object_a_line(lines: Lines, tmp_path: Path) -
 
 @pytest.mark.parametrize("for_people", [False, True])
 def test_a_traceback_shows_no_variables(for_people: bool, tmp_path: Path) -> None:
-    lines = Lines(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT), for_people=for_people)
+    lines = LogHandler(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT), for_people=for_people)
     picture = SECRET.encode()
     try:
         picture.decode("utf-7").missing  # type: ignore[attr-defined] # noqa: B018
@@ -64,7 +64,7 @@ def test_lines_of_several_processes_stay_whole_in_a_pipe() -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    writers = [threading.Thread(target=Lines(writing).write, args=(many,)) for _ in range(3)]
+    writers = [threading.Thread(target=LogHandler(writing).write, args=(many,)) for _ in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -77,7 +77,9 @@ def test_lines_of_several_processes_stay_whole_in_a_pipe() -> None:
 
 
 def test_the_line_of_a_request_is_whole_json() -> None:
-    line = Lines(2).request("2026-01-02T03:04:05.678901Z", b"a-1", "POST", "/predict", 503, 0.0123456, b"ab" * 16, "x")
+    line = LogHandler(2).request(
+        "2026-01-02T03:04:05.678901Z", b"a-1", "POST", "/predict", 503, 0.0123456, b"ab" * 16, "x"
+    )
     assert line.endswith(b"}\n")
     assert json.loads(line) == {
         "time": "2026-01-02T03:04:05.678901Z",
@@ -96,7 +98,7 @@ def test_the_line_of_a_request_is_whole_json() -> None:
 def test_a_log_that_nobody_reads_stops_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    lines = Lines(writing)
+    lines = LogHandler(writing)
     lines.write([b'{"event":"request"}\n'])
     logger(lines).info("as well")
     os.close(writing)

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from app.observability.metrics import Metrics, State
-from app.observability.multiprocess import Board
+from app.observability.metrics import Metrics, WorkerState
+from app.observability.multiprocess import MultiprocessStore
 from models.inference.predictor import Prediction
 
-STATE = State("v1", "cpu", True, 3, 256, 0)
+STATE = WorkerState("v1", "cpu", True, 3, 256, 0)
 
 
-def value(metrics: Metrics, name: str, state: State = STATE, **labels: str) -> float:
+def value(metrics: Metrics, name: str, state: WorkerState = STATE, **labels: str) -> float:
     [found] = [
         sample.value
         for metric in metrics.collect(state)
@@ -29,7 +29,7 @@ def read(metrics: Metrics, count: int) -> None:
 
 
 def test_any_worker_tells_of_all_and_a_successor_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
-    workers = [Metrics(Board(tmp_path, place), ["overloaded"]) for place in (0, 1)]
+    workers = [Metrics(MultiprocessStore(tmp_path, place), ["overloaded"]) for place in (0, 1)]
     read(workers[0], 3)
     read(workers[1], 4)
     workers[0].refusal("overloaded")
@@ -46,10 +46,10 @@ def test_any_worker_tells_of_all_and_a_successor_goes_on_where_the_last_one_ende
     assert value(workers[1], "inkling_workers") == 2
     assert value(workers[1], "inkling_queue_images", worker="0") == 3
 
-    Board(tmp_path, 0).clear("state")
+    MultiprocessStore(tmp_path, 0).clear("state")
     assert value(workers[1], "inkling_workers") == 1
     assert value(workers[1], "inkling_requests_total", **named) == 7
-    successor = Metrics(Board(tmp_path, 0), ["overloaded"])
+    successor = Metrics(MultiprocessStore(tmp_path, 0), ["overloaded"])
     read(successor, 1)
     assert value(successor, "inkling_requests_total", **named) == 8
     assert value(successor, "inkling_worker_starts_total", worker="0") == 2
@@ -57,14 +57,14 @@ def test_any_worker_tells_of_all_and_a_successor_goes_on_where_the_last_one_ende
 
 
 def test_callers_that_were_dropped_are_counted_once(tmp_path: Path) -> None:
-    metrics = Metrics(Board(tmp_path, 0), [])
+    metrics = Metrics(MultiprocessStore(tmp_path, 0), [])
     for dropped in (0, 2, 2, 5):
-        state = State("v1", "cpu", True, 0, 256, dropped)
+        state = WorkerState("v1", "cpu", True, 0, 256, dropped)
         assert value(metrics, "inkling_dropped_images_total", state) == dropped
 
 
 def test_a_full_disk_is_logged_once_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    metrics = Metrics(Board(tmp_path / "gone" / "board", 0), [])
+    metrics = Metrics(MultiprocessStore(tmp_path / "gone" / "board", 0), [])
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             read(metrics, 1)

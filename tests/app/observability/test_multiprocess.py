@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.observability.multiprocess import Board, new_folder
+from app.observability.multiprocess import MultiprocessStore, new_folder
 from tests.conftest import ROOT
 
 
@@ -25,7 +25,7 @@ def python(script: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def test_everyone_sees_what_each_has_put_last(tmp_path: Path) -> None:
-    boards = [Board(tmp_path, place) for place in (0, 1, 10)]
+    boards = [MultiprocessStore(tmp_path, place) for place in (0, 1, 10)]
     assert boards[0].get("counts") is None
     for i, board in enumerate(boards):
         for data in (b"first, and longer", b"second", b"%d" % i):
@@ -41,14 +41,14 @@ def test_everyone_sees_what_each_has_put_last(tmp_path: Path) -> None:
 
 def test_a_successor_goes_on_in_the_same_place(tmp_path: Path) -> None:
     for data in (b"one", b"two", b"three"):
-        board = Board(tmp_path, 0)
+        board = MultiprocessStore(tmp_path, 0)
         board.put("counts", data)
-        assert Board(tmp_path, 0).get("counts") == data
+        assert MultiprocessStore(tmp_path, 0).get("counts") == data
 
 
 @pytest.mark.parametrize("kept", [0, 5, 22])
 def test_one_that_was_killed_while_it_wrote_leaves_what_was_there_before(kept: int, tmp_path: Path) -> None:
-    board = Board(tmp_path, 0)
+    board = MultiprocessStore(tmp_path, 0)
     board.put("counts", b"before")
     board.put("counts", b"after!")
     newest = max(tmp_path.iterdir(), key=lambda path: path.read_bytes()[:8])
@@ -59,7 +59,7 @@ def test_one_that_was_killed_while_it_wrote_leaves_what_was_there_before(kept: i
 
 
 def test_who_reads_while_another_writes_finds_something_whole(tmp_path: Path) -> None:
-    board, done = Board(tmp_path, 0), threading.Event()
+    board, done = MultiprocessStore(tmp_path, 0), threading.Event()
     pieces = [bytes([65 + i]) * (1 + 7000 * i) for i in range(5)]
 
     def write() -> None:
@@ -72,7 +72,7 @@ def test_who_reads_while_another_writes_finds_something_whole(tmp_path: Path) ->
     thread.start()
     seen = set()
     while not done.is_set():
-        seen.add(Board(tmp_path, 0).get("counts"))
+        seen.add(MultiprocessStore(tmp_path, 0).get("counts"))
     thread.join()
     # Two writes during one read are possible here alone, where there is no half a second between them.
     assert seen - {None} <= set(pieces)
@@ -83,7 +83,7 @@ def test_the_folder_goes_with_the_service_and_lies_under_home_where_there_is_no_
     with new_folder(tmp_path / "home") as folder:
         assert list(folder.iterdir()) == []
         assert folder.stat().st_mode & 0o077 == 0
-        Board(folder, 0).put("state", b"x")
+        MultiprocessStore(folder, 0).put("state", b"x")
     assert not folder.exists()
 
     def nowhere() -> str:
@@ -124,7 +124,7 @@ with app.observability.multiprocess.new_folder(pathlib.Path()) as folder:
 def test_what_does_not_fit_on_the_disk_is_told_and_what_was_there_stays(tmp_path: Path) -> None:
     script = """
 import app.observability.multiprocess, pathlib, resource
-board = app.observability.multiprocess.Board(pathlib.Path(), 0)
+board = app.observability.multiprocess.MultiprocessStore(pathlib.Path(), 0)
 board.put("counts", b"before")
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))  # a longer write is cut short
 board.put("counts", bytes(200_000))
@@ -132,11 +132,11 @@ board.put("counts", bytes(200_000))
     result = python(script, tmp_path)
     _, error = result.communicate(timeout=60)
     assert error.endswith("OSError: [Errno 27] File too large\n")
-    assert Board(tmp_path, 0).get("counts") == b"before"
+    assert MultiprocessStore(tmp_path, 0).get("counts") == b"before"
 
 
 def test_a_folder_that_was_taken_away_comes_back(tmp_path: Path) -> None:
-    board = Board(tmp_path / "board", 0)
+    board = MultiprocessStore(tmp_path / "board", 0)
     board.put("counts", b"1")
     shutil.rmtree(board.folder)
     board.put("counts", b"2")

@@ -2,7 +2,7 @@ import random
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from app.observability.tally import Tally
+from app.observability.tally import MetricSums
 
 BOUNDS = (0.1, 0.5, 1.0)
 
@@ -11,7 +11,7 @@ def test_buckets_are_those_of_prometheus() -> None:
     values = [0.0, 0.1, 0.100001, 0.5, 0.7, 1.0, 1.5, 20.0]
     registry = CollectorRegistry()
     theirs = Histogram("x", "x", buckets=BOUNDS, registry=registry)
-    ours = Tally()
+    ours = MetricSums()
     for value in values:
         theirs.observe(value)
         ours.observe("x", (), BOUNDS, [value])
@@ -24,7 +24,7 @@ def test_buckets_are_those_of_prometheus() -> None:
 
 def test_tallies_add_up_to_what_one_would_have_counted_also_after_a_journey() -> None:
     rng = random.Random(5)
-    whole, parts = Tally(), [Tally() for _ in range(3)]
+    whole, parts = MetricSums(), [MetricSums() for _ in range(3)]
     for _ in range(200):
         labels = (rng.choice("ab"), rng.choice("cd"))
         value = rng.randrange(64) / 32
@@ -32,13 +32,13 @@ def test_tallies_add_up_to_what_one_would_have_counted_also_after_a_journey() ->
         for tally in (whole, part):
             tally.add("count", labels, 1)
             tally.observe("seconds", labels[:1], BOUNDS, [value, value / 2])
-    total = Tally()
+    total = MetricSums()
     for part in parts:
-        total.merge(Tally.loads(part.dumps()))
+        total.merge(MetricSums.loads(part.dumps()))
     assert total.series == whole.series
 
 
 def test_no_values_leave_a_histogram_of_zeros() -> None:
-    tally = Tally()
+    tally = MetricSums()
     tally.observe("seconds", (), BOUNDS, [])
     assert tally.series == {"seconds": {(): [0.0] * 5}}

@@ -16,20 +16,20 @@ import torch
 from app.settings import Settings
 from app.storage import database as tables
 from app.storage.database import Database, now
-from app.storage.feedback import Corrections
+from app.storage.feedback import FeedbackStore
 from app.storage.jobs import ENDED
 from models.inference import networks
 from models.inference.predictor import Prediction
-from models.registry.registry import Manifest, Versions
+from models.registry.registry import Manifest, ModelRegistry
 from tests.conftest import KEY, WITH_KEY, Server, running, wait_until
 
 MINUTES = 300
 """For a job to end: the trainer gives way to whatever else the machine does."""
 
 
-def untrained(home: Path) -> Versions:
+def untrained(home: Path) -> ModelRegistry:
     """A HOME whose active version can only become better."""
-    saved = Versions(home)
+    saved = ModelRegistry(home)
     torch.manual_seed(0)
     saved.activate(saved.write(networks.create("net").state_dict(), Manifest(network="net")))
     return saved
@@ -82,7 +82,7 @@ def training_for_long(serve: Callable[..., Server], home: Path, data: Path) -> S
 
 
 def check_nothing_came_of_it(server: Server, home: Path) -> None:
-    assert Versions(home).names() == ["v1"]
+    assert ModelRegistry(home).names() == ["v1"]
     assert server.client.get("/models").json()["active"] == "v1"
     assert trainers(home) == []
     assert list((home / "retraining").iterdir()) == []
@@ -108,7 +108,7 @@ def test_a_job_makes_a_better_version_that_takes_over(server: Server, tmp_path: 
     wait_until(lambda: server.predict(encode(seven))["model"] == "v2")
     version = server.client.get("/models/v2").json()
     assert (version["state"], version["parent"], version["metrics"]["gate"]) == ("accepted", "v1", gate)
-    manifest = Versions(tmp_path / "home").manifest("v2")
+    manifest = ModelRegistry(tmp_path / "home").manifest("v2")
     assert manifest.training["job"] == job["id"]
     assert manifest.dataset["feedback"] + manifest.dataset["held_out_feedback"] == 1
     assert "MNIST digits" in server.client.get(f"/retrain/{job['id']}").json()["log"]
@@ -143,7 +143,7 @@ def test_a_job_from_scratch_trains_by_the_recipe_on_digits_and_corrections(
     gate = job["metrics"]["gate"]
     assert gate["mnist"]["candidate_right"] > 0.85 * gate["mnist"]["images"]
     wait_until(lambda: server.predict(encode(seven))["model"] == "v2")
-    manifest = Versions(tmp_path / "home").manifest("v2")
+    manifest = ModelRegistry(tmp_path / "home").manifest("v2")
     assert (manifest.network, manifest.parent) == ("sequential", "v1")
     assert manifest.training["recipe"] == "default"
     assert [part["epochs"] for part in manifest.training["parts"]] == [1]
@@ -161,7 +161,7 @@ def test_corrections_that_contradict_each_other_are_rejected_and_the_active_vers
 ) -> None:
     home = tmp_path / "home"
     with running(Settings(home=home, data=data_folder, model="net", api_key=KEY)) as server:
-        store: Corrections = server.app.state.corrections
+        store: FeedbackStore = server.app.state.feedback
         generator = np.random.default_rng(0)
         tiles = np.kron(generator.integers(0, 2, (300, 7, 7)), np.ones((4, 4))).astype(np.uint8) * 255
         for tile, label in zip(tiles, generator.integers(0, 10, 300).tolist(), strict=True):
@@ -254,7 +254,7 @@ def test_a_killed_service_leaves_no_trainer_and_after_the_restart_no_running_job
         assert job["state"] == "failed"
         assert job["reason"].startswith("interrupted")
         assert again.predict(encode(seven))["model"] == "v1"
-        assert Versions(home).names() == ["v1"]
+        assert ModelRegistry(home).names() == ["v1"]
         assert again.client.post("/retrain", headers=WITH_KEY).status_code == 202
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.observability.multiprocess import Board
-from app.processes.supervisor import Worker, listen
+from app.observability.multiprocess import MultiprocessStore
+from app.processes.supervisor import WorkerSlot, listen
 from app.settings import Settings
-from models.registry.registry import WEIGHTS, Versions
+from models.registry.registry import WEIGHTS, ModelRegistry
 from tests.conftest import ROOT, Server, free_port, spawn, wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -57,7 +57,7 @@ def test_a_host_that_is_no_name(run: Run, tmp_path: Path) -> None:
 
 
 def test_an_active_file_that_names_no_version(run: Run, tmp_path: Path) -> None:
-    saved = Versions(tmp_path / "home")
+    saved = ModelRegistry(tmp_path / "home")
     saved.seed("convnet")
     (saved.folder / "active").write_text("v9")
     result = run("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "home"))
@@ -66,7 +66,7 @@ def test_an_active_file_that_names_no_version(run: Run, tmp_path: Path) -> None:
 
 def test_corrupted_weights(run: Run, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    saved = Versions(home)
+    saved = ModelRegistry(home)
     saved.seed("convnet")
     weights = saved.folder / "v1" / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-10])
@@ -147,7 +147,7 @@ def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve
 
 def test_a_worker_that_can_not_start_is_tried_again_after_a_pause(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
     with listen("127.0.0.1", 0) as listening:
-        worker = Worker(Settings(device="cuda:99"), listening, Board(tmp_path, 0))
+        worker = WorkerSlot(Settings(device="cuda:99"), listening, MultiprocessStore(tmp_path, 0))
         worker.start()
         wait_until(lambda: worker.hear() is not None)
         worker.tend()

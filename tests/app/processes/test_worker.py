@@ -4,7 +4,7 @@ import httpx
 import torch
 
 from app.settings import Settings
-from models.inference.batcher import Engine
+from models.inference.batcher import DynamicBatcher
 from tests.conftest import check_problem, running, wait_until
 
 
@@ -12,12 +12,12 @@ def test_a_device_that_is_lost_ends_the_worker_so_that_another_takes_its_place(
     tmp_path, monkeypatch, seven, encode
 ) -> None:
     with running(Settings(home=tmp_path / "home")) as found:
-        engine = found.app.state.service.engine
+        batcher = found.app.state.inference.batcher
 
         def fail(_: torch.Tensor) -> torch.Tensor:
             raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
-        monkeypatch.setattr(engine.predictor, "_network", fail)
+        monkeypatch.setattr(batcher.predictor, "_network", fail)
         answer = found.client.post("/predict", content=encode(seven))
         check_problem(answer, 503, "not-ready", "an illegal memory access")
 
@@ -33,12 +33,12 @@ def test_a_device_that_is_lost_ends_the_worker_so_that_another_takes_its_place(
 
 def test_a_device_that_hangs_turns_the_worker_unready_but_not_dead(tmp_path, seven, encode) -> None:
     with running(Settings(home=tmp_path / "home")) as found:
-        service = found.app.state.service
+        service = found.app.state.inference
         gate = threading.Event()
-        hanging = Engine(service.engine.predictor, patience=0.2, inline=False)
+        hanging = DynamicBatcher(service.batcher.predictor, patience=0.2, inline=False)
         network = hanging.predictor._network
         hanging.predictor._network = lambda inputs: gate.wait(60) and network(inputs)
-        service._engine = hanging
+        service._batcher = hanging
         try:
             answer = found.client.post("/predict", content=encode(seven))
             check_problem(answer, 503, "not-ready", "has not answered for 0.2 s")

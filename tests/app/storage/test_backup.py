@@ -8,7 +8,7 @@ import pytest
 
 from app.settings import Settings
 from app.storage import backup
-from models.registry.registry import Versions
+from models.registry.registry import ModelRegistry
 from tests.conftest import KEY, WITH_KEY, serving, wait_until
 
 
@@ -24,7 +24,7 @@ def test_what_is_restored_while_the_service_goes_on_is_what_was_there(tmp_path: 
     picture = encode(seven)
     with serving(settings) as server:
         server.client.headers.update(WITH_KEY)
-        saved = Versions(settings.home)
+        saved = ModelRegistry(settings.home)
         saved.activate(saved.write(saved.load("v1").network.state_dict(), saved.manifest("v1")))
         wait_until(lambda: server.client.get("/health").json()["model"] == "v2")
         assert server.client.post("/feedback", files={"file": picture}, data={"label": "7"}).status_code == 201
@@ -53,7 +53,7 @@ def pictures(home: Path) -> list[Path]:
 
 def test_half_written_files_data_and_scratch_are_left_out(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
-    Versions(settings.home).seed("net")
+    ModelRegistry(settings.home).seed("net")
     for name in ("models/.v2/weights.pt", "feedback/ab/.new-x.png", "retraining/job/order.json", "data/MNIST/raw/x"):
         (settings.home / name).parent.mkdir(parents=True)
         (settings.home / name).touch()
@@ -64,7 +64,7 @@ def test_half_written_files_data_and_scratch_are_left_out(tmp_path: Path) -> Non
 
 def test_postgresql_is_left_to_its_own_tools(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, database_url="postgresql://nowhere/inkling")
-    Versions(tmp_path).seed("net")
+    ModelRegistry(tmp_path).seed("net")
     assert not backup.has_database(settings)
     assert backup.save(settings, tmp_path / "backup.tar") == 3
 
@@ -78,7 +78,7 @@ def test_postgresql_is_left_to_its_own_tools(tmp_path: Path) -> None:
     ],
 )
 def test_what_can_not_be_done(home: str, file: str, words: str, tmp_path: Path) -> None:
-    Versions(tmp_path / "home").seed("net")
+    ModelRegistry(tmp_path / "home").seed("net")
     (tmp_path / "there.tar").touch()
     with pytest.raises(backup.BackupError, match=words):
         backup.save(Settings(home=tmp_path / home), tmp_path / file)
@@ -86,7 +86,7 @@ def test_what_can_not_be_done(home: str, file: str, words: str, tmp_path: Path) 
 
 
 def test_the_command_line(tmp_path: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    Versions(tmp_path / "home").seed("net")
+    ModelRegistry(tmp_path / "home").seed("net")
     file = tmp_path / "backup.tar"
     made = run("backup", str(file), INKLING_HOME=str(tmp_path / "home"))
     assert (made.returncode, made.stdout, made.stderr) == (0, "", f"3 files of {tmp_path}/home\n")
@@ -99,6 +99,6 @@ def test_a_full_disk(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
-    Versions(tmp_path).seed("net")
+    ModelRegistry(tmp_path).seed("net")
     with full.open("wb", buffering=0) as file, pytest.raises(backup.BackupError, match="No space left on device"):
         backup.write(Settings(home=tmp_path), file)

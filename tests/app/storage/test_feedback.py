@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from app.storage.database import Database, StorageFull
-from app.storage.feedback import Corrections
+from app.storage.feedback import FeedbackStore
 from models.inference.predictor import Prediction
 
 READ_AS_3 = Prediction(3, 0.9, (0.0,) * 10, "digit", "v1")
@@ -18,11 +18,11 @@ def tile(number: int) -> np.ndarray:
 
 
 @pytest.fixture
-def store(tmp_path: Path, database: Database) -> Corrections:
-    return Corrections(tmp_path / "home", database, limit=3)
+def store(tmp_path: Path, database: Database) -> FeedbackStore:
+    return FeedbackStore(tmp_path / "home", database, limit=3)
 
 
-def test_the_same_tile_is_one_sample_and_a_new_label_replaces_the_old_one(store: Corrections) -> None:
+def test_the_same_tile_is_one_sample_and_a_new_label_replaces_the_old_one(store: FeedbackStore) -> None:
     first, before = store.add(tile(0), 8, READ_AS_3)
     assert (first.label, first.prediction, first.model, before) == (8, 3, "v1", None)
     again, before = store.add(tile(0), 8, READ_AS_5)
@@ -34,7 +34,7 @@ def test_the_same_tile_is_one_sample_and_a_new_label_replaces_the_old_one(store:
     assert (store.counts().total, store.counts().by_label) == (1, {"9": 1})
 
 
-def test_counts_by_label_and_day(store: Corrections) -> None:
+def test_counts_by_label_and_day(store: FeedbackStore) -> None:
     for number, label in enumerate([4, 4, 0]):
         store.add(tile(number), label, READ_AS_3)
     counts = store.counts()
@@ -42,10 +42,10 @@ def test_counts_by_label_and_day(store: Corrections) -> None:
     assert (counts.total, counts.by_label, counts.by_day) == (3, {"0": 1, "4": 2}, {str(day): 3})
 
 
-def test_a_full_store_refuses_loses_nothing_and_still_takes_new_labels(store: Corrections) -> None:
+def test_a_full_store_refuses_loses_nothing_and_still_takes_new_labels(store: FeedbackStore) -> None:
     for number in range(3):
         store.add(tile(number), number, READ_AS_3)
-    with pytest.raises(StorageFull, match="INKLING_FEEDBACK_LIMIT=3") as caught:
+    with pytest.raises(StorageFull, match="INKLING_MAX_FEEDBACK=3") as caught:
         store.add(tile(3), 3, READ_AS_3)
     assert caught.value.limit == 3
     assert store.counts().by_label == {"0": 1, "1": 1, "2": 1}
@@ -56,14 +56,14 @@ def test_a_full_store_refuses_loses_nothing_and_still_takes_new_labels(store: Co
     assert store.counts().by_label == {"1": 1, "2": 1, "3": 1}
 
 
-def test_deleting_takes_the_picture_along(store: Corrections) -> None:
+def test_deleting_takes_the_picture_along(store: FeedbackStore) -> None:
     stored, _ = store.add(tile(0), 1, READ_AS_3)
     assert store.delete(stored.id)
     assert not store.delete(stored.id)
     assert (store.counts().total, list(store.folder.rglob("*.png"))) == (0, [])
 
 
-def test_the_export_is_a_tree_of_tiles_by_label(store: Corrections, tmp_path: Path) -> None:
+def test_the_export_is_a_tree_of_tiles_by_label(store: FeedbackStore, tmp_path: Path) -> None:
     stored = {number: store.add(tile(number), 5 + number % 2, READ_AS_3)[0] for number in range(3)}
     told: list[int] = []
     assert store.export(tmp_path / "export", told.append) == 3
@@ -75,7 +75,7 @@ def test_the_export_is_a_tree_of_tiles_by_label(store: Corrections, tmp_path: Pa
         assert np.array_equal(np.asarray(image), tile(number))
 
 
-def test_torchvision_reads_the_export(store: Corrections, tmp_path: Path) -> None:
+def test_torchvision_reads_the_export(store: FeedbackStore, tmp_path: Path) -> None:
     from torchvision.datasets import ImageFolder
 
     for number in range(3):
@@ -84,13 +84,13 @@ def test_torchvision_reads_the_export(store: Corrections, tmp_path: Path) -> Non
     assert [label for _, label in ImageFolder(str(tmp_path / "export"))] == [0, 1, 2]
 
 
-def test_an_empty_store_exports_an_empty_folder(store: Corrections, tmp_path: Path) -> None:
+def test_an_empty_store_exports_an_empty_folder(store: FeedbackStore, tmp_path: Path) -> None:
     assert store.export(tmp_path / "export") == 0
     assert list((tmp_path / "export").iterdir()) == []
 
 
 def test_one_tile_from_many_callers_at_once_is_one_sample(tmp_path: Path, database: Database) -> None:
-    store = Corrections(tmp_path / "home", database, limit=100)
+    store = FeedbackStore(tmp_path / "home", database, limit=100)
     news: list[bool] = []
 
     def add(label: int) -> None:
@@ -105,7 +105,7 @@ def test_one_tile_from_many_callers_at_once_is_one_sample(tmp_path: Path, databa
     assert store.counts().total == 1
 
 
-def test_a_full_disk_is_said_and_loses_nothing(store: Corrections, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_loses_nothing(store: FeedbackStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit on the size of files stands for the disk: the system refuses to let the file grow."""
     import resource
     import signal

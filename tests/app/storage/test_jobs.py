@@ -6,9 +6,9 @@ import sqlalchemy as sa
 
 from app.storage import database as tables
 from app.storage.database import Database, now
-from app.storage.jobs import INTERRUPTED, JobEnded, JobRunning, Jobs, KeyReused, Owner, UnknownJob
+from app.storage.jobs import INTERRUPTED, JobEnded, JobOwner, JobRunning, Jobs, KeyReused, UnknownJob
 
-HERE, THERE = Owner("here", 1), Owner("there", 1)
+HERE, THERE = JobOwner("here", 1), JobOwner("there", 1)
 
 
 @pytest.fixture

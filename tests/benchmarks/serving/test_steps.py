@@ -17,4 +17,4 @@ def test_the_limit_is_the_bare_server_and_all_steps_one_after_the_other() -> Non
 
 def test_the_limit_of_a_batch_leaves_the_request_out() -> None:
     found = {"multipart parse": 1.0, "decode": 20e-6, "normalise": 20e-6, "batched forward": 10e-6, "JSON": 1.0}
-    assert steps.batch_limit(found) == pytest.approx(20_000)
+    assert steps.max_client_batch(found) == pytest.approx(20_000)

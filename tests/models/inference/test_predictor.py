@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.errors import EngineFailed
+from models.errors import InferenceFailed
 from models.inference import networks
 from models.inference.calibration import Calibration
 from models.inference.predictor import Predictor, as_input
@@ -43,11 +43,11 @@ def test_logits_that_are_not_finite_are_an_error() -> None:
     network = networks.create("net")
     with torch.no_grad():
         next(network.parameters()).fill_(float("nan"))
-    with pytest.raises(EngineFailed, match="v1 gave logits that are not finite"):
+    with pytest.raises(InferenceFailed, match="v1 gave logits that are not finite"):
         Predictor(network, Calibration(), "v1", CPU).warm()
 
 
 def test_a_failing_device_is_an_error() -> None:
     predictor = Predictor(networks.create("net"), Calibration(), "v1", CPU)
-    with pytest.raises(EngineFailed, match="the forward pass failed on cpu"):
+    with pytest.raises(InferenceFailed, match="the forward pass failed on cpu"):
         predictor.logits(np.zeros((2, 30, 30), np.uint8))

@@ -13,15 +13,15 @@ import torch
 from models.errors import BrokenVersion, HomeError, UnknownVersion
 from models.inference import networks
 from models.registry import registry
-from models.registry.registry import MANIFEST, WEIGHTS, Manifest, Versions
+from models.registry.registry import MANIFEST, WEIGHTS, Manifest, ModelRegistry
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Versions:
-    return Versions(tmp_path / "home")
+def saved(tmp_path: Path) -> ModelRegistry:
+    return ModelRegistry(tmp_path / "home")
 
 
-def write(saved: Versions, network: str = "net", seed: int = 0) -> str:
+def write(saved: ModelRegistry, network: str = "net", seed: int = 0) -> str:
     torch.manual_seed(seed)
     return saved.write(networks.create(network).state_dict(), Manifest(network=network))
 
@@ -29,10 +29,10 @@ def write(saved: Versions, network: str = "net", seed: int = 0) -> str:
 def write_several(home: Path) -> None:
     torch.set_num_threads(1)
     for seed in range(5):
-        write(Versions(home), seed=seed)
+        write(ModelRegistry(home), seed=seed)
 
 
-def test_a_version_comes_back_as_it_was_written(saved: Versions) -> None:
+def test_a_version_comes_back_as_it_was_written(saved: ModelRegistry) -> None:
     network = networks.create("convnet")
     name = saved.write(network.state_dict(), Manifest(network="convnet", metrics={"held_out": {"accuracy": 0.99}}))
     version = saved.load(name)
@@ -42,20 +42,20 @@ def test_a_version_comes_back_as_it_was_written(saved: Versions) -> None:
         assert torch.equal(version.network.state_dict()[key], tensor)
 
 
-def test_the_weights_are_a_plain_state_dict(saved: Versions) -> None:
+def test_the_weights_are_a_plain_state_dict(saved: ModelRegistry) -> None:
     name = write(saved)
     state_dict = torch.load(saved.folder / name / WEIGHTS, weights_only=True)
     assert list(state_dict) == [f"fc{i}.{kind}" for i in (1, 2, 3) for kind in ("weight", "bias")]
     assert all(tensor.device.type == "cpu" for tensor in state_dict.values())
 
 
-def test_numbers_count_on_and_sort_as_numbers(saved: Versions) -> None:
+def test_numbers_count_on_and_sort_as_numbers(saved: ModelRegistry) -> None:
     (saved.folder / "v9").mkdir(parents=True)
     assert write(saved) == "v10"
     assert saved.names() == ["v9", "v10"]
 
 
-def test_nothing_is_active_until_it_is_activated(saved: Versions) -> None:
+def test_nothing_is_active_until_it_is_activated(saved: ModelRegistry) -> None:
     write(saved)
     with pytest.raises(UnknownVersion, match="no version is active"):
         saved.active()
@@ -64,7 +64,7 @@ def test_nothing_is_active_until_it_is_activated(saved: Versions) -> None:
     assert (saved.folder / "active").read_text() == "v1\n"
 
 
-def test_an_unknown_version_is_answered_with_the_known_ones(saved: Versions) -> None:
+def test_an_unknown_version_is_answered_with_the_known_ones(saved: ModelRegistry) -> None:
     write(saved)
     for call in (saved.load, saved.activate, saved.manifest):
         with pytest.raises(UnknownVersion, match="no version 'v2'; there are v1"):
@@ -101,7 +101,7 @@ def unknown_network(folder: Path) -> None:
         (unknown_network, "weights.pt does not fit network 'resnet'"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_the_active_version_stays(damage, reason: str, saved: Versions) -> None:
+def test_what_does_not_fit_is_refused_and_the_active_version_stays(damage, reason: str, saved: ModelRegistry) -> None:
     write(saved)
     saved.activate("v1")
     write(saved)
@@ -118,7 +118,7 @@ class Dangerous:
         return Path.write_text, (Path("executed"), "by the unpickler")
 
 
-def test_code_in_a_weights_file_is_not_run(saved: Versions, tmp_path: Path) -> None:
+def test_code_in_a_weights_file_is_not_run(saved: ModelRegistry, tmp_path: Path) -> None:
     write(saved)
     path = saved.folder / "v1" / WEIGHTS
     path.write_bytes(pickle.dumps(Dangerous()))
@@ -130,7 +130,7 @@ def test_code_in_a_weights_file_is_not_run(saved: Versions, tmp_path: Path) -> N
     assert not Path("executed").exists()
 
 
-def test_values_that_are_not_finite_are_refused(saved: Versions) -> None:
+def test_values_that_are_not_finite_are_refused(saved: ModelRegistry) -> None:
     state_dict = networks.create("net").state_dict()
     state_dict["fc1.bias"][3] = float("inf")
     saved.write(state_dict, Manifest(network="net"))
@@ -138,7 +138,7 @@ def test_values_that_are_not_finite_are_refused(saved: Versions) -> None:
         saved.load("v1")
 
 
-def test_an_interrupted_write_leaves_nothing(saved: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_nothing(saved: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     write(saved)
 
     def interrupt(*_: object) -> None:
@@ -150,7 +150,7 @@ def test_an_interrupted_write_leaves_nothing(saved: Versions, monkeypatch: pytes
     assert [path.name for path in saved.folder.iterdir()] == ["v1"]
 
 
-def test_a_full_disk_is_named_and_what_was_there_stays(saved: Versions, tmp_path: Path) -> None:
+def test_a_full_disk_is_named_and_what_was_there_stays(saved: ModelRegistry, tmp_path: Path) -> None:
     write(saved)
     registry.write_folder(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -167,7 +167,7 @@ def test_a_full_disk_is_named_and_what_was_there_stays(saved: Versions, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "mine"]
 
 
-def test_several_processes_never_share_a_number(saved: Versions) -> None:
+def test_several_processes_never_share_a_number(saved: ModelRegistry) -> None:
     spawn = multiprocessing.get_context("spawn")
     writers = [spawn.Process(target=write_several, args=(saved.folder.parent,)) for _ in range(3)]
     for writer in writers:
@@ -181,7 +181,7 @@ def test_several_processes_never_share_a_number(saved: Versions) -> None:
     assert sorted(path.name for path in saved.folder.iterdir()) == sorted(saved.names())
 
 
-def check_seed(saved: Versions, model: str, caplog: pytest.LogCaptureFixture, *expected: str) -> None:
+def check_seed(saved: ModelRegistry, model: str, caplog: pytest.LogCaptureFixture, *expected: str) -> None:
     """Seeds, and looks at how the lines that are logged begin."""
     caplog.clear()
     with caplog.at_level("INFO"):
@@ -190,7 +190,9 @@ def check_seed(saved: Versions, model: str, caplog: pytest.LogCaptureFixture, *e
 
 
 @pytest.mark.parametrize("model", ["convnet", "net"])
-def test_a_new_home_is_seeded_with_the_release(model: str, saved: Versions, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_new_home_is_seeded_with_the_release(
+    model: str, saved: ModelRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
     check_seed(saved, model, caplog, f"v1 is the released {model}")
     assert saved.active() == "v1"
     assert saved.manifest("v1").network == model
@@ -199,15 +201,17 @@ def test_a_new_home_is_seeded_with_the_release(model: str, saved: Versions, capl
     assert saved.names() == ["v1"]
 
 
-def test_a_home_with_nothing_active_is_seeded_too(saved: Versions, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_home_with_nothing_active_is_seeded_too(saved: ModelRegistry, caplog: pytest.LogCaptureFixture) -> None:
     write(saved)
     check_seed(saved, "net", caplog, "v2 is the released net")
     assert saved.active() == "v2"
 
 
-def test_another_model_than_the_home_s_is_a_warning(saved: Versions, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_model_than_the_home_s_is_a_warning(saved: ModelRegistry, caplog: pytest.LogCaptureFixture) -> None:
     saved.seed("net")
-    check_seed(saved, "convnet", caplog, "INKLING_MODEL=convnet only starts a new HOME; this one goes on with net")
+    check_seed(
+        saved, "convnet", caplog, "INKLING_INITIAL_MODEL=convnet only starts a new HOME; this one goes on with net"
+    )
     assert saved.names() == ["v1"]
 
 
@@ -224,7 +228,7 @@ def newer_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_upgrade_replaces_an_untouched_release(
-    saved: Versions, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    saved: ModelRegistry, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved.seed("net")
     request.getfixturevalue("newer_release")
@@ -234,7 +238,7 @@ def test_an_upgrade_replaces_an_untouched_release(
 
 
 def test_an_upgrade_adds_beside_what_somebody_trained(
-    saved: Versions, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    saved: ModelRegistry, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved.seed("net")
     write(saved)
@@ -248,18 +252,18 @@ def test_an_upgrade_adds_beside_what_somebody_trained(
 def test_a_home_that_can_not_be_written_names_path_and_uid(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(HomeError, match=rf"{tmp_path}/file/home/models can not be written by uid \d+: Not a directory"):
-        Versions(tmp_path / "file" / "home").seed("net")
+        ModelRegistry(tmp_path / "file" / "home").seed("net")
 
 
 @pytest.mark.parametrize("content", [b"v9\n", b"", b"\xff\xfe", b"../v1", b"V1"])
-def test_an_active_file_that_names_no_version_is_said(content: bytes, saved: Versions) -> None:
+def test_an_active_file_that_names_no_version_is_said(content: bytes, saved: ModelRegistry) -> None:
     write(saved)
     (saved.folder / "active").write_bytes(content)
     with pytest.raises(BrokenVersion, match=r"active names .* which is no version; there are v1"):
         saved.active()
 
 
-def test_what_lies_around_in_home_does_not_matter(saved: Versions, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_lies_around_in_home_does_not_matter(saved: ModelRegistry, caplog: pytest.LogCaptureFixture) -> None:
     saved.seed("net")
     (saved.folder / "v7").mkdir()
     (saved.folder / "v8").write_text("a file")
@@ -271,10 +275,10 @@ def test_what_lies_around_in_home_does_not_matter(saved: Versions, caplog: pytes
 
 
 def seed(home: Path) -> None:
-    Versions(home).seed("net")
+    ModelRegistry(home).seed("net")
 
 
-def test_services_that_start_together_seed_once(saved: Versions) -> None:
+def test_services_that_start_together_seed_once(saved: ModelRegistry) -> None:
     spawn = multiprocessing.get_context("spawn")
     starters = [spawn.Process(target=seed, args=(saved.folder.parent,)) for _ in range(4)]
     for starter in starters:
@@ -285,7 +289,7 @@ def test_services_that_start_together_seed_once(saved: Versions) -> None:
     assert saved.names() == ["v1"]
 
 
-def test_find_prefers_home_and_falls_back_to_the_release_only_without_one(saved: Versions) -> None:
+def test_find_prefers_home_and_falls_back_to_the_release_only_without_one(saved: ModelRegistry) -> None:
     home = saved.folder.parent
     assert registry.find(home, None, "net").manifest.state == "released"
     assert not home.exists()
@@ -327,7 +331,7 @@ def test_links_in_a_circle_are_one_line(tmp_path: Path) -> None:
         registry.check_output(tmp_path / "loop")
 
 
-def test_an_activation_that_can_not_be_written_leaves_nothing(saved: Versions) -> None:
+def test_an_activation_that_can_not_be_written_leaves_nothing(saved: ModelRegistry) -> None:
     saved.seed("net")
     before = sorted(path.name for path in saved.folder.iterdir())
     (saved.folder / "active").unlink()
@@ -371,7 +375,7 @@ def test_the_released_models_are_whole_and_small(name: str) -> None:
     assert (registry.RELEASED / name / WEIGHTS).stat().st_size <= 4_000_000
 
 
-def test_pruning_keeps_the_newest_the_active_one_and_its_parent(saved: Versions) -> None:
+def test_pruning_keeps_the_newest_the_active_one_and_its_parent(saved: ModelRegistry) -> None:
     for parent in (None, None, None, "v2", "v4", "v4"):
         saved.write(networks.create("net").state_dict(), Manifest(network="net", parent=parent))
     saved.activate("v4")
@@ -383,7 +387,7 @@ def test_pruning_keeps_the_newest_the_active_one_and_its_parent(saved: Versions)
     assert write(saved) == "v7"
 
 
-def test_pruning_sweeps_what_a_killed_process_left_an_hour_ago(saved: Versions) -> None:
+def test_pruning_sweeps_what_a_killed_process_left_an_hour_ago(saved: ModelRegistry) -> None:
     write(saved)
     saved.activate("v1")
     for name in (".v2", ".v3", ".removed-x", ".active-x"):
@@ -394,7 +398,7 @@ def test_pruning_sweeps_what_a_killed_process_left_an_hour_ago(saved: Versions) 
     assert sorted(path.name for path in saved.folder.iterdir()) == [".lock", ".v3", "active", "v1"]
 
 
-def test_a_version_that_loads_but_does_not_predict_is_not_activated(saved: Versions) -> None:
+def test_a_version_that_loads_but_does_not_predict_is_not_activated(saved: ModelRegistry) -> None:
     write(saved)
     saved.activate("v1")
     weights = {key: torch.full_like(tensor, 1e30) for key, tensor in networks.create("net").state_dict().items()}

@@ -68,7 +68,7 @@ def test_few_corrections_count(digits: Digits) -> None:
     ("setting", "share"), [("FORMER_WEIGHT", 0.8), ("OUTLIERS_A_BATCH", 0.95), ("FORMER_SHARE", 0.8)]
 )
 def test_what_it_knew_it_keeps(digits: Digits, monkeypatch: pytest.MonkeyPatch, setting: str, share: float) -> None:
-    """Corrections that contradict it; each setting is what keeps digits, outliers, or both."""
+    """FeedbackStore that contradict it; each setting is what keeps digits, outliers, or both."""
     start, _ = trained(digits, NONE)
     wrong = Digits(digits.images[:10].repeat(3, 1, 1), (digits.labels[:10].repeat(3) + 1) % 10)
     outliers = as_input(bank(digits, 90, 9, Report(quiet=True)))

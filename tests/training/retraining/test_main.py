@@ -3,12 +3,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from models.registry.registry import Versions
+from models.registry.registry import ModelRegistry
 from tests.conftest import ROOT
 
 
 def order(tmp_path: Path, **changes: object) -> Path:
-    Versions(tmp_path / "home").seed("net")
+    ModelRegistry(tmp_path / "home").seed("net")
     (tmp_path / "feedback").mkdir(exist_ok=True)
     path = tmp_path / "order.json"
     places = {"home": str(tmp_path / "home"), "data": str(tmp_path / "data"), "feedback": str(tmp_path / "feedback")}
@@ -26,7 +26,7 @@ def test_what_somebody_can_mend_is_told_and_status_2(tmp_path: Path) -> None:
     assert lines[-2].startswith("error: MNIST is not in")
     assert json.loads(lines[-1])["state"] == "failed"
     assert "INKLING_DOWNLOAD=false" in json.loads(lines[-1])["reason"]
-    assert Versions(tmp_path / "home").names() == ["v1"]
+    assert ModelRegistry(tmp_path / "home").names() == ["v1"]
 
 
 def test_it_ends_with_its_owner(tmp_path: Path, data_folder: Path) -> None:
@@ -40,4 +40,4 @@ def test_it_ends_with_its_owner(tmp_path: Path, data_folder: Path) -> None:
                 break
         process.stdin.close()
         assert process.wait(30) < 0
-    assert Versions(tmp_path / "home").names() == ["v1"]
+    assert ModelRegistry(tmp_path / "home").names() == ["v1"]

@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 Damage = Callable[[Generator, Plane], Plane]
 
-SIDE = 28
+TILE_SIDE = 28
 
 
 def damaged(rng: Generator, tile: Pixels, kind: str) -> Pixels:
@@ -37,11 +37,11 @@ def _impulse_noise(rng: Generator, plane: Plane) -> Plane:
 
 
 def _glass_blur(rng: Generator, plane: Plane) -> Plane:
-    y, x = np.mgrid[:SIDE, :SIDE]
+    y, x = np.mgrid[:TILE_SIDE, :TILE_SIDE]
     plane = _blurred(plane, 0.7)
     for _ in range(2):
-        down, right = rng.integers(-1, 2, (2, SIDE, SIDE))
-        plane = plane[(y + down).clip(0, SIDE - 1), (x + right).clip(0, SIDE - 1)]
+        down, right = rng.integers(-1, 2, (2, TILE_SIDE, TILE_SIDE))
+        plane = plane[(y + down).clip(0, TILE_SIDE - 1), (x + right).clip(0, TILE_SIDE - 1)]
     return _blurred(plane, 0.7)
 
 
@@ -91,7 +91,7 @@ def _fog(rng: Generator, plane: Plane) -> Plane:
     cloud = np.zeros_like(plane)
     for octave in (2, 4, 8, 16):
         noise = Image.fromarray(rng.random((octave + 1, octave + 1)).astype(np.float32))
-        cloud += np.asarray(noise.resize((SIDE, SIDE), Image.Resampling.BILINEAR)) * 2 / octave
+        cloud += np.asarray(noise.resize((TILE_SIDE, TILE_SIDE), Image.Resampling.BILINEAR)) * 2 / octave
     cloud = (cloud - cloud.min()) / np.ptp(cloud)
     foggy: Plane = (plane + 1.5 * cloud) / 2.5
     return foggy
@@ -147,7 +147,7 @@ def _across(rng: Generator) -> tuple[Plane, Plane]:
 def _stamped(plane: Plane, points: Plane) -> Plane:
     """Full ink at points [N, 2]."""
     plane = plane.copy()
-    rows, columns = np.rint(points).astype(int).clip(0, SIDE - 1).T
+    rows, columns = np.rint(points).astype(int).clip(0, TILE_SIDE - 1).T
     plane[rows, columns] = 1
     return plane
 
@@ -158,25 +158,25 @@ def _blurred(plane: Plane, sigma: float) -> Plane:
     weights /= weights.sum()
     for axis in (0, 1):
         padded = np.pad(plane, [(reach, reach) if axis == i else (0, 0) for i in (0, 1)], mode="edge")
-        shifts = [weight * np.take(padded, range(i, i + SIDE), axis) for i, weight in enumerate(weights)]
+        shifts = [weight * np.take(padded, range(i, i + TILE_SIDE), axis) for i, weight in enumerate(weights)]
         plane = np.sum(shifts, axis=0)
     return plane
 
 
 def _mapped(plane: Plane, matrix: Plane) -> Plane:
     """The picture whose pixel (right, down) from the middle shows the one at matrix @ (right, down)."""
-    middle = np.full(2, SIDE / 2)
+    middle = np.full(2, TILE_SIDE / 2)
     offset = middle - matrix @ middle
     data = (*matrix[0], offset[0], *matrix[1], offset[1])
     image = Image.fromarray(plane.astype(np.float32))
-    moved = image.transform((SIDE, SIDE), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+    moved = image.transform((TILE_SIDE, TILE_SIDE), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
     return np.asarray(moved, np.float64)
 
 
 def _shifted(plane: Plane, down: float, right: float) -> Plane:
     image = Image.fromarray(plane.astype(np.float32))
     data = (1, 0, -right, 0, 1, -down)
-    moved = image.transform((SIDE, SIDE), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+    moved = image.transform((TILE_SIDE, TILE_SIDE), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
     return np.asarray(moved, np.float64)
 
 
