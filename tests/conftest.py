@@ -1,40 +1,28 @@
 """Fixtures for all tests. Nothing here reads or leaves anything outside a temporary folder, but for the data sets."""
 
-import asyncio
-import contextlib
 import io
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
 
 import httpx
 import numpy as np
 import pytest
 import sqlalchemy as sa
 import torch
-from fastapi import FastAPI
 from PIL import Image, ImageDraw
 
-from app.main import create_app
-from app.processes.job_runner import JobRunner
-from app.processes.supervisor import listen
-from app.processes.worker import Server as HttpServer
 from app.settings import Settings
 from app.storage.database import Database
+from tests.support.environment import DATA
+from tests.support.service import KEY, Server, free_port, running, spawn
+from tests.support.waiting import wait_until
 from training.data import mnist
-
-ROOT = Path(__file__).parent.parent
-DATA = Path(os.environ.get("INKLING_DATA", ROOT / "data")).resolve()
-CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
 
 torch.set_num_threads(1)
 
@@ -84,97 +72,6 @@ def seven() -> Image.Image:
     image = Image.new("L", (280, 280), 255)
     ImageDraw.Draw(image).line([(80, 60), (190, 60), (125, 220)], fill=0, width=22, joint="curve")
     return image
-
-
-class Server:
-    """A service on loopback and the client that talks to it."""
-
-    def __init__(
-        self,
-        url: str,
-        process: subprocess.Popen[str] | None = None,
-        app: FastAPI | None = None,
-        log: Path | None = None,
-    ) -> None:
-        self.url = url
-        self.app = app
-        self.log = log
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.process = process
-        self.client = httpx.Client(base_url=url, timeout=30)
-
-    def predict(self, picture: bytes) -> dict:
-        answer = self.client.post("/predict", files={"file": picture})
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    @contextlib.contextmanager
-    def full(self) -> Iterator[None]:
-        """Every place in the queue is taken: whatever needs one is answered with 503."""
-        assert self.app is not None
-        batcher = self.app.state.inference.batcher
-        wait_until(lambda: batcher.admitted == 0)
-        batcher.admit(batcher.max_concurrent_images)
-        try:
-            yield
-        finally:
-            batcher.release(batcher.max_concurrent_images)
-
-
-def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -> dict[str, Any]:
-    """A problem as RFC 9457 has it: nothing but JSON of that type, and no trace of our insides."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body = answer.json()
-    assert body["type"] == f"/problems/{name}"
-    assert body["status"] == status
-    assert body["title"]
-    for word in words:
-        assert word in body["detail"]
-    assert "Traceback" not in answer.text
-    return body
-
-
-@contextlib.contextmanager
-def running(settings: Settings) -> Iterator[Server]:
-    """As `serving`, with what runs the retraining jobs."""
-    runner = JobRunner(settings)
-    runner.start()
-    try:
-        with serving(settings) as found:
-            yield found
-    finally:
-        runner.ask_to_stop()
-        runner.join()
-
-
-@contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[Server]:
-    """The app under uvicorn, in a thread of this process."""
-    database = Database(settings)
-    database.migrate()
-    database.close()
-    app = create_app(settings)
-    loops: list[asyncio.AbstractEventLoop] = []
-    server = HttpServer(app, settings, lambda: loops.append(asyncio.get_running_loop()))
-    listening = listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        wait_until(lambda: server.started or not thread.is_alive())
-        assert server.started
-        found = Server(f"http://127.0.0.1:{listening.getsockname()[1]}", app=app)
-        found.loop = loops[0]
-        with found.client:
-            yield found
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listening.close()
-
-
-KEY = "correct horse"
-WITH_KEY = {"X-API-Key": KEY}
 
 
 @pytest.fixture(scope="session")
@@ -286,17 +183,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             found.process.communicate()
 
 
-def spawn(*arguments: str, stderr: IO[str] | int = subprocess.PIPE, **variables: str) -> subprocess.Popen[str]:
-    """`inkling` with these arguments and environment variables."""
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "inkling.py"), *arguments],
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="session")
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `inkling` to its end."""
@@ -310,22 +196,6 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.CompletedProcess(process.args, process.returncode, out, error)
 
     return run
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60, every: float = 0.02) -> None:
-    """Polls for a condition; the deadline is generous, since the machine may be busy."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(every)
 
 
 def _metrics(server: Server) -> str:

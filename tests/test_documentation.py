@@ -25,7 +25,9 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from tests.conftest import DATA, KEY, ROOT, Server, free_port, serving, wait_until
+from tests.support.environment import DATA, ROOT
+from tests.support.service import KEY, Server, free_port, serving
+from tests.support.waiting import wait_until
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

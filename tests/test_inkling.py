@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, Server
+from tests.support.environment import ROOT
+from tests.support.service import Server
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

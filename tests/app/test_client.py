@@ -36,7 +36,9 @@ from app.client import (
     Unreachable,
 )
 from app.settings import Settings
-from tests.conftest import KEY, ROOT, Server, serving, wait_until
+from tests.support.environment import ROOT
+from tests.support.service import KEY, Server, serving
+from tests.support.waiting import wait_until
 
 
 class Waiting:

@@ -3,20 +3,15 @@ import threading
 from pathlib import Path
 
 import httpx
-import torch
 
 from app import inference
 from app.inference import Inference
 from app.settings import Settings
 from models import cpus
-from models.inference import networks
-from models.registry.registry import WEIGHTS, Manifest, ModelRegistry
-from tests.conftest import check_problem, running, wait_until
-
-
-def another(saved: ModelRegistry) -> str:
-    torch.manual_seed(5)
-    return saved.write(networks.create("net").state_dict(), Manifest(network="net"))
+from models.registry.registry import WEIGHTS, ModelRegistry
+from tests.support.service import check_problem, running
+from tests.support.versions import another
+from tests.support.waiting import wait_until
 
 
 def test_an_activated_version_takes_over_without_a_failed_request(tmp_path: Path, seven, encode) -> None:

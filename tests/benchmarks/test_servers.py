@@ -10,7 +10,7 @@ import pytest
 from benchmarks.machine import BenchmarkError
 from benchmarks.pictures import raw
 from benchmarks.servers import Server, free_port
-from tests.conftest import wait_until
+from tests.support.waiting import wait_until
 
 # A server that starts a child in a session of the child's own; neither heeds SIGTERM if told so.
 _FAMILY = """

@@ -6,7 +6,7 @@ import jsonschema
 import yaml
 
 from app.settings import Settings
-from tests.conftest import ROOT
+from tests.support.environment import ROOT
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

@@ -13,7 +13,9 @@ import httpx
 import pytest
 from packaging.requirements import Requirement
 
-from tests.conftest import ROOT, free_port, wait_until
+from tests.support.environment import ROOT
+from tests.support.service import free_port
+from tests.support.waiting import wait_until
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from app.settings import Settings
-from tests.conftest import ROOT
+from tests.support.environment import ROOT
 
 FOLDER = ROOT / "deploy/kubernetes"
 FILES = sorted(FOLDER.iterdir())

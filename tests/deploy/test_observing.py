@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.metrics import OF_SERVICE
 from app.observability.metrics import COUNTED, OF_WORKERS
-from tests.conftest import ROOT, Server
+from tests.support.environment import ROOT
+from tests.support.service import Server
 
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, free_port
+from tests.support.environment import ROOT
+from tests.support.service import free_port
 
 SMOKE = ROOT / "deploy/smoke"
 CONTAINED = Path(__file__).parent / "contained"

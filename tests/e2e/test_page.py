@@ -23,7 +23,8 @@ from models.inference import networks
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
 from models.registry.registry import Manifest, ModelRegistry
-from tests.conftest import DATA, KEY, Server, running
+from tests.support.environment import DATA
+from tests.support.service import KEY, Server, running
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import Server
+from tests.support.service import Server
 from training.data.mnist import Digits
 
 

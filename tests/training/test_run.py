@@ -15,7 +15,7 @@ from models.inference import networks
 from models.inference.networks import NETWORKS
 from models.registry import registry
 from models.registry.registry import ModelRegistry
-from tests.training.killed import Killed
+from tests.support.killed import Killed
 from training import run
 from training.data import mnist
 from training.data.mnist import Digits

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import BadKeyFile, Settings
-from tests.conftest import Server, check_problem, running
+from tests.support.service import Server, check_problem, running
 
 PROTECTED = [
     ("POST", "/feedback"),

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from app.settings import Settings
-from tests.conftest import KEY, WITH_KEY, Server, check_problem, running
+from tests.support.service import KEY, WITH_KEY, Server, check_problem, running
 
 
 @pytest.fixture

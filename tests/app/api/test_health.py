@@ -1,7 +1,7 @@
 from app.inference import Inference
 from app.settings import Settings
 from models.errors import InferenceFailed
-from tests.conftest import Server, check_problem, running
+from tests.support.service import Server, check_problem, running
 
 
 def test_health_says_what_predicts(server: Server) -> None:

@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
 from models.errors import InferenceFailed
-from tests.conftest import Server, running, wait_until
+from tests.support.service import Server, running
+from tests.support.waiting import wait_until
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

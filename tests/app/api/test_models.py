@@ -5,8 +5,9 @@ import pytest
 
 from app.settings import Settings
 from models.registry.registry import WEIGHTS, Manifest, ModelRegistry
-from tests.app.test_inference import another
-from tests.conftest import KEY, WITH_KEY, Server, check_problem, running, wait_until
+from tests.support.service import KEY, WITH_KEY, Server, check_problem, running
+from tests.support.versions import another
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

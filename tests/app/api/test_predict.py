@@ -18,7 +18,7 @@ from app.http import problems
 from app.http.problems import Problem
 from app.inference import Inference
 from app.settings import Settings
-from tests.conftest import Server, check_problem, running
+from tests.support.service import Server, check_problem, running
 
 
 def test_the_digit_comes_back_with_all_that_belongs_to_it(server: Server, seven: Image.Image, encode) -> None:

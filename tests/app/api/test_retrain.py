@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from tests.conftest import KEY, WITH_KEY, Server, check_problem, serving
+from tests.support.service import KEY, WITH_KEY, Server, check_problem, serving
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 
 from app.settings import Settings
 from models.registry.registry import ModelRegistry
-from tests.app.test_inference import another
-from tests.conftest import KEY, Server, serving, spawn, wait_until
+from tests.support.service import KEY, Server, serving, spawn
+from tests.support.versions import another
+from tests.support.waiting import wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from app.cli import terminal
-from tests.conftest import wait_until
+from tests.support.waiting import wait_until
 
 OnTerminal = Callable[[Callable[[], None]], str]
 

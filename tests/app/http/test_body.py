@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from app.http import body
-from tests.conftest import Server, check_problem
+from tests.support.service import Server, check_problem
 
 
 def test_other_fields_beside_the_picture_do_not_matter(server: Server, seven: Image.Image, encode) -> None:

@@ -11,8 +11,9 @@ from PIL import Image
 from app.http import fast_predict
 from app.observability.access_log import AccessLog
 from app.settings import Settings
-from tests.app.http.test_protocol import answers, connect, request
-from tests.conftest import Server, check_problem, serving, wait_until
+from tests.support.connection import answers, connect, request
+from tests.support.service import Server, check_problem, serving
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Raw bytes over a socket: what a parser sees, and in which pieces."""
 
-import json
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -11,7 +9,9 @@ from PIL import Image
 
 from app.settings import Settings
 from models.inference.batcher import DynamicBatcher
-from tests.conftest import Server, running, wait_until
+from tests.support.connection import answers, connect, request
+from tests.support.service import Server, running
+from tests.support.waiting import wait_until
 
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -28,15 +28,6 @@ def picture(seven: Image.Image, encode) -> bytes:
     return encode(seven)
 
 
-def connect(server: Server) -> socket.socket:
-    host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=30)
-
-
-def request(body: bytes, headers: bytes = b"", method: bytes = b"POST /predict") -> bytes:
-    return method + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
 def chunked(body: bytes, size: int, headers: bytes = b"") -> bytes:
     chunks = [body[i : i + size] for i in range(0, len(body), size)]
     framed = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
@@ -47,25 +38,6 @@ def chunked(body: bytes, size: int, headers: bytes = b"") -> bytes:
         + framed
         + b"0\r\n\r\n"
     )
-
-
-def answers(connection: socket.socket, count: int) -> list[tuple[int, dict]]:
-    """So many answers from a connection, and not a byte more."""
-    data = b""
-    found: list[tuple[int, dict]] = []
-    while len(found) < count:
-        head, separator, rest = data.partition(b"\r\n\r\n")
-        length = int(found_length[1]) if (found_length := re.search(rb"content-length: (\d+)", head)) else 0
-        if separator and len(rest) >= length:
-            status = int(head.split(b" ")[1])
-            found.append((status, json.loads(rest[:length]) if status != 100 else {}))
-            data = rest[length:]
-        else:
-            received = connection.recv(65536)
-            assert received, data
-            data += received
-    assert data == b""
-    return found
 
 
 @pytest.mark.parametrize("headers", [b"", UPGRADE])

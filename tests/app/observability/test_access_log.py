@@ -9,8 +9,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.app.http.test_protocol import connect, request
-from tests.conftest import KEY, WITH_KEY, Server, check_problem, wait_until
+from tests.support.connection import connect, request
+from tests.support.service import KEY, WITH_KEY, Server, check_problem
+from tests.support.waiting import wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"

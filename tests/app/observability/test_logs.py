@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.observability.logs import PIPE_BYTES, LogHandler
-from tests.conftest import ROOT
+from tests.support.environment import ROOT
 
 SECRET = "nobody-may-see-this"
 

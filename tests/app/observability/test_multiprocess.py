@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.observability.multiprocess import MultiprocessStore, new_folder
-from tests.conftest import ROOT
+from tests.support.environment import ROOT
 
 
 def python(script: str, folder: Path) -> subprocess.Popen[str]:

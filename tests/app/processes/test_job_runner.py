@@ -21,7 +21,8 @@ from app.storage.jobs import ENDED
 from models.inference import networks
 from models.inference.predictor import Prediction
 from models.registry.registry import Manifest, ModelRegistry
-from tests.conftest import KEY, WITH_KEY, Server, running, wait_until
+from tests.support.service import KEY, WITH_KEY, Server, running
+from tests.support.waiting import wait_until
 
 MINUTES = 300
 """For a job to end: the trainer gives way to whatever else the machine does."""

@@ -15,7 +15,9 @@ from app.observability.multiprocess import MultiprocessStore
 from app.processes.supervisor import WorkerSlot, listen
 from app.settings import Settings
 from models.registry.registry import WEIGHTS, ModelRegistry
-from tests.conftest import ROOT, Server, free_port, spawn, wait_until
+from tests.support.environment import ROOT
+from tests.support.service import Server, free_port, spawn
+from tests.support.waiting import wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Serve = Callable[..., Server]

@@ -5,7 +5,8 @@ import torch
 
 from app.settings import Settings
 from models.inference.batcher import DynamicBatcher
-from tests.conftest import check_problem, running, wait_until
+from tests.support.service import check_problem, running
+from tests.support.waiting import wait_until
 
 
 def test_a_device_that_is_lost_ends_the_worker_so_that_another_takes_its_place(

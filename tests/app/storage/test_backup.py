@@ -9,7 +9,8 @@ import pytest
 from app.settings import Settings
 from app.storage import backup
 from models.registry.registry import ModelRegistry
-from tests.conftest import KEY, WITH_KEY, serving, wait_until
+from tests.support.service import KEY, WITH_KEY, serving
+from tests.support.waiting import wait_until
 
 
 def unpack(file: Path, folder: Path) -> Path:

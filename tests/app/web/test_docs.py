@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from tests.conftest import Server, running
+from tests.support.service import Server, running
 
 
 def test_the_viewer_needs_no_other_host(server: Server) -> None:

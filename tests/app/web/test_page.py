@@ -10,7 +10,7 @@ from PIL import Image
 from app.settings import Settings
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
-from tests.conftest import Server, check_problem, running
+from tests.support.service import Server, check_problem, running
 
 
 def tile_of(answer_content: bytes) -> np.ndarray:

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from app.web import docs, page
-from tests.conftest import Server, check_problem
+from tests.support.service import Server, check_problem
 
 PAGES = {"/": page.FOLDER, "/docs": docs.FOLDER}
 

@@ -7,7 +7,7 @@ from models.inference import networks
 from models.inference.calibration import Calibration
 from models.inference.predictor import Predictor, as_input
 from models.registry.registry import RELEASED, read
-from tests.conftest import CUDA
+from tests.support.environment import CUDA
 from training.data.mnist import Digits
 
 CPU = torch.device("cpu")

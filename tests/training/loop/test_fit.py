@@ -6,7 +6,7 @@ import torch
 
 from models.errors import DataError
 from models.inference import networks
-from tests.training.killed import Killed
+from tests.support.killed import Killed
 from training.data.mnist import Digits, split
 from training.loop import fit
 from training.loop.checkpoint import Checkpoint

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.inference import networks
-from tests.conftest import CUDA
+from tests.support.environment import CUDA
 from training.loop.step import OUTLIER_WEIGHT, TAUGHT_WEIGHT, Batch, Gradients
 from training.teachers import distance
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from models.registry.registry import ModelRegistry
-from tests.conftest import ROOT
+from tests.support.environment import ROOT
 
 
 def order(tmp_path: Path, **changes: object) -> Path:

@@ -6,7 +6,7 @@ import torch
 
 from models.preprocessing.decode import Picture
 from models.preprocessing.normalise import normalise
-from tests.training.holes import holes
+from tests.support.holes import holes
 from training.data.synthetic import pen, rare_forms
 from training.progress import Report
 

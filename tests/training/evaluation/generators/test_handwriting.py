@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.holes import holes
+from tests.support.holes import holes
 from training.evaluation.generators import handwriting
 from training.evaluation.generators.handwriting import FORMS
 

@@ -1,0 +1,11 @@
+"""Where things are, and what this machine has."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("INKLING_DATA", ROOT / "data")).resolve()
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use")
