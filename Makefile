@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-slow lint bench clean
+.PHONY: help install serve test test-quick test-services test-slow lint bench clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,16 +23,23 @@ $(READY): pyproject.toml
 serve: $(READY) ## serve on http://127.0.0.1:8000 with the released model
 	@exec $(BIN)/inkling serve
 
-test: $(READY) ## run every test that is not marked slow
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+test: $(READY) ## run the tests that need no foreign program, some in processes of their own: 6 minutes on two cores
+	$(BIN)/python -m pytest -m 'not services and not slow' --numprocesses 2 --dist worksteal
+
+test-quick: $(READY) ## run the tests without a mark: 60 seconds
+	$(BIN)/python -m pytest -m 'not processes and not services and not slow' --numprocesses 2 --dist worksteal
+
+test-services: $(READY) ## run the tests that need PostgreSQL, Chromium and other foreign programs
+	$(BIN)/python -m pytest -m services
 
 test-slow: $(READY) ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy and the rules of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(READY) ## run the benchmarks, each of which prints a table
 	$(BIN)/python -m benchmarks.tutorial
