@@ -90,7 +90,8 @@ def workers(setting: Setting) -> list[Target]:
         rates: dict[str, list[float]] = {"1": [], "2": []}
         try:
             for count in rates:
-                found[count] = servers.inkling(f"{model}-{count}", setting.folder, cores, MODEL=model, WORKERS=count)
+                variables = {"INITIAL_MODEL": model, "WORKERS": count}
+                found[count] = servers.inkling(f"{model}-{count}", setting.folder, cores, **variables)
                 found[count].first_answer("/predict", body)
                 wrk.run(found[count].url + "/predict", script, 64, 1, cores)
                 found[count].halt()

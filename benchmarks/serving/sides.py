@@ -82,7 +82,7 @@ def _inkling_version() -> str:
 
 
 def _inkling(model: str) -> Callable[[Path, int], Server]:
-    return lambda folder, core: inkling(f"inkling-{model}", folder, {core}, MODEL=model, WORKERS="1")
+    return lambda folder, core: inkling(f"inkling-{model}", folder, {core}, INITIAL_MODEL=model, WORKERS="1")
 
 
 def _silent(folder: Path, core: int) -> Server:
