@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from models.inference.calibration import Calibration, compared
+from models.inference.calibration import Calibration, evidence_and_margin
 
 CONFIDENT, ANSWERED = 0.996, 0.9935
 """The shares of held-out digits that have confidence enough, and that keep the verdict `digit`."""
@@ -25,7 +25,7 @@ def calibrate(
     logits [N, 10], labels [N]; distorted: logits [N, 10] of the same digits, distorted, which tell temperatures alone.
     """
     fitted = _fitted(np.concatenate([logits, *distorted]), np.tile(labels, 1 + len(distorted)))
-    _, evidence, _ = compared(logits)
+    _, evidence, _ = evidence_and_margin(logits)
     confidences = fitted.probabilities(logits).max(axis=1)
     threshold = float(np.quantile(confidences, 1 - CONFIDENT))
     confident = evidence[confidences >= threshold] / fitted.temperature
@@ -39,9 +39,9 @@ def _down(value: float) -> float:
 
 def _fitted(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
     """Without the bounds."""
-    _, evidence, lead = compared(logits)
+    _, evidence, margin = evidence_and_margin(logits)
     rows, classes = torch.from_numpy(logits).double(), torch.from_numpy(labels)
-    columns = torch.from_numpy(np.stack([np.ones_like(lead), np.log(evidence), -lead], axis=1))
+    columns = torch.from_numpy(np.stack([np.ones_like(margin), np.log(evidence), -margin], axis=1))
     parameters = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([parameters], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -53,6 +53,6 @@ def _fitted(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibrati
         return value.item()
 
     optimizer.step(loss)
-    logarithm, power, margin = parameters.tolist()
+    logarithm, power, margin_weight = parameters.tolist()
     temperature = float(f"{math.exp(logarithm):.4g}")  # tiny for a network that knows nothing
-    return Calibration(temperature=temperature, power=round(power, 4), margin=round(margin, 4))
+    return Calibration(temperature=temperature, power=round(power, 4), margin_weight=round(margin_weight, 4))

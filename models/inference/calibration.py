@@ -1,59 +1,60 @@
-"""From logits to probabilities that mean what they say, and from both to a verdict."""
+"""Turns logits into calibrated probabilities and a verdict."""
 
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 Verdict = Literal["digit", "unsure"]
 
-_LEAST_EVIDENCE = 1e-6
+_MIN_EVIDENCE = 1e-6
 
 
 class Calibration(BaseModel, frozen=True, allow_inf_nan=False):
-    """Fitted on held-out data, kept in the manifest.
+    """Temperature scaling with a temperature for each image, fitted on held-out data and kept in the manifest.
 
-    Logits are divided by a temperature (Guo et al. 2017, arXiv 1706.04599), which each answer has of its own:
-    temperature * evidence ** power * exp(-margin * lead). A network that was taught to have no idea of what is no digit
-    is too modest about digits that look strange; and of two with the same confidence, the one with the lead over its
-    runner-up is right more often.
+    Logits are divided by temperature * evidence ** power * exp(-margin_weight * margin); see `evidence_and_margin`.
+    Plain temperature scaling (Guo et al. 2017, arXiv 1706.04599) leaves two errors. A network trained to give flat
+    logits for images that are no digit is underconfident about unusual digits, which `power` corrects. Of two images
+    with equal confidence, the one with the larger margin is right more often, which `margin_weight` corrects.
 
-    An answer is `unsure` when its confidence lies below threshold: then it may be another digit; or its evidence, over
-    the temperature, below the bound of that name: then it may be none.
+    The verdict is `unsure` in two cases. A confidence below `threshold` means that another digit is possible. An
+    evidence below `evidence` * temperature means that the image may show no digit.
     """
 
     temperature: float = Field(default=1.0, gt=0)
-    # Far beyond what is ever fitted, and within what double precision holds.
+    # Fitted values stay far inside these bounds; beyond them double precision overflows.
     power: float = Field(default=0.0, ge=-40, le=40)
-    margin: float = Field(default=0.0, ge=-40, le=40)
+    # Manifests of earlier releases call it `margin`.
+    margin_weight: float = Field(default=0.0, ge=-40, le=40, validation_alias=AliasChoices("margin_weight", "margin"))
     threshold: float = Field(default=0.5, ge=0, le=1)
     evidence: float = Field(default=0.0, ge=0)
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Rows of logits [N, 10] to rows that sum to 1, in double precision and safe from overflow."""
+        """Maps logits [N, 10] to rows [N, 10] that sum to 1, in double precision and safe from overflow."""
         return self.answers(logits)[0]
 
     def answers(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Of rows of logits [N, 10] the probabilities, and whether the verdict is `digit` [N]."""
-        below, evidence, lead = compared(logits)
-        below /= (self.temperature * evidence**self.power * np.exp(-self.margin * lead))[:, None]
-        exponentials = np.exp(below, out=below)
+        """Maps logits [N, 10] to probabilities [N, 10] and to whether the verdict is `digit` [N]."""
+        shifted, evidence, margin = evidence_and_margin(logits)
+        shifted /= (self.temperature * evidence**self.power * np.exp(-self.margin_weight * margin))[:, None]
+        exponentials = np.exp(shifted, out=shifted)
         rows: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-        certain: NDArray[np.bool_] = rows.max(axis=1) >= self.threshold
-        return rows, certain & (evidence >= self.evidence * self.temperature)
+        confident: NDArray[np.bool_] = rows.max(axis=1) >= self.threshold
+        return rows, confident & (evidence >= self.evidence * self.temperature)
 
 
-def compared(
+def evidence_and_margin(
     logits: NDArray[np.float32],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Of rows [N, 10]: how far each logit lies from the best (0 or less), [N, 10]; and for each row, [N], its evidence,
-    how far the best stands above the mean of all, and its lead, how far above the second as a part of that.
+    """Returns the logits [N, 10] minus the largest of their row, the evidence [N] and the margin [N].
 
-    A digit is unlike most of the others, even where it is hard to tell from one of them. A network that was taught to
-    have no idea of what is no digit is not that clear about anything else.
+    Evidence is the largest logit minus the mean of its row. A digit resembles few of the ten classes, so its evidence
+    is high even where two classes are close; an image that is no digit has low evidence.
+    Margin is the largest logit minus the second, divided by the evidence.
     """
-    below = logits.astype(np.float64)
-    below -= below.max(axis=1, keepdims=True)
-    evidence = np.maximum(below.sum(axis=1) / -10, _LEAST_EVIDENCE)
-    return below, evidence, np.partition(below, -2, axis=1)[:, -2] / -evidence
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    evidence = np.maximum(shifted.sum(axis=1) / -10, _MIN_EVIDENCE)
+    return shifted, evidence, np.partition(shifted, -2, axis=1)[:, -2] / -evidence
