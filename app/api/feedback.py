@@ -3,16 +3,15 @@
 import asyncio
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.auth import NEEDS_KEY
-from app.api.predict import InferenceDependency
+from app.api.dependencies import FeedbackDependency, InferenceDependency
 from app.http import body
 from app.http.problems import Problem
-from app.storage.feedback import FeedbackStore
 
 router = APIRouter(prefix="/feedback", tags=["feedback"], dependencies=NEEDS_KEY)
 
@@ -51,14 +50,6 @@ _BODY: dict[str, Any] = {
         },
     }
 }
-
-
-def get_feedback_store(request: Request) -> FeedbackStore:
-    corrections: FeedbackStore = request.app.state.feedback
-    return corrections
-
-
-FeedbackDependency = Annotated[FeedbackStore, Depends(get_feedback_store)]
 
 
 @router.post("", summary="Say what digit a picture shows", status_code=201, openapi_extra=_BODY)

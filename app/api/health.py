@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.api.predict import InferenceDependency
+from app.api.dependencies import InferenceDependency
 from app.http.problems import Problem
 from app.inference import Health, Inference
 

@@ -8,10 +8,7 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from app.api.feedback import FeedbackDependency
-from app.api.models import RegistryDependency
-from app.api.predict import InferenceDependency
-from app.api.retrain import JobsDependency
+from app.api.dependencies import FeedbackDependency, InferenceDependency, JobsDependency, RegistryDependency
 from app.observability.metrics import Definition, metric
 from app.storage.database import DatabaseUnavailable
 from app.storage.feedback import FeedbackStore

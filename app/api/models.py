@@ -2,14 +2,14 @@
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app.api.auth import NEEDS_KEY
+from app.api.dependencies import RegistryDependency
 from models.registry.reader import Manifest, VersionState
-from models.registry.registry import ModelRegistry
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -28,13 +28,6 @@ class VersionBody(BaseModel):
 class VersionsBody(BaseModel):
     active: str | None
     versions: list[VersionBody]
-
-
-def get_registry(request: Request) -> ModelRegistry:
-    return ModelRegistry(request.app.state.inference.settings.home)
-
-
-RegistryDependency = Annotated[ModelRegistry, Depends(get_registry)]
 
 
 @router.get("", summary="The saved versions, newest first, and which is active")

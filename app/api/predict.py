@@ -8,57 +8,26 @@ import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from app.api.dependencies import InferenceDependency
 from app.http import body
 from app.http.problems import Problem, respond
+from app.http.schemas import BatchBody, PredictionBody, prediction_json, prediction_members
 from app.inference import Inference
 from app.observability import logs
 from models.errors import InklingError
 from models.inference.batcher import InferenceResult
-from models.inference.calibration import Verdict
-from models.preprocessing.normalise import Step
 
 router = APIRouter(tags=["predict"])
 log = logging.getLogger(__name__)
 
 _LEFT = "the client left"
-
-
-class PredictionBody(BaseModel):
-    """What a picture was read as."""
-
-    digit: int = Field(ge=0, le=9, description="The best guess, also when unsure.")
-    confidence: float = Field(ge=0, le=1, description="Calibrated: of answers given with 0.9, nine in ten are right.")
-    probabilities: list[float] = Field(min_length=10, max_length=10, description="Of the digits 0 to 9; they sum to 1.")
-    verdict: Verdict = Field(description="`unsure` asks for a second look.")
-    model: str = Field(description="The version that answered.")
-    steps: list[Step] = Field(description="What normalisation did to the picture, in order.")
-
-
-class ProblemBody(BaseModel):
-    """RFC 9457; some have further members."""
-
-    type: str = Field(description="`/problems/NAME`")
-    title: str
-    status: int
-    detail: str
-
-
-class FailedBody(BaseModel):
-    """Why one picture of a batch has no prediction."""
-
-    error: ProblemBody
-
-
-class BatchBody(BaseModel):
-    results: list[PredictionBody | FailedBody] = Field(description="In the order of the pictures.")
 
 
 class Lean:
@@ -95,7 +64,7 @@ class Lean:
 async def predict(inference: Inference, scope: Scope, receive: Receive) -> bytes:
     """One picture, as the multipart field `file` or as the raw body."""
     data = await body.picture(scope, receive, inference.settings.max_upload_bytes)
-    return body_of(await inference.read(data))
+    return prediction_json(await inference.read(data))
 
 
 async def predict_batch(inference: Inference, scope: Scope, receive: Receive) -> bytes:
@@ -110,30 +79,12 @@ async def predict_batch(inference: Inference, scope: Scope, receive: Receive) ->
 _EMPTY = Problem("empty-body", "this part of the batch is empty")
 
 
-def body_of(reading: InferenceResult) -> bytes:
-    """PredictionBody as JSON."""
-    return to_json(_members(reading))
-
-
 def _result(inference: Inference, answer: InferenceResult | InklingError | Problem) -> dict[str, Any]:
     if isinstance(answer, InferenceResult):
-        return _members(answer)
+        return prediction_members(answer)
     problem = Problem.of(answer) if isinstance(answer, InklingError) else answer
     inference.metrics.refusal(problem.name)
     return {"error": problem.content()}
-
-
-def _members(reading: InferenceResult) -> dict[str, Any]:
-    """What PredictionBody has, in its order."""
-    digit, confidence, probabilities, verdict, model = reading.prediction
-    return {
-        "digit": digit,
-        "confidence": confidence,
-        "probabilities": probabilities,
-        "verdict": verdict,
-        "model": model,
-        "steps": reading.tile.steps,
-    }
 
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -152,14 +103,6 @@ _ONE = _body(
     **{"image/*": {"schema": _BINARY}, "application/octet-stream": {"schema": _BINARY}},
 )
 _MANY = _body(f"Pictures of one digit each: {_FORMATS}.", {"files": {"type": "array", "items": _BINARY}})
-
-
-def get_inference(request: Request) -> Inference:
-    inference: Inference = request.app.state.inference
-    return inference
-
-
-InferenceDependency = Annotated[Inference, Depends(get_inference)]
 
 
 @router.post(

@@ -10,10 +10,10 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.auth import NEEDS_KEY, holds_key
-from app.api.models import RegistryDependency
+from app.api.dependencies import JobsDependency, RegistryDependency
 from app.http import body
 from app.http.problems import Problem
-from app.storage.jobs import Job, Jobs, JobState
+from app.storage.jobs import Job, JobState
 
 MAX_BODY = 64 * 1024
 LOOK_SECONDS = 0.5
@@ -67,14 +67,6 @@ _BODY: dict[str, Any] = {
         "content": {"application/json": {"schema": Parameters.model_json_schema()}},
     }
 }
-
-
-def get_jobs(request: Request) -> Jobs:
-    jobs: Jobs = request.app.state.jobs
-    return jobs
-
-
-JobsDependency = Annotated[Jobs, Depends(get_jobs)]
 
 
 @router.post("", summary="Train a better version", status_code=202, dependencies=NEEDS_KEY, openapi_extra=_BODY)

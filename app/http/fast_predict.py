@@ -12,9 +12,9 @@ from time import perf_counter
 from starlette.requests import Request
 from starlette.types import Scope
 
-from app.api.predict import body_of
 from app.http.body import header, plain_picture
 from app.http.problems import problem_of
+from app.http.schemas import prediction_json
 from app.inference import Inference
 from app.observability.access_log import CLIENT_LEFT, AccessLog, RequestIds
 from models.errors import InklingError
@@ -100,7 +100,7 @@ class PendingResponse:
             return
         try:
             reading = future.result()
-            body = body_of(reading)
+            body = prediction_json(reading)
         except Exception as error:
             if not isinstance(error, InklingError):
                 log.exception("the request failed")

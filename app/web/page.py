@@ -6,7 +6,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI, Request, Response
 from PIL import Image
 
-from app.api.predict import InferenceDependency
+from app.api.dependencies import InferenceDependency
 from app.http import body
 from app.web import static_files
 

@@ -13,9 +13,9 @@ from fastapi import FastAPI, Request
 from PIL import Image
 from starlette.exceptions import HTTPException
 
-from app.api.predict import PredictionBody
 from app.http import problems
 from app.http.problems import Problem
+from app.http.schemas import PredictionBody
 from app.inference import Inference
 from app.settings import Settings
 from tests.support.service import Server, check_problem, running

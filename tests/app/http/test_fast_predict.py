@@ -166,5 +166,5 @@ def test_a_failure_after_the_forward_pass_is_an_internal_error(
     def fail(_: object) -> bytes:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(fast_predict, "body_of", fail)
+    monkeypatch.setattr(fast_predict, "prediction_json", fail)
     check_problem(server.client.post("/predict", content=tile), 500, "internal-error")
