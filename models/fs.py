@@ -1,19 +1,83 @@
-"""Folders that something is to be written to."""
+"""Files that survive a crash: atomic replacement, flushing to disk, and locks between processes."""
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from models.errors import HomeError
 
 
-def check_writable(folder: Path, name: str = "probe") -> None:
-    """Makes the folder where it is missing. Raises HomeError naming it and the uid that can not write there.
+@contextmanager
+def home_errors(path: Path) -> Iterator[None]:
+    """Turns an OSError of the block, as on a full or read-only disk, into a HomeError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise HomeError(f"{path} cannot be written: {error.strerror or error}") from error
 
-    name: of what is to be written, for a file system that finds it too long.
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replaces the file in an existing folder; a crash leaves the old bytes or the new ones. Raises HomeError."""
+    with home_errors(path), replacing(path, mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A temporary file beside the path; at the end of the block it is flushed to disk and takes the path's place.
+
+    After an error in the block the path is as before. Only the owner can read the temporary file. Raises OSError.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        Path(temporary).replace(path)
+        sync(path.absolute().parent)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Flushes a file, or the entries of a folder, to disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_writable(folder: Path, name: str = "probe") -> None:
+    """Makes the folder if it is missing, and tries to write there. Raises HomeError naming the folder and the uid.
+
+    name: the file that the caller will write, as a file system may find its name too long.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder)).rmdir()
     except OSError as error:
-        raise HomeError(f"{folder} can not be written by uid {os.getuid()}: {error.strerror}") from error
+        raise HomeError(f"{folder} cannot be written by uid {os.getuid()}: {error.strerror}") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Waits for a lock that one thread of one process holds at a time; makes its folder if missing. Raises HomeError.
+
+    The kernel keeps the lock and releases it when its process ends, however that ends. The empty file stays: without
+    a process that holds the lock it blocks nobody.
+    """
+    from filelock import FileLock  # most commands never need a lock, and the import takes 70 ms
+
+    lock = FileLock(path, preserve_lock_file=True)  # never a marker file, which would block after a crash
+    with home_errors(path):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
