@@ -5,16 +5,18 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils 'tini=0.19.*'
 WORKDIR /opt/inkling
-COPY deploy/constraints.txt /tmp/
+COPY constraints.txt /tmp/
 ENV PIP_CONSTRAINT=/tmp/constraints.txt PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN python3 -m venv --without-pip /opt/venv
-# PyTorch's index has other releases of the dependencies than PyPI: they are the next step's.
+# PyTorch's index has other releases of the dependencies than PyPI: the next step installs them.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_VERSION=2.15.0
+ARG TORCHVISION_VERSION=0.29.2
 RUN python3 -m pip --python /opt/venv/bin/python3 install --no-compile --no-deps \
-        ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} torch torchvision
+        ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} torch==${TORCH_VERSION} torchvision==${TORCHVISION_VERSION}
 # They change less often than the code: they are installed for empty packages, which the code then fills.
 COPY pyproject.toml ./
-RUN mkdir -p app models training/evaluation training/retraining && touch inkling.py \
+RUN mkdir app models training && touch inkling.py app/__init__.py models/__init__.py training/__init__.py \
     && python3 -m pip --python /opt/venv/bin/python3 install --no-compile --editable '.[train,postgresql]'
 # What is there to compile and to test with, and CUDA's parts for several GPUs. Only torch.compile, which nothing here
 # calls, needs Triton. Licences stay.

@@ -1,4 +1,4 @@
-"""Fixtures for all tests. Nothing here reads or leaves anything outside a temporary folder, but for the data sets."""
+"""Fixtures for all tests. They write to temporary folders alone, and read nothing else but the data sets."""
 
 import io
 import os
@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 
 from app.settings import Settings
 from app.storage.database import Database
+from tests.support import services
 from tests.support.environment import DATA
 from tests.support.service import KEY, Server, free_port, running, spawn
 from tests.support.waiting import wait_until
@@ -29,7 +30,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the machine's settings, and a default HOME lies in the test's own folder."""
+    """Hides the machine's settings; a default HOME lies in the test's own folder."""
     for name in list(os.environ):
         if name.startswith("INKLING_"):
             monkeypatch.delenv(name)
@@ -77,20 +78,17 @@ def seven() -> Image.Image:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own, on a Unix socket."""
-    found = [shutil.which("initdb"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
-    programs = [Path(path).resolve().parent for path in found if path]
-    if not programs:
-        pytest.skip("PostgreSQL is not installed: there is no initdb")
+    programs = services.find("initdb", "postgresql", also_in="/usr/lib/postgresql/*/bin").parent
     # initdb refuses root
     user = next((name for name in ("postgres", "nobody") if os.geteuid() == 0 and _is_user(name)), None)
     folder = Path(tempfile.mkdtemp(prefix="inkling-postgres-"))
     try:
         if user:
             shutil.chown(folder, user)
-        command = [programs[0] / "initdb", "-D", folder / "data", "-U", "inkling", "-A", "trust", "-E", "UTF8", "-N"]
+        command = [programs / "initdb", "-D", folder / "data", "-U", "inkling", "-A", "trust", "-E", "UTF8", "-N"]
         subprocess.run(command, user=user, cwd=folder, check=True, capture_output=True)
         options = ["-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
-        command = [programs[0] / "postgres", "-D", folder / "data", *options]
+        command = [programs / "postgres", "-D", folder / "data", *options]
         with subprocess.Popen(command, user=user, cwd=folder, stderr=subprocess.DEVNULL) as process:
             try:
                 wait_until(lambda: (folder / ".s.PGSQL.5432").exists() or process.poll() is not None)
@@ -108,7 +106,7 @@ def _is_user(name: str) -> bool:
         return False
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind that we know."""
     if request.param == "sqlite":

@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import httpx
 import pytest
 from packaging.requirements import Requirement
 
+from tests.support import services
 from tests.support.environment import ROOT
 from tests.support.service import free_port
 from tests.support.waiting import wait_until
@@ -22,8 +22,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def test_each_dependency_is_pinned_to_a_version_that_the_project_takes() -> None:
-    lines = (ROOT / "deploy/constraints.txt").read_text().splitlines()
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pinned |= {
+        name.lower(): version for name, version in re.findall(r"^ARG (TORCH\w*)_VERSION=(.*)$", DOCKERFILE, re.M)
+    }
     extras = re.search(r"--editable '\.\[(.*)\]'", DOCKERFILE)
     assert extras
     groups = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][name] for name in extras[1].split(","))]
@@ -46,12 +49,11 @@ def first_process(tmp_path: Path) -> Iterator[tuple[int, str]]:
     """The service below the image's entry point, first in a process namespace; its pid out here, and its URL."""
     entry = json.loads(re.findall(r"^ENTRYPOINT (.*)$", DOCKERFILE, re.MULTILINE)[0])
     command = json.loads(re.findall(r"^CMD (.*)$", DOCKERFILE, re.MULTILINE)[0])
-    if shutil.which(entry[0]) is None:
-        pytest.skip(f"{entry[0]} is not installed; on Debian: apt-get install {entry[0]}")
+    services.find(entry[0], "tini")
     isolated = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     probe = subprocess.run([*isolated, "true"], capture_output=True, text=True)
     if probe.returncode != 0:
-        pytest.skip(f"a process namespace of our own needs root: {probe.stderr.strip()}")
+        services.missing(f"a process namespace of our own needs root: {probe.stderr.strip()}")
     assert entry[-1] == "inkling"
     service = [*entry[:-1], sys.executable, str(ROOT / "inkling.py"), *command]
     port = str(free_port())
@@ -79,6 +81,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.services
 def test_the_first_process_reaps_orphans_and_passes_sigterm_on(first_process: tuple[int, str]) -> None:
     first, url = first_process
     service = children(first)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.metrics import OF_SERVICE
 from app.observability.metrics import COUNTED, OF_WORKERS
+from tests.support import services
 from tests.support.environment import ROOT
 from tests.support.service import Server
 
@@ -130,17 +130,17 @@ def test_the_service_has_the_metrics_that_the_code_defines(served) -> None:
 
 
 def promtool(*arguments: str | Path) -> None:
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not installed; Debian has it in the package prometheus")
+    program = services.find("promtool", "prometheus")
     found = subprocess.run([program, *arguments], capture_output=True, text=True, cwd=DEPLOY / "prometheus")
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+@pytest.mark.services
 def test_prometheus_takes_its_configuration_and_the_rules() -> None:
     promtool("check", "config", "prometheus.yml")
 
 
+@pytest.mark.services
 def test_the_alerts_fire_when_they_should() -> None:
     promtool("test", "rules", Path(__file__).parent / "alerts.yml")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import services
 from tests.support.environment import ROOT
 from tests.support.service import free_port
 
@@ -30,7 +31,7 @@ def contained() -> Path:
     probe = [CONTAINED, "run", "sh", "-c", "touch /var/lib/probe /dev/shm/probe && echo written || echo refused"]
     result = subprocess.run(probe, capture_output=True, text=True)
     if result.returncode != 0:
-        pytest.skip(f"a mount namespace of our own needs root and util-linux: {result.stderr.strip()[-200:]}")
+        services.missing(f"a mount namespace of our own needs root and util-linux: {result.stderr.strip()[-200:]}")
     assert result.stdout == "refused\n"
     return CONTAINED
 
