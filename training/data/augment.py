@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from models.preprocessing.normalise import DIGIT_BOX, TILE_SIDE
+from models.preprocessing.normalise import TILE_SIDE
+from training.data.framing import framing, ink_extent
 
 WIDE = 40
 """Pixels on a side of the plane that distorted digits are measured on, where none is cut off."""
-INK = 0.1
-"""What counts as ink when a digit is measured."""
 
 
 def augment(tiles: Tensor, generator: Generator, distorted: float, damaged: float) -> Tensor:
@@ -55,7 +54,7 @@ def warp(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
 
     spare = uniform(-1, 1) * (0.3 + 0.7 * strength)
     place = uniform(-1, 1, 2) * (0.5 + strength)
-    frame = _frame(F.grid_sample(tiles, grid, align_corners=False)[:, 0], spare, place)
+    frame = framing(F.grid_sample(tiles, grid, align_corners=False)[:, 0], spare, place)
     inner = F.affine_grid(frame, list(tiles.shape), align_corners=False).clamp(1 / WIDE - 1, 1 - 1 / WIDE)
     framed = F.grid_sample(grid.permute(0, 3, 1, 2), inner, align_corners=False)
     return F.grid_sample(tiles, framed.permute(0, 2, 3, 1), align_corners=False)
@@ -68,28 +67,6 @@ def _uniform(tiles: Tensor, generator: Generator) -> Callable[..., Tensor]:
         return low + (high - low) * torch.rand(len(tiles), *shape, generator=generator, device=tiles.device)
 
     return uniform
-
-
-def _frame(seen: Tensor, spare: Tensor, place: Tensor) -> Tensor:
-    """[N, 2, 3]: what part of planes [N, WIDE, WIDE] is the tile that models.preprocessing.normalise makes of them.
-
-    But that its box, for the digit's longer side, has so many pixels of the plane to spare, [N], and that its middle
-    lies so many pixels of the tile beside the digit's centre of mass (right, down), [N, 2].
-    """
-    pixels = torch.arange(float(WIDE), device=seen.device)
-    sides, centres = [], []
-    mass = seen.sum((1, 2)).clamp(min=1e-6)
-    for across in (1, 2):
-        inked = (seen > INK).any(across)
-        sides.append(pixels.where(inked, -1).amax(1) - pixels.where(inked, WIDE).amin(1) + 1)
-        centres.append((seen.sum(across) * pixels).sum(1) / mass)
-    scale = (torch.maximum(*sides).clamp(min=4) + spare) / DIGIT_BOX
-    # Pixel 14 of a tile is half a pixel right of its middle.
-    right, down = (
-        (2 * (centre + scale * (off - 0.5)) + 1) / WIDE - 1 for centre, off in zip(centres, place.T, strict=True)
-    )
-    size, none = scale * (TILE_SIDE / WIDE), torch.zeros_like(scale)
-    return torch.stack([torch.stack([size, none, right], 1), torch.stack([none, size, down], 1)], 1)
 
 
 def thicken(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
@@ -215,18 +192,16 @@ def line(tiles: Tensor, generator: Generator) -> Tensor:
 
 def underlined(tiles: Tensor, generator: Generator) -> Tensor:
     """On a line to write on, or with the foot that the line seems to be: brought to the tile's size with it."""
-    device, uniform = tiles.device, _uniform(tiles, generator)
+    uniform = _uniform(tiles, generator)
     planes = F.pad(tiles, [(WIDE - TILE_SIDE) // 2] * 4)
-    pixels = torch.arange(float(WIDE), device=device)
-    rows, columns = ((planes[:, 0] > INK).any(across) for across in (2, 1))
-    foot = pixels.where(rows, -1).amax(1)
-    left, right = pixels.where(columns, WIDE).amin(1), pixels.where(columns, -1).amax(1)
+    _, foot = ink_extent(planes[:, 0], 2)
+    left, right = ink_extent(planes[:, 0], 1)
     height, beyond = foot + uniform(-1, 2), uniform(0, 7, 2)
     start = torch.stack([height + uniform(-1, 1), left - beyond[:, 0]], 1)
     end = torch.stack([height + uniform(-1, 1), right + beyond[:, 1]], 1)
     line = uniform(0.5, 1, 1, 1, 1) * _segment(start, end, WIDE, uniform(0.3, 1, 1, 1, 1))
     planes = torch.maximum(planes, line)
-    frame = _frame(planes[:, 0], uniform(-1, 1), uniform(-1, 1, 2))
+    frame = framing(planes[:, 0], uniform(-1, 1), uniform(-1, 1, 2))
     grid = F.affine_grid(frame, list(tiles.shape), align_corners=False)
     return F.grid_sample(planes, grid, align_corners=False)
 

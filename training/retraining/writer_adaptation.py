@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from models.inference.predictor import as_input
+from models.preprocessing.normalise import TILE_SIDE
+from training.data.framing import framing
 from training.data.mnist import Digits
 
 MAPS, READ = 200, 100
@@ -22,8 +24,8 @@ TURN, SLANT, WIDTH = math.radians(20), 0.4, 0.2
 DOUBT = 0.1
 """How many labels may be drawn at random."""
 ROUNDS = 300
-SIDE, INK = 20 / 28, 0.1
-"""MNIST's convention: the longest side of a digit in its tile; and what is ink when it is measured."""
+MIDDLE = 0.5
+"""Pixels beside pixel 14 at which a digit's centre of mass is put: in the tile's very middle."""
 
 
 def rewritten(network: nn.Module, digits: Digits, corrections: Digits, count: int, generator: Generator) -> Digits:
@@ -44,22 +46,13 @@ def rewritten(network: nn.Module, digits: Digits, corrections: Digits, count: in
 
 
 def mapped(tiles: Tensor, maps: Tensor) -> Tensor:
-    """Float tiles [N, 1, 28, 28], each under its linear map [N, 2, 2], again in the size and place that MNIST's have.
-
-    What models.preprocessing.normalise does for a picture, for thousands of tiles at once and on their device.
-    """
+    """Float tiles [N, 1, 28, 28], each under its linear map [N, 2, 2], framed as MNIST's digits are."""
     back = torch.linalg.inv(maps)
-    nowhere = torch.zeros(len(tiles), 2, 1, device=tiles.device)
-    seen = _sampled(tiles, 2 * back, nowhere, 56)[:, 0]  # on a plane where all of it fits
-    places = torch.linspace(-2, 2, 57, device=tiles.device)[:-1] + 2 / 56
-    sides = []
-    for across in (1, 2):
-        ink = (seen > INK).any(across)
-        sides.append(places.where(ink, -2).amax(1) - places.where(ink, 2).amin(1) + 4 / 56)
-    mass = seen.sum((1, 2)).clamp(min=1e-6)
-    centre = torch.stack([(seen.sum(across) * places).sum(1) / mass for across in (1, 2)], 1)
-    scale = torch.maximum(*sides).clamp(min=4 / 56) / (2 * SIDE)
-    return _sampled(tiles, back * scale[:, None, None], back @ centre[:, :, None], 28)
+    count, device = len(tiles), tiles.device
+    # Measured on a plane of twice the tile's extent, where the whole of a mapped digit fits.
+    plane = _sampled(tiles, 2 * back, torch.zeros(count, 2, 1, device=device), 2 * TILE_SIDE)[:, 0]
+    frame = 2 * framing(plane, torch.zeros(count, device=device), torch.full((count, 2), MIDDLE, device=device))
+    return _sampled(tiles, back @ frame[:, :, :2], back @ frame[:, :, 2:], TILE_SIDE)
 
 
 def _maps(generator: Generator) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from training.data import augment
+from training.data.framing import INK
 
 
 def tiles() -> torch.Tensor:
@@ -41,27 +42,10 @@ def test_a_distorted_digit_has_the_size_and_the_place_that_normalisation_gives_i
         mean = (result.sum(across) * torch.arange(28)).sum(1) / result.sum((1, 2))
         assert abs(float(mean.mean()) - 14) < 0.3
         assert (mean - 14).abs().max() < far
-        sides.append((result > augment.INK).any(across).sum(1))
+        sides.append((result > INK).any(across).sum(1))
     longer = torch.maximum(*sides)
     assert abs(float(longer.double().mean()) - 20) < 0.7
     assert (longer - 20).abs().max() <= 2
-
-
-def test_the_frame_has_the_digit_where_it_is_told_to() -> None:
-    plane = torch.zeros(3, augment.WIDE, augment.WIDE)
-    plane[:, 5:25, 10:20] = 1
-    spare, place = torch.tensor([0.0, 20.0, 0.0]), torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, -2.0]])
-    frame = augment._frame(plane, spare, place)
-    grid = torch.nn.functional.affine_grid(frame, [3, 1, 28, 28], align_corners=False)
-    framed = torch.nn.functional.grid_sample(plane[:, None], grid, align_corners=False)[:, 0]
-    boxes = []
-    for tile in framed > 0.5:
-        down, right = tile.nonzero().unbind(1)
-        boxes.append([int(down.min()), int(down.max()) + 1, int(right.min()), int(right.max()) + 1])
-    assert boxes[0][1] - boxes[0][0] == 20
-    assert boxes[1][1] - boxes[1][0] in (9, 10, 11)
-    moved = [after - before for before, after in zip(boxes[0], boxes[2], strict=True)]
-    assert moved == pytest.approx([2, 2, -3, -3], abs=1)
 
 
 @pytest.mark.parametrize("way", dict.fromkeys(augment.DAMAGE), ids=lambda way: way.__name__)
@@ -104,7 +88,7 @@ def test_each_way_of_damage_has_its_share(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_is_underlined_stands_in_frame_on_a_line_longer_than_it_is_wide() -> None:
     result = augment.underlined(tiles(), torch.Generator().manual_seed(0))[:, 0]
-    inked = result > augment.INK
+    inked = result > INK
     assert torch.maximum(inked.any(1).sum(1), inked.any(2).sum(1)).sub(20).abs().max() <= 2
     rows = torch.arange(28).where(inked.any(2), -1).amax(1)
     line = torch.stack([tile[row - 3 : row + 1] for tile, row in zip(inked, rows, strict=True)]).any(1).sum(1)
