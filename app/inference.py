@@ -202,7 +202,8 @@ class Inference:
                 await self._free_decoders.acquire()
         except TimeoutError:
             raise Overloaded(
-                f"the pictures before this one took longer than {DECODER_WAIT_SECONDS} s to decode", self._decoder_count
+                f"the pictures before this one took longer than {DECODER_WAIT_SECONDS} s to decode",
+                limit=self._decoder_count,
             ) from None
         decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self.decode, data)
         decoding.add_done_callback(lambda _: self._free_decoders.release())

@@ -10,7 +10,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api import feedback, health, metrics, models, predict, retrain
 from app.http import problems
 from app.http.fast_predict import FastPredict
-from app.http.problems import PROBLEM_TYPES
 from app.inference import Inference
 from app.observability import logs
 from app.observability.access_log import AccessLog
@@ -22,6 +21,7 @@ from app.storage.database import Database
 from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
 from app.web import docs, page
+from models.contract import PROBLEM_TYPES
 
 VERSION = "0.1.0"
 

@@ -1,80 +1,88 @@
-"""What can go wrong, in words for the person who caused it.
+"""The errors that the person who caused them can mend.
 
     InklingError
     ├── PictureError
-    │   ├── UnknownFormat      bytes of no format we read
-    │   ├── TooManyPixels      larger than the limit, seen in the header, before decoding
-    │   ├── CorruptPicture     a format we read, but truncated or broken
+    │   ├── UnknownFormat      the bytes are not of a supported image format
+    │   ├── TooManyPixels      the header promises more pixels than the limit
+    │   ├── CorruptPicture     a supported format, but truncated or broken
     │   └── NothingDrawn       a picture without ink
     ├── VersionError
-    │   ├── UnknownVersion     no such saved version
+    │   ├── UnknownVersion     there is no such saved version
     │   └── BrokenVersion      checksum, shapes or manifest do not fit
     ├── InferenceError
-    │   ├── Overloaded         no room in the queue
-    │   ├── InferenceFailed       the forward pass failed
-    │   └── DeviceLost         it fails from now on, in this process
-    ├── HomeError              the folder for all state can not be used
+    │   ├── Overloaded         the service has as many images in flight as it may
+    │   ├── InferenceFailed    the forward pass failed
+    │   └── DeviceLost         every forward pass of this process fails from now on
+    ├── HomeError              HOME cannot be written: no permission, a read-only or full disk
     ├── DeviceError            the device asked for is not there
     └── DataError              a data set is missing or broken
 
-The command line prints the message and exits with 2; the service maps each class to a problem (app/http/problems.py).
+The command line prints the message and exits with status 2. The service answers with the problem type that the class
+names, one of PROBLEM_TYPES in models/contract.py. The rooms of `app` have further errors of this kind.
 """
+
+from typing import Any, ClassVar
 
 
 def printable(text: object) -> str:
-    """On one line, and without what a terminal would take for an order: a file's name may hold anything."""
+    """The text on one line, without control characters: a file's name may hold what a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in str(text))
 
 
 class InklingError(Exception):
-    """The message is one line: what was wrong, and what was expected."""
+    """The message is one line: what was wrong, and what was expected.
+
+    problem: the problem type that a request is answered with. members: further members of that answer, such as limit.
+    """
+
+    problem: ClassVar[str] = "internal-error"
+
+    def __init__(self, message: str, **members: Any) -> None:
+        super().__init__(message)
+        self.members = members
 
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class PictureError(InklingError):
-    pass
+    problem = "corrupt-picture"
 
 
 class UnknownFormat(PictureError):
-    pass
+    problem = "unknown-format"
 
 
 class TooManyPixels(PictureError):
-    def __init__(self, message: str, limit: int) -> None:
-        super().__init__(message)
-        self.limit = limit
+    problem = "too-many-pixels"
 
 
 class CorruptPicture(PictureError):
-    pass
+    problem = "corrupt-picture"
 
 
 class NothingDrawn(PictureError):
-    pass
+    problem = "nothing-drawn"
 
 
 class VersionError(InklingError):
-    pass
+    problem = "broken-version"
 
 
 class UnknownVersion(VersionError):
-    pass
+    problem = "not-found"
 
 
 class BrokenVersion(VersionError):
-    pass
+    problem = "broken-version"
 
 
 class InferenceError(InklingError):
-    pass
+    problem = "not-ready"
 
 
 class Overloaded(InferenceError):
-    def __init__(self, message: str, limit: int) -> None:
-        super().__init__(message)
-        self.limit = limit
+    problem = "overloaded"
 
 
 class InferenceFailed(InferenceError):
@@ -86,12 +94,12 @@ class DeviceLost(InferenceFailed):
 
 
 class HomeError(InklingError):
-    pass
+    problem = "storage-full"
 
 
 class DeviceError(InklingError):
-    pass
+    problem = "not-ready"
 
 
 class DataError(InklingError):
-    pass
+    """A request never meets it: only the trainer and the command line read data sets."""

@@ -12,7 +12,8 @@ from app.api.dependencies import FeedbackDependency, InferenceDependency, JobsDe
 from app.observability.metrics import Definition, metric
 from app.storage.database import DatabaseUnavailable
 from app.storage.feedback import FeedbackStore
-from app.storage.jobs import Jobs, JobState
+from app.storage.jobs import Jobs
+from models.contract import JobState
 from models.errors import VersionError
 from models.registry.registry import ModelRegistry
 

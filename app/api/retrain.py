@@ -13,7 +13,8 @@ from app.api.auth import NEEDS_KEY, holds_key
 from app.api.dependencies import JobsDependency, RegistryDependency
 from app.http import body
 from app.http.problems import Problem
-from app.storage.jobs import Job, JobState
+from app.storage.jobs import Job
+from models.contract import JobState
 
 MAX_BODY = 64 * 1024
 LOOK_SECONDS = 0.5

@@ -1,7 +1,7 @@
-"""Errors as RFC 9457 problems: one table of names, and the handlers that turn every error into one of them."""
+"""Turns every error into an RFC 9457 problem; models/contract.py has the table of problem types."""
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -10,68 +10,15 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from app.storage.database import DatabaseUnavailable, StorageFull
-from app.storage.jobs import JobEnded, JobRunning, KeyReused, UnknownJob
-from models import errors
+from models.contract import PROBLEM_TYPES
+from models.errors import InklingError
 
-
-@dataclass(frozen=True)
-class ProblemType:
-    status: int
-    title: str
-
-
-PROBLEM_TYPES = {
-    "empty-body": ProblemType(400, "The request has no picture in it"),
-    "malformed-multipart": ProblemType(400, "The multipart body can not be parsed"),
-    "bad-request": ProblemType(400, "The request can not be understood"),
-    "wrong-key": ProblemType(401, "This call needs the key"),
-    "no-key-configured": ProblemType(403, "This call needs a key, and the service has none"),
-    "not-found": ProblemType(404, "There is nothing here"),
-    "method-not-allowed": ProblemType(405, "This path does not answer that method"),
-    "job-running": ProblemType(409, "Another job is not done yet"),
-    "job-ended": ProblemType(409, "The job has ended"),
-    "broken-version": ProblemType(409, "The version does not load"),
-    "body-timeout": ProblemType(408, "The body took too long to arrive"),
-    "body-too-large": ProblemType(413, "The body has too many bytes"),
-    "too-many-images": ProblemType(413, "The batch has too many pictures"),
-    "too-many-pixels": ProblemType(413, "The picture has too many pixels"),
-    "unknown-format": ProblemType(415, "The bytes are of no picture format that we read"),
-    "urlencoded-form": ProblemType(415, "A urlencoded form can not carry a picture"),
-    "wrong-field": ProblemType(422, "The multipart body lacks the field that holds the picture"),
-    "corrupt-picture": ProblemType(422, "The picture is truncated or corrupt"),
-    "nothing-drawn": ProblemType(422, "The picture has nothing drawn on it"),
-    "bad-parameter": ProblemType(422, "A parameter does not fit"),
-    "idempotency-key-reused": ProblemType(422, "The idempotency key came before, with another body"),
-    "internal-error": ProblemType(500, "Something went wrong on our side"),
-    "overloaded": ProblemType(503, "There is no room for another picture right now"),
-    "not-ready": ProblemType(503, "The service can not predict right now"),
-    "database-unavailable": ProblemType(503, "The database does not answer right now"),
-    "storage-full": ProblemType(507, "There is no room to keep it"),
-}
-
-# The errors of `models` that a request can meet. The others are met before the service starts.
-NAMES: dict[type[errors.InklingError], str] = {
-    errors.UnknownFormat: "unknown-format",
-    errors.TooManyPixels: "too-many-pixels",
-    errors.CorruptPicture: "corrupt-picture",
-    errors.NothingDrawn: "nothing-drawn",
-    errors.Overloaded: "overloaded",
-    errors.InferenceFailed: "not-ready",
-    errors.DeviceLost: "not-ready",
-    errors.UnknownVersion: "not-found",
-    errors.BrokenVersion: "broken-version",
-    DatabaseUnavailable: "database-unavailable",
-    StorageFull: "storage-full",
-    UnknownJob: "not-found",
-    JobRunning: "job-running",
-    JobEnded: "job-ended",
-    KeyReused: "idempotency-key-reused",
-}
+log = logging.getLogger(__name__)
 
 _STATUS_NAMES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
 
 
+INTERNAL_ERROR = "internal error; your request was fine. Quote the X-Request-ID when you report it"
 _MEDIA_TYPE = "application/problem+json"
 
 
@@ -86,10 +33,12 @@ class Problem(Exception):
         self.members = members
 
     @staticmethod
-    def of(error: errors.InklingError) -> "Problem":
-        """What an error is called here."""
-        members = {name: value for name in ("limit", "job") if (value := getattr(error, name, None)) is not None}
-        return Problem(NAMES[type(error)], str(error), **members)
+    def of(error: InklingError) -> "Problem":
+        """The problem that the error's class names."""
+        if error.problem == "internal-error":
+            log.error("a request failed: %s", error)
+            return Problem("internal-error", INTERNAL_ERROR)
+        return Problem(error.problem, str(error), **error.members)
 
     def content(self) -> dict[str, Any]:
         kind = PROBLEM_TYPES[self.name]
@@ -120,7 +69,7 @@ def problem_of(request: Request, error: Exception) -> Problem:
     match error:
         case Problem():
             return error
-        case errors.InklingError():
+        case InklingError():
             return Problem.of(error)
         case HTTPException():
             name = _STATUS_NAMES.get(error.status_code, "bad-request")
@@ -132,7 +81,7 @@ def problem_of(request: Request, error: Exception) -> Problem:
         case ClientDisconnect():
             return Problem("bad-request", "the client left before its body was complete")
         case _:
-            return Problem("internal-error", "the error was logged; it is not the request's fault")
+            return Problem("internal-error", INTERNAL_ERROR)
 
 
 def respond(request: Request, error: Exception) -> Response:
@@ -144,7 +93,7 @@ def respond(request: Request, error: Exception) -> Response:
 
 def install(app: FastAPI) -> None:
     """Every error of the app leaves it as a problem."""
-    for kind in (Problem, errors.InklingError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
+    for kind in (Problem, InklingError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _respond)
 
 

@@ -25,7 +25,8 @@ from typing import Any
 from app.settings import Settings
 from app.storage.database import Database, DatabaseUnavailable, StorageFull
 from app.storage.feedback import FeedbackStore
-from app.storage.jobs import ENDED, Job, JobOwner, Jobs, JobState
+from app.storage.jobs import Job, JobOwner, Jobs
+from models.contract import ENDED_STATES, JobState
 
 ROOT = Path(__file__).parents[2]
 LOOK_SECONDS, BEAT_SECONDS = 0.5, 3.0
@@ -230,7 +231,7 @@ class TrainerProcess:
         if not isinstance(news, dict):
             self.lines.append(f"{time.strftime('%H:%M:%S')}  {line.rstrip()}")
             return {}
-        if news.get("state") in ENDED:
+        if news.get("state") in ENDED_STATES:
             self.outcome = (news.pop("state"), news.get("reason"))
         return news
 

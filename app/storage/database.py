@@ -44,17 +44,19 @@ log = logging.getLogger(__name__)
 class DatabaseError(InklingError):
     """The database can not be used as it is set up."""
 
+    problem = "database-unavailable"
+
 
 class DatabaseUnavailable(InklingError):
     """The database does not answer now; it may later."""
+
+    problem = "database-unavailable"
 
 
 class StorageFull(InklingError):
     """No room is left, on the disk or in the feedback store."""
 
-    def __init__(self, message: str, limit: int | None = None) -> None:
-        super().__init__(message)
-        self.limit = limit
+    problem = "storage-full"
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):

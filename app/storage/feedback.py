@@ -80,7 +80,7 @@ class FeedbackStore:
                     raise StorageFull(
                         f"the feedback store holds {count:,} corrections; the limit is "
                         f"INKLING_MAX_FEEDBACK={self.limit:,}. DELETE /feedback/{{id}} makes room",
-                        self.limit,
+                        limit=self.limit,
                     )
                 self._write(name, tile)  # before the row is there for others to see
                 connection.execute(sa.insert(feedback).values(id=name, created_at=now(), **values))

@@ -11,15 +11,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any
 
 import sqlalchemy as sa
 
 from app.storage.database import Database, jobs, lock, now
+from models.contract import ENDED_STATES, JOB_STATES, JobState
 from models.errors import InklingError
-
-JobState = Literal["queued", "running", "evaluating", "succeeded", "rejected", "failed", "cancelled"]
-ENDED: tuple[JobState, ...] = get_args(JobState)[3:]
 
 STALE = timedelta(seconds=15)
 """A lock without a heartbeat for so long belongs to nobody."""
@@ -31,26 +29,24 @@ INTERRUPTED = "interrupted: the process that ran the job is gone"
 _LOCK = "retraining"
 
 
-class JobConflict(InklingError):
-    def __init__(self, message: str, job: str) -> None:
-        super().__init__(message)
-        self.job = job
-
-
-class JobRunning(JobConflict):
+class JobRunning(InklingError):
     """Another job is not done yet."""
 
+    problem = "job-running"
 
-class JobEnded(JobConflict):
-    pass
+
+class JobEnded(InklingError):
+    problem = "job-ended"
 
 
 class UnknownJob(InklingError):
-    pass
+    problem = "not-found"
 
 
 class KeyReused(InklingError):
     """The idempotency key came before, with other parameters."""
+
+    problem = "idempotency-key-reused"
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        return self.state in ENDED
+        return self.state in ENDED_STATES
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ class Jobs:
                     return Job(**known._mapping)
             holder = connection.execute(sa.select(lock.c.job)).scalar_one_or_none()
             if holder is not None:
-                raise JobRunning(f"job {holder} is not done yet; one runs at a time", holder)
+                raise JobRunning(f"job {holder} is not done yet; one runs at a time", job=holder)
             name = secrets.token_hex(8)
             fresh = {"state": "queued", "progress": 0.0, "metrics": {}, "log": "", "cancelling": False}
             row = {"id": name, "parameters": parameters, "created_at": now(), "idempotency_key": key, **fresh}
@@ -136,14 +132,14 @@ class Jobs:
             rows = connection.execute(
                 sa.select(jobs.c.state, sa.func.count().label("jobs")).group_by(jobs.c.state)
             ).all()
-        return dict.fromkeys(get_args(JobState), 0) | {row.state: row.jobs for row in rows}
+        return dict.fromkeys(JOB_STATES, 0) | {row.state: row.jobs for row in rows}
 
     def cancel(self, name: str) -> Job:
         """Asks for the end of a job. Raises UnknownJob, and JobEnded."""
         with self._database.write() as connection:
             job = _get(connection, name)
             if job.ended:
-                raise JobEnded(f"job {name} has ended already: {job.state}", name)
+                raise JobEnded(f"job {name} has ended already: {job.state}", job=name)
             if job.state == "queued":
                 _finish(connection, name, "cancelled", "cancelled before it began")
             else:
@@ -175,7 +171,7 @@ class Jobs:
 
     def record(self, name: str, **values: Any) -> None:
         """Changes columns of a job that has not ended."""
-        going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED))
+        going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED_STATES))
         with self._database.write() as connection:
             connection.execute(sa.update(jobs).where(going).values(**values))
 
@@ -205,7 +201,7 @@ def _get(connection: sa.Connection, name: str) -> Job:
 
 
 def _finish(connection: sa.Connection, name: str, state: JobState, reason: str | None) -> None:
-    going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED))
+    going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED_STATES))
     connection.execute(sa.update(jobs).where(going).values(state=state, reason=reason, finished_at=now()))
     connection.execute(sa.delete(lock).where(lock.c.job == name))
 

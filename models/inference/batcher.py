@@ -124,7 +124,7 @@ class DynamicBatcher:
             raise Overloaded(
                 f"no room for {images} more: {self.admitted} images are being answered, "
                 f"the limit is INKLING_MAX_CONCURRENT_IMAGES={self.max_concurrent_images}",
-                self.max_concurrent_images,
+                limit=self.max_concurrent_images,
             )
         self.admitted += images
 

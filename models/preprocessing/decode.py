@@ -183,7 +183,7 @@ def _check_size(size: tuple[int, int], limit: int) -> None:
     if width < 0 or height < 0:
         raise CorruptPicture(f"the picture is corrupt: its header says {width} x {height} pixels")
     if width * height > limit:
-        raise TooManyPixels(f"{width} x {height} is {width * height:,} pixels; the limit is {limit:,}", limit)
+        raise TooManyPixels(f"{width} x {height} is {width * height:,} pixels; the limit is {limit:,}", limit=limit)
 
 
 def _picture(image: Image.Image, orientation: int) -> Picture:

@@ -1,22 +1,84 @@
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
-from app.http.problems import NAMES, PROBLEM_TYPES
+import pytest
+
+import app
+import models
+import training
+from app.http.problems import INTERNAL_ERROR, Problem
 from models import errors
+from models.contract import PROBLEM_TYPES
+from models.errors import InklingError
 
 README = Path(__file__).parents[3] / "README.md"
 
+# An error that no request can meet is an internal error, should a request meet it all the same.
+STATUSES = {
+    "BackupError": 507,
+    "BadKeyFile": 500,
+    "BrokenVersion": 409,
+    "CorruptPicture": 422,
+    "DataError": 500,
+    "DatabaseError": 503,
+    "DatabaseUnavailable": 503,
+    "DeviceError": 503,
+    "DeviceLost": 503,
+    "JobEnded": 409,
+    "JobRunning": 409,
+    "KeyReused": 422,
+    "NothingDrawn": 422,
+    "Overloaded": 503,
+    "PortTaken": 500,
+    "StartFailed": 500,
+    "StorageFull": 507,
+    "TooManyPixels": 413,
+    "UnknownFormat": 415,
+    "UnknownJob": 404,
+    "UnknownVersion": 404,
+    "Unread": 500,
+}
 
-def leaves(kind: type[Exception]) -> Iterator[type[Exception]]:
+
+def modules(package: ModuleType) -> Iterator[str]:
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not found.name.endswith("__main__") and ".migrations" not in found.name:
+            yield found.name
+
+
+def leaves(kind: type[InklingError]) -> Iterator[type[InklingError]]:
     for below in kind.__subclasses__():
         yield from leaves(below) if below.__subclasses__() else [below]
 
 
-def test_every_error_that_a_request_can_meet_has_a_problem() -> None:
-    for kind in (errors.PictureError, errors.InferenceError):
-        assert {found for found in leaves(kind) if found.__module__ == "models.errors"} <= set(NAMES)
-    assert set(NAMES.values()) <= set(PROBLEM_TYPES)
+def error_classes() -> dict[str, type[InklingError]]:
+    for package in (app, models, training):
+        for name in modules(package):
+            importlib.import_module(name)
+    rooms = ("app.", "models.", "training.")
+    return {kind.__name__: kind for kind in leaves(InklingError) if kind.__module__.startswith(rooms)}
+
+
+def test_every_error_class_is_answered_as_a_problem_with_the_right_status() -> None:
+    answers = {name: Problem.of(kind("what was wrong")).answer() for name, kind in error_classes().items()}
+    assert {name: status for name, (status, _, _) in answers.items()} == STATUSES
+    for _, headers, body in answers.values():
+        assert (b"content-type", b"application/problem+json") in headers
+        assert body.startswith(b'{"type":"/problems/')
+
+
+def test_an_internal_error_is_logged_and_its_message_stays_inside(caplog: pytest.LogCaptureFixture) -> None:
+    problem = Problem.of(errors.DataError("/secret/place is missing"))
+    assert (problem.name, problem.detail) == ("internal-error", INTERNAL_ERROR)
+    assert "/secret/place" in caplog.text
+
+
+def test_the_members_of_an_error_are_members_of_its_problem() -> None:
+    assert Problem.of(errors.TooManyPixels("too large", limit=100)).content()["limit"] == 100
 
 
 def test_the_readme_s_table_names_every_problem_with_its_status() -> None:
@@ -26,4 +88,5 @@ def test_the_readme_s_table_names_every_problem_with_its_status() -> None:
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
     drawn = set(re.findall(r"(\w+)", "\n".join(re.findall(r"[├└]── \w+", errors.__doc__ or ""))))
-    assert drawn == {kind.__name__ for kind in vars(errors).values() if isinstance(kind, type)} - {"InklingError"}
+    classes = (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, InklingError))
+    assert drawn == {kind.__name__ for kind in classes} - {"InklingError"}

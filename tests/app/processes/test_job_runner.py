@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.storage import database as tables
 from app.storage.database import Database, now
 from app.storage.feedback import FeedbackStore
-from app.storage.jobs import ENDED
+from models.contract import ENDED_STATES
 from models.inference import networks
 from models.inference.predictor import Prediction
 from models.registry.registry import Manifest, ModelRegistry
@@ -62,7 +62,7 @@ def wait_for(server: Server, condition: Callable[[dict], bool]) -> dict:
 
 
 def wait_until_it_trains(server: Server) -> dict:
-    return wait_for(server, lambda job: job["epoch"] is not None or job["state"] in ENDED)
+    return wait_for(server, lambda job: job["epoch"] is not None or job["state"] in ENDED_STATES)
 
 
 def wait_until_it_runs(server: Server, home: Path) -> int:
@@ -98,7 +98,7 @@ def test_a_job_makes_a_better_version_that_takes_over(server: Server, tmp_path: 
     (trainer,) = trainers(tmp_path / "home")
     assert os.getpgid(trainer) == trainer
     assert os.getpriority(os.PRIO_PROCESS, trainer) == 19
-    job = wait_for(server, lambda job: job["state"] in ENDED)
+    job = wait_for(server, lambda job: job["state"] in ENDED_STATES)
     assert (job["state"], job["version"], job["reason"]) == ("succeeded", "v2", "v2 passed and is active")
     assert job["created_at"] <= job["started_at"] <= job["finished_at"]
     gate = job["metrics"]["gate"]
@@ -129,7 +129,7 @@ def test_a_job_from_scratch_trains_by_the_recipe_on_digits_and_corrections(
 
     def ended(job: dict) -> bool:
         seen.append(job)
-        return job["state"] in ENDED
+        return job["state"] in ENDED_STATES
 
     job = wait_for(server, ended)
     assert (job["state"], job["version"], job["reason"]) == ("succeeded", "v2", "v2 passed and is active")
@@ -169,7 +169,7 @@ def test_corrections_that_contradict_each_other_are_rejected_and_the_active_vers
             store.add(tile, label, Prediction(0, 0.5, (0.1,) * 10, "unsure", "v1"))
         server.client.headers.update(WITH_KEY)
         server.client.post("/retrain", json={"epochs": 1})
-        job = wait_for(server, lambda job: job["state"] in ENDED)
+        job = wait_for(server, lambda job: job["state"] in ENDED_STATES)
         assert (job["state"], job["version"]) == ("rejected", "v2")
         assert "v2 is " in job["reason"]
         assert job["metrics"]["gate"]["feedback"]["images"] >= 50
@@ -183,7 +183,7 @@ def test_a_cancelled_job_ends_with_its_processes(server: Server, tmp_path: Path)
     wait_until_it_trains(server)
     assert len(trainers(home)) == 1
     assert server.client.delete(f"/retrain/{job['id']}").status_code == 202
-    ended = wait_for(server, lambda job: job["state"] in ENDED)
+    ended = wait_for(server, lambda job: job["state"] in ENDED_STATES)
     assert (ended["state"], ended["reason"]) == ("cancelled", "cancelled while it ran")
     check_nothing_came_of_it(server, home)
 
@@ -192,7 +192,7 @@ def test_a_killed_trainer_is_a_failed_job_and_the_next_one_can_begin(server: Ser
     home = tmp_path / "home"
     server.client.post("/retrain", json={"epochs": 1000})
     os.kill(wait_until_it_runs(server, home), signal.SIGKILL)
-    job = wait_for(server, lambda job: job["state"] in ENDED)
+    job = wait_for(server, lambda job: job["state"] in ENDED_STATES)
     assert (job["state"], job["reason"]) == ("failed", "interrupted: the trainer was ended by SIGKILL")
     check_nothing_came_of_it(server, home)
     again = server.client.post("/retrain").json()
@@ -218,7 +218,7 @@ def test_without_mnist_the_job_fails_with_the_reason_and_the_way_out(
         server.client.post("/feedback", files={"file": encode(seven)}, data={"label": "7"})
         assert server.client.get("/feedback").json()["by_label"] == {"7": 1}
         server.client.post("/retrain")
-        job = wait_for(server, lambda job: job["state"] in ENDED)
+        job = wait_for(server, lambda job: job["state"] in ENDED_STATES)
         assert job["state"] == "failed"
         for words in (f"{tmp_path}/nowhere/MNIST/raw", "INKLING_DOWNLOAD=false", "INKLING_DATA"):
             assert words in job["reason"]
@@ -250,7 +250,7 @@ def test_a_killed_service_leaves_no_trainer_and_after_the_restart_no_running_job
     database.close()
     started = time.monotonic()
     with running(Settings(home=home, data=data_folder, api_key=KEY)) as again:
-        job = wait_for(again, lambda job: job["state"] in ENDED)
+        job = wait_for(again, lambda job: job["state"] in ENDED_STATES)
         assert time.monotonic() - started < 60
         assert job["state"] == "failed"
         assert job["reason"].startswith("interrupted")

@@ -47,7 +47,7 @@ def test_a_full_store_refuses_loses_nothing_and_still_takes_new_labels(store: Fe
         store.add(tile(number), number, READ_AS_3)
     with pytest.raises(StorageFull, match="INKLING_MAX_FEEDBACK=3") as caught:
         store.add(tile(3), 3, READ_AS_3)
-    assert caught.value.limit == 3
+    assert caught.value.members == {"limit": 3}
     assert store.counts().by_label == {"0": 1, "1": 1, "2": 1}
     assert len(list(store.folder.rglob("*.png"))) == 3
     changed, _ = store.add(tile(0), 7, READ_AS_3)

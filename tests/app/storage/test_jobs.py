@@ -49,7 +49,7 @@ def test_one_at_a_time_however_many_ask(jobs: Jobs) -> None:
         try:
             outcomes.append(jobs.submit({}).id)
         except JobRunning as error:
-            outcomes.append(f"busy {error.job}")
+            outcomes.append(f"busy {error.members['job']}")
 
     threads = [threading.Thread(target=submit) for _ in range(8)]
     for thread in threads:

@@ -216,7 +216,7 @@ def test_no_room_is_said_before_any_work() -> None:
     batcher.admit(2)
     with pytest.raises(Overloaded, match="INKLING_MAX_CONCURRENT_IMAGES=3") as caught:
         batcher.admit(2)
-    assert caught.value.limit == 3
+    assert caught.value.members == {"limit": 3}
     batcher.admit(1)
     batcher.release(3)
     batcher.admit(3)
