@@ -73,7 +73,7 @@ class Unreachable(ClientError):
 
 
 class Problem(ClientError):
-    """type: `/problems/NAME`, as the service's README lists them; members: whatever else came, as `limit` or `job`.
+    """type: `/problems/NAME`, as docs/http.md lists them; members: whatever else came, as `limit` or `job`.
 
     An error that is no problem+json, such as a proxy's, has the type `about:blank`.
     """

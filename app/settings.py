@@ -15,7 +15,7 @@ class BadKeyFile(InklingError):
 
 
 class Settings(BaseSettings):
-    """Each field is INKLING_ and its name in capitals; the README lists them all."""
+    """Each field is INKLING_ and its name in capitals; docs/settings.md lists them all."""
 
     model_config = SettingsConfigDict(env_prefix="INKLING_", extra="ignore")
 

@@ -7,11 +7,11 @@ import pytest
 
 from app.settings import Settings
 
-README = Path(__file__).parents[2] / "README.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
-def test_the_readme_s_table_holds_every_setting_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `INKLING_([A-Z_]+)` \|([^|]*)\|", README.read_text(), re.MULTILINE))
+def test_the_table_in_the_documentation_holds_every_setting_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `INKLING_([A-Z_]+)` \|([^|]*)\|", DOCUMENT.read_text(), re.MULTILINE))
     defaults = {
         name.upper(): "" if field.default is None else str(field.default)
         for name, field in Settings.model_fields.items()

@@ -15,7 +15,7 @@ from models import errors
 from models.contract import PROBLEM_TYPES
 from models.errors import InklingError
 
-README = Path(__file__).parents[3] / "README.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "http.md"
 
 # An error that no request can meet is an internal error, should a request meet it all the same.
 STATUSES = {
@@ -81,8 +81,8 @@ def test_the_members_of_an_error_are_members_of_its_problem() -> None:
     assert Problem.of(errors.TooManyPixels("too large", limit=100)).content()["limit"] == 100
 
 
-def test_the_readme_s_table_names_every_problem_with_its_status() -> None:
-    rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", README.read_text(), re.MULTILINE)
+def test_the_table_in_the_documentation_names_every_problem_with_its_status() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", DOCUMENT.read_text(), re.MULTILINE)
     assert {name: int(status) for name, status in rows} == {name: kind.status for name, kind in PROBLEM_TYPES.items()}
 
 
