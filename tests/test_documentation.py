@@ -1,7 +1,7 @@
 """Every command and every Python example in the documents is run, in a copy of the checkout.
 
-A command is a line of a `sh` block, or text in backquotes that begins with `.venv/bin/`, `python -m` or `make`. It is run
-as it stands and has to end with status 0, unless WAYS says otherwise.
+A command is a line of a `sh` block, or text in backquotes that begins with `.venv/bin/`, `python -m` or `make`.
+It is run as it stands and has to end with status 0, unless WAYS says otherwise.
 """
 
 import contextlib
