@@ -16,7 +16,8 @@ from models import cpus, devices, fs
 from models.errors import DataError, HomeError, VersionError
 from models.inference import networks
 from models.registry import registry
-from models.registry.registry import Manifest, ModelRegistry
+from models.registry.manifest import Manifest
+from models.registry.registry import ModelRegistry
 from training import packaging, scoring
 from training.data import mnist
 from training.data.synthetic import pen

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from app.api.auth import NEEDS_KEY
 from app.api.dependencies import RegistryDependency
-from models.registry.reader import Manifest, VersionState
+from models.registry.manifest import Manifest, VersionState
 
 router = APIRouter(prefix="/models", tags=["models"])
 

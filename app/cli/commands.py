@@ -14,7 +14,7 @@ from models.errors import printable
 if TYPE_CHECKING:
     from app.client import Client, Job, Parameters, Version
     from app.settings import Settings
-    from models.registry.reader import Manifest
+    from models.registry.manifest import Manifest
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No bar.")]
 

@@ -22,7 +22,8 @@ from app.settings import Settings
 from models.inference import networks
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
-from models.registry.registry import Manifest, ModelRegistry
+from models.registry.manifest import Manifest
+from models.registry.registry import ModelRegistry
 from tests.support.environment import DATA
 from tests.support.service import KEY, Server, running
 

@@ -3,7 +3,8 @@
 import torch
 
 from models.inference import networks
-from models.registry.registry import Manifest, ModelRegistry
+from models.registry.manifest import Manifest
+from models.registry.registry import ModelRegistry
 
 
 def another(saved: ModelRegistry) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 import pytest
 
 from app.settings import Settings
-from models.registry.registry import WEIGHTS, Manifest, ModelRegistry
+from models.registry.manifest import Manifest
+from models.registry.registry import WEIGHTS, ModelRegistry
 from tests.support.service import KEY, WITH_KEY, Server, check_problem, running
 from tests.support.versions import another
 from tests.support.waiting import wait_until

@@ -20,7 +20,8 @@ from app.storage.feedback import FeedbackStore
 from models.contract import ENDED_STATES
 from models.inference import networks
 from models.inference.predictor import Prediction
-from models.registry.registry import Manifest, ModelRegistry
+from models.registry.manifest import Manifest
+from models.registry.registry import ModelRegistry
 from tests.support.service import KEY, WITH_KEY, Server, running
 from tests.support.waiting import wait_until
 

@@ -6,7 +6,8 @@ from models.errors import BrokenVersion
 from models.inference import networks, parity
 from models.inference.calibration import Calibration
 from models.inference.predictor import Predictor
-from models.registry.registry import Manifest, Version
+from models.registry.manifest import Manifest
+from models.registry.registry import Version
 
 CPU = torch.device("cpu")
 

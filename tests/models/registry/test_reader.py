@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import BrokenVersion, UnknownVersion
-from models.registry.reader import MANIFEST, Manifest, ModelRegistryReader
+from models.registry.manifest import MANIFEST, Manifest
+from models.registry.reader import ModelRegistryReader
 
 
 @pytest.fixture
@@ -17,12 +18,12 @@ def put(reader: ModelRegistryReader, name: str, text: str | None = None) -> None
     (folder / MANIFEST).write_text(text or Manifest(network="net", parent="v1").model_dump_json())
 
 
-def test_there_may_be_nothing_yet(reader: ModelRegistryReader) -> None:
+def test_a_missing_home_has_no_versions(reader: ModelRegistryReader) -> None:
     assert reader.list_versions() == (None, {})
     assert not reader.folder.exists()
 
 
-def test_the_newest_comes_first_and_what_can_not_be_read_is_left_out(reader: ModelRegistryReader) -> None:
+def test_versions_are_listed_newest_first_without_broken_ones(reader: ModelRegistryReader) -> None:
     for name in ("v2", "v10", ".v11", "notes"):
         put(reader, name)
     put(reader, "v3", '{"network": 7}')
@@ -37,7 +38,7 @@ def test_the_newest_comes_first_and_what_can_not_be_read_is_left_out(reader: Mod
         reader.manifest("notes")
 
 
-def test_what_is_listed_does_not_depend_on_the_active_one(reader: ModelRegistryReader) -> None:
+def test_a_broken_active_file_does_not_hide_the_versions(reader: ModelRegistryReader) -> None:
     put(reader, "v1")
     (reader.folder / "active").write_text("v7\n")
     active, found = reader.list_versions()

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from models.inference import networks
-from models.registry.registry import Manifest, ModelRegistry
+from models.registry.manifest import Manifest
+from models.registry.registry import ModelRegistry
 from training.data.mnist import Digits
 from training.retraining import job
 from training.retraining.feedback_data import NONE
