@@ -190,14 +190,14 @@ def test_what_can_be_seen_before_is_not_found_out_after_hours(
         with pytest.raises(HomeError, match=r"and the teachers in .*t would lie in each other"):
             run.train(dataclasses.replace(order, teachers=tmp_path / "t", **apart), Report(quiet=True))
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(HomeError, match=r"loop can not be read"):
+    with pytest.raises(HomeError, match=r"loop cannot be read"):
         run.train(
             dataclasses.replace(order, output=tmp_path / "loop", checkpoint=tmp_path / "run.pt"), Report(quiet=True)
         )
     (tmp_path / "loop").unlink()
     (tmp_path / "file").write_text("no folder")
     for place in ({"teachers": tmp_path / "file"}, {"checkpoint": tmp_path / "file" / "run.pt"}):
-        with pytest.raises(HomeError, match=r"file can not be written by uid"):
+        with pytest.raises(HomeError, match=r"file cannot be written by uid"):
             run.train(dataclasses.replace(order, **place), Report(quiet=True))
     (tmp_path / "file").unlink()
     part = dataclasses.replace(RECIPES["default"].parts[0], outliers=10)

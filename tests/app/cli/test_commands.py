@@ -33,7 +33,7 @@ def test_models_without_a_url_are_those_under_home(run: Run, tmp_path: Path) -> 
     (saved.folder / "v2" / "manifest.json").write_text(odd.model_dump_json())
     listed = run("models", INKLING_HOME=str(tmp_path / "home"))
     assert listed.returncode == 0, listed.stderr
-    assert listed.stderr.startswith(f"v3 is left out: {saved.folder}/v3/manifest.json can not be read")
+    assert listed.stderr.startswith(f"v3 is left out: {saved.folder}/v3/manifest.json cannot be read")
     assert len(listed.stdout.splitlines()) == 3 and "v1??[31m" in listed.stdout
     (saved.folder / "v3").rmdir()
     activated = run("models", "activate", "v2", INKLING_HOME=str(tmp_path / "home"))

@@ -46,7 +46,7 @@ def test_a_taken_port(run: Run, tmp_path: Path) -> None:
 def test_a_home_that_can_not_be_written(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     result = run("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "file" / "home"))
-    check_refused(result, f"{tmp_path}/file/home", "can not be written by uid")
+    check_refused(result, f"{tmp_path}/file/home", "cannot be written by uid")
 
 
 def test_a_device_that_is_not_there(run: Run, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_an_active_file_that_names_no_version(run: Run, tmp_path: Path) -> None:
     saved.seed("convnet")
     (saved.folder / "active").write_text("v9")
     result = run("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "home"))
-    check_refused(result, f"{saved.folder}/active names 'v9', which is no version; there are v1")
+    check_refused(result, f"{saved.folder}/active names 'v9', which is not a version; there are v1")
 
 
 def test_corrupted_weights(run: Run, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_server_that_does_not_answer_is_said_without_its_password() -> None:
 
 def test_a_home_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(HomeError, match="can not be written by uid"):
+    with pytest.raises(HomeError, match="cannot be written by uid"):
         Database(Settings(home=tmp_path / "file" / "home")).migrate()
 
 

@@ -44,7 +44,7 @@ def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file/run.pt can not be written"):
         Checkpoint(tmp_path / "file" / "run.pt", {}).save({})
-    with pytest.raises(HomeError, match=r"file can not be written by uid"):
+    with pytest.raises(HomeError, match=r"file cannot be written by uid"):
         Checkpoint(tmp_path / "file" / "run.pt", {}).check_writable()
 
 

@@ -102,7 +102,7 @@ def test_without_damage_and_without_errors(predictor: Predictor, printed: Digits
 
 def test_a_folder_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(HomeError, match=r"file/report can not be written by uid \d+: Not a directory"):
+    with pytest.raises(HomeError, match=r"file/report cannot be written by uid \d+: Not a directory"):
         writer.prepare(tmp_path / "file" / "report")
 
 
