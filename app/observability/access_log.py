@@ -1,4 +1,4 @@
-"""What operators see of a request: its id, its line in the log, and its part in the metrics."""
+"""Request ids, the access log, and the request metrics."""
 
 import asyncio
 import itertools
@@ -14,9 +14,9 @@ from app.observability.logs import LogHandler
 from app.observability.metrics import Metrics
 
 UNMATCHED = "unmatched"
-"""The route of a request whose path is none of ours: a path is whatever somebody sent."""
+"""The route of a request that no route matches; its path is not logged, as it may hold anything."""
 CLIENT_LEFT = 499
-"""The status, as nginx has it, of a request whose client did not wait for the answer."""
+"""The status, as in nginx, of a request whose client disconnected before the answer."""
 UNLOGGED = {"/health", "/health/live", "/health/ready", "/metrics"}
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -26,9 +26,9 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 
 
 class RequestIds(NamedTuple):
-    """Of a request: its id and, where it is part of a trace, that one's; headers: those that give them back."""
+    """A request's id, its trace id where it is part of a trace, and the headers that return them."""
 
-    identity: bytes
+    request: bytes
     trace: bytes | None
     headers: list[tuple[bytes, bytes]]
 
@@ -41,23 +41,23 @@ class _Ended(NamedTuple):
 
 
 class AccessLog:
-    """Watches every request of one worker. lines: where they are logged, None for nowhere.
+    """Records every request of one worker; `log` is where their lines go, None for nowhere.
 
-    Requests that end in the same turn of the event loop are written down together: that takes half the time.
+    Requests that end in the same turn of the event loop are written together, which takes half the time.
     """
 
-    def __init__(self, metrics: Metrics, lines: LogHandler | None) -> None:
+    def __init__(self, metrics: Metrics, log: LogHandler | None) -> None:
         self._metrics = metrics
-        self._lines = lines
+        self._log = log
         self._worker = secrets.token_hex(6).encode()
         self._numbers = itertools.count(1)
         self._ended: list[_Ended] = []
 
     async def watch(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Has `app` answer, and gives its answer the ids that came with the request, or one that is made here."""
+        """Runs `app` and adds the request's ids to its answer."""
         started = perf_counter()
         ids = self.ids(scope)
-        scope.setdefault("state", {})["request_id"] = ids.identity
+        scope.setdefault("state", {})["request_id"] = ids.request
         status = CLIENT_LEFT
 
         def send_with_ids(message: Message) -> Awaitable[None]:
@@ -73,46 +73,46 @@ class AccessLog:
             self.end(scope, ids, status, started)
 
     def unreadable(self) -> bytes:
-        """Bytes that are no request, which are answered with 400 and this id."""
+        """Records bytes that are not an HTTP request; returns the id for the answer, a 400."""
         scope: Scope = {"method": "", "headers": [], "state": {}}
         ids = self.ids(scope)
         self.end(scope, ids, 400, perf_counter())
-        return ids.identity
+        return ids.request
 
     def left(self, scope: Scope) -> None:
-        """A client was gone before anybody had looked at its request."""
+        """Records a request whose client disconnected before it was handled."""
         self.end(scope, self.ids(scope), CLIENT_LEFT, perf_counter())
 
     def ids(self, scope: Scope) -> RequestIds:
-        """The ids that came with a request, as far as they are well formed, or one that is made here."""
-        identity, trace, returned = b"", None, []
+        """The well-formed ids that came with a request; a new request id where there is none."""
+        request_id, trace, returned = b"", None, []
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                identity = value
+                request_id = value
             elif name == b"traceparent" and (traced := _TRACEPARENT.fullmatch(value)):
                 trace = traced[1]
                 returned.append((name, value))
-        identity = identity or b"%b-%x" % (self._worker, next(self._numbers))
-        return RequestIds(identity, trace, [*returned, (b"x-request-id", identity)])
+        request_id = request_id or b"%b-%x" % (self._worker, next(self._numbers))
+        return RequestIds(request_id, trace, [*returned, (b"x-request-id", request_id)])
 
     def end(self, scope: Scope, ids: RequestIds, status: int, started: float) -> None:
-        """A request that began at `started`, as perf_counter tells, has been answered or given up."""
+        """Records the end of a request that began at `started`, a value of perf_counter."""
         if not self._ended:
-            asyncio.get_running_loop().call_soon(self._write_down)
+            asyncio.get_running_loop().call_soon(self._write_ended)
         self._ended.append(_Ended(scope, ids, status, perf_counter() - started))
 
-    def _write_down(self) -> None:
+    def _write_ended(self) -> None:
         ended, self._ended = self._ended, []
         lines: list[bytes] = []
-        now = self._lines.now() if self._lines else ""
-        for scope, (identity, trace, _), status, seconds in ended:
+        now = self._log.now() if self._log else ""
+        for scope, (request_id, trace, _), status, seconds in ended:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", UNMATCHED)
             problem = scope["state"].get("problem")
             self._metrics.request(method, route, status, seconds)
             if problem is not None:
                 self._metrics.refusal(problem)
-            if self._lines is not None and route not in UNLOGGED:
-                lines.append(self._lines.request(now, identity, method, route, status, seconds, trace, problem))
-        if self._lines is not None:
-            self._lines.write(lines)
+            if self._log is not None and route not in UNLOGGED:
+                lines.append(self._log.request(now, request_id, method, route, status, seconds, trace, problem))
+        if self._log is not None:
+            self._log.write(lines)

@@ -1,7 +1,7 @@
-"""The log on standard error: one JSON object a line, or lines for people where standard error is a terminal.
+"""The log on standard error: one JSON object a line, or coloured columns where standard error is a terminal.
 
-Whatever is logged with `logging`, by us, uvicorn or a library, goes through the same; nothing but what is logged is
-in it: a traceback has no values of variables.
+Every record of `logging`, ours, uvicorn's or a library's, takes this way. Tracebacks carry no values of variables, so
+that nothing that people sent gets into the log.
 """
 
 import contextlib
@@ -19,28 +19,28 @@ from starlette.types import Scope
 from structlog.typing import EventDict, Processor
 
 PIPE_BYTES = select.PIPE_BUF
-"""What a pipe takes as one: more at a time could come out with another process's lines in the middle of it."""
+"""Bytes that a pipe takes in one piece; a longer write may be interleaved with lines of other processes."""
 
-# Half of what a serialiser takes, for each of thousands of requests a second.
+# A format string takes half the time of a serialiser, thousands of times a second.
 _REQUEST = (
     b'{"time":"%b","level":"info","event":"request","request_id":"%b","method":"%b","route":"%b",'
     b'"status":%d,"duration":%.6f%b}\n'
 )
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Of the request that is being answered; every line that is logged meanwhile bears it."""
+"""The id of the request being answered; each record logged meanwhile carries it."""
 
 
 def identify(scope: Scope) -> None:
-    """Whatever this task logs from now on bears the request's id.
+    """Adds the request's id to everything that this task logs from now on.
 
-    Not for every request: a task whose context has something in it costs more, each time that it runs.
+    The fast path goes without: a task with a context variable set runs slower.
     """
     request_id.set(scope["state"]["request_id"].decode())
 
 
 def set_up() -> "LogHandler":
-    """Sends everything that this process logs to standard error."""
+    """Sends all records of this process to standard error."""
     lines = LogHandler(sys.stderr.fileno(), for_people=sys.stderr.isatty())
     logging.basicConfig(level=logging.INFO, handlers=[lines], force=True)
     logging.captureWarnings(True)
@@ -49,13 +49,13 @@ def set_up() -> "LogHandler":
 
 
 class LogHandler(logging.Handler):
-    """Writes log lines to a file descriptor. for_people: coloured columns instead of JSON."""
+    """Writes log lines to a file descriptor; `for_people` writes coloured columns instead of JSON."""
 
     def __init__(self, descriptor: int, *, for_people: bool = False) -> None:
         super().__init__()
         self._descriptor = descriptor
         self._waiting: list[bytes] = []
-        self._writing = threading.RLock()  # the garbage collector may have something to log meanwhile
+        self._writing = threading.RLock()  # reentrant: a finaliser may log while a line is written
         self._for_people = _for_people() if for_people else None
         self.setFormatter(_formatter(self._for_people))
 
@@ -68,13 +68,13 @@ class LogHandler(logging.Handler):
 
     @staticmethod
     def now() -> str:
-        """As structlog's TimeStamper writes it."""
+        """The current time as structlog's TimeStamper writes it."""
         return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
     def request(
         self,
         time: str,
-        identity: bytes,
+        request_id: bytes,
         method: str,
         route: str,
         status: int,
@@ -82,17 +82,17 @@ class LogHandler(logging.Handler):
         trace: bytes | None,
         problem: str | None,
     ) -> bytes:
-        """The line of a request that has ended. No value needs an escape: ids were checked, and the others are ours."""
+        """The line of a finished request. Nothing needs escaping: ids were validated, and all other values are ours."""
         if self._for_people is None:
             more = b',"trace_id":"%b"' % trace if trace is not None else b""
             if problem is not None:
                 more += b',"problem":"%b"' % problem.encode()
-            return _REQUEST % (time.encode(), identity, method.encode(), route.encode(), status, seconds, more)
+            return _REQUEST % (time.encode(), request_id, method.encode(), route.encode(), status, seconds, more)
         line = {
             "time": time,
             "level": "info",
             "event": "request",
-            "request_id": identity.decode(),
+            "request_id": request_id.decode(),
             "method": method,
             "route": route,
             "status": status,
@@ -109,7 +109,7 @@ class LogHandler(logging.Handler):
 
     def flush(self) -> None:
         with self._writing:
-            count = len(self._waiting)  # other threads may add to them meanwhile
+            count = len(self._waiting)  # other threads may append meanwhile
             waiting, self._waiting[:count] = self._waiting[:count], []
             piece: list[bytes] = []
             size = 0
@@ -122,7 +122,7 @@ class LogHandler(logging.Handler):
             self._write(b"".join(piece))
 
     def _write(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):  # nobody reads the log any more
+        with contextlib.suppress(OSError):  # the reader of the log is gone
             while data:
                 try:
                     data = data[os.write(self._descriptor, data) :]
@@ -146,7 +146,7 @@ def _formatter(for_people: Processor | None) -> logging.Formatter:
 
 
 def _for_people() -> Processor:
-    # The other formatters of tracebacks show the variables, and so what people sent.
+    # structlog's other traceback formatters show local variables, and with them what people sent.
     return structlog.dev.ConsoleRenderer(
         timestamp_key="time",
         pad_event_to=0,
@@ -164,5 +164,5 @@ def _add_request_id(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def _in_order(_: object, __: str, event: EventDict) -> EventDict:
-    """What each line has comes first."""
+    """Puts first what every line has."""
     return {name: event.pop(name) for name in ("time", "level", "event")} | dict(event)

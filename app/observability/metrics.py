@@ -1,8 +1,8 @@
-"""What is counted and measured, by the names under which Prometheus finds it.
+"""The metrics that the workers count, under their Prometheus names.
 
-Updates of prometheus-client's own counters would take a third of the time that a prediction does. So a worker gathers
-plain numbers, adds them up twice a second and before it is asked, and shows the sums on the board; whichever worker is
-asked adds up those of all.
+Updating prometheus-client's own counters takes a third of the time of a prediction. A worker therefore collects plain
+numbers, adds them up twice a second and at each scrape, and puts the sums into a folder that all workers share. The
+worker that is scraped adds up the sums of all.
 """
 
 import logging
@@ -16,8 +16,8 @@ from prometheus_client.core import Metric
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as validated
 
+from app.observability.metric_sums import Labels, MetricSums
 from app.observability.multiprocess import MultiprocessStore
-from app.observability.tally import Labels, MetricSums
 from models.inference.batcher import SIZES
 from models.inference.calibration import Verdict
 from models.inference.predictor import Prediction
@@ -31,7 +31,7 @@ _RATIOS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1)
 
 @dataclass(frozen=True)
 class Definition:
-    """bounds: of a histogram's buckets."""
+    """A metric's name, type, help text and label names; `bounds` are the upper bounds of a histogram's buckets."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -43,52 +43,52 @@ class Definition:
 REQUESTS = Definition(
     "inkling_requests_total",
     "counter",
-    "Requests answered; status 499: the client left.",
+    "Requests answered. Status 499: the client disconnected.",
     ("method", "route", "status"),
 )
 DURATION = Definition(
     "inkling_request_duration_seconds",
     "histogram",
-    "From a request's head to the end of its answer.",
+    "Time from a request's head to the end of its answer.",
     ("route",),
     _SECONDS,
 )
 REFUSALS = Definition(
     "inkling_refusals_total",
     "counter",
-    "Requests, and pictures of a batch, that were answered with a problem, by its name.",
+    "Requests, and images of a batch, answered with a problem, by its name.",
     ("reason",),
 )
-PREDICTIONS = Definition("inkling_predictions_total", "counter", "Pictures read.", ("digit", "verdict"))
-CONFIDENCE = Definition("inkling_confidence_ratio", "histogram", "Confidence of what was read.", (), _RATIOS)
+PREDICTIONS = Definition("inkling_predictions_total", "counter", "Images predicted.", ("digit", "verdict"))
+CONFIDENCE = Definition("inkling_confidence_ratio", "histogram", "Confidence of the predictions.", (), _RATIOS)
 STAGES = Definition(
     "inkling_stage_duration_seconds",
     "histogram",
-    "decode: a picture's bytes to its tile; queue: its wait for a batch; forward: one batch through the network.",
+    "decode: an image's bytes to its tile; queue: its wait for a batch; forward: one batch's forward pass.",
     ("stage",),
     _SHORT_SECONDS,
 )
-BATCHES = Definition("inkling_batch_images", "histogram", "Pictures in a batch.", (), tuple(map(float, SIZES)))
-DROPPED = Definition("inkling_dropped_images_total", "counter", "Pictures whose client left before their batch began.")
-STARTS = Definition("inkling_worker_starts_total", "counter", "Starts of a worker's process.", ("worker",))
+BATCHES = Definition("inkling_batch_images", "histogram", "Images in a batch.", (), tuple(map(float, SIZES)))
+DROPPED = Definition("inkling_dropped_images_total", "counter", "Images whose client left before their batch began.")
+STARTS = Definition("inkling_worker_starts_total", "counter", "Starts of a worker process.", ("worker",))
 COUNTED = (REQUESTS, DURATION, REFUSALS, PREDICTIONS, CONFIDENCE, STAGES, BATCHES, DROPPED, STARTS)
 
-WORKERS = Definition("inkling_workers", "gauge", "Workers that answer.")
+WORKERS = Definition("inkling_workers", "gauge", "Workers that are running.")
 WORKER = Definition(
     "inkling_worker_info",
     "gauge",
-    "1: the version that a worker serves, and its device.",
+    "Always 1; the labels say which version a worker serves, and on which device.",
     ("worker", "version", "device"),
 )
-READY = Definition("inkling_worker_ready", "gauge", "1 when a worker can predict, 0 when it can not.", ("worker",))
-QUEUE = Definition("inkling_queue_images", "gauge", "Pictures that a worker is answering.", ("worker",))
+READY = Definition("inkling_worker_ready", "gauge", "1 if a worker can predict, else 0.", ("worker",))
+QUEUE = Definition("inkling_queue_images", "gauge", "Images in flight in a worker.", ("worker",))
 QUEUE_LIMIT = Definition("inkling_queue_limit_images", "gauge", "INKLING_MAX_CONCURRENT_IMAGES, of each worker.")
 OF_WORKERS = (WORKERS, WORKER, READY, QUEUE, QUEUE_LIMIT)
 
 
 @validated(frozen=True)
 class WorkerState:
-    """One worker at a time. queued: pictures that it is answering, of limit; dropped: since it started."""
+    """One worker's state: `queued` of at most `limit` images in flight, `dropped` images since it started."""
 
     version: str
     device: str
@@ -102,11 +102,11 @@ _STATE = TypeAdapter(WorkerState)
 
 
 class Metrics:
-    """Of one worker. board: where those of all its service meet; None where it is the only one."""
+    """One worker's metrics. `store` shares them with the other workers; None for a worker that is alone."""
 
-    def __init__(self, board: MultiprocessStore | None, reasons: Iterable[str]) -> None:
-        self._board = board
-        self._place = board.place if board else 0
+    def __init__(self, store: MultiprocessStore | None, reasons: Iterable[str]) -> None:
+        self._store = store
+        self._worker = store.worker if store else 0
         self._requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
         self._durations: defaultdict[str, list[float]] = defaultdict(list)
         self._refusals: defaultdict[str, int] = defaultdict(int)
@@ -114,16 +114,16 @@ class Metrics:
         self._confidences: list[float] = []
         self._decodes: list[float] = []
         self.decoded = self._decodes.append
-        """Told of how many seconds the decoding of a picture took, also from another thread."""
+        """Records how many seconds decoding an image took; safe to call from other threads."""
         self._waits: list[float] = []
         self._forwards: list[float] = []
         self._batches: list[float] = []
         self._dropped = 0
-        self._shown: tuple[bytes, bytes] | None = None
-        self._complaint = ""
-        before = board.get("counts") if board else None
-        self._tally = MetricSums.loads(before) if before else self._zeros(reasons)
-        self._tally.add(STARTS.name, (str(self._place),), 1)
+        self._published: tuple[bytes, bytes] | None = None
+        self._last_error = ""
+        former = store.get("counts") if store else None
+        self._sums = MetricSums.loads(former) if former else self._zeros(reasons)
+        self._sums.add(STARTS.name, (str(self._worker),), 1)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests[method, route, status] += 1
@@ -143,47 +143,45 @@ class Metrics:
         self._batches.append(len(waits))
 
     def publish(self, state: WorkerState) -> None:
-        """Shows on the board what has come together. What can not be shown now is shown the next time."""
+        """Puts the sums and the state into the store. What cannot be written now is written the next time."""
         self._gather(state)
-        if self._board is None:
+        if self._store is None:
             return
-        shown = self._tally.dumps(), _STATE.dump_json(state)
-        if shown == self._shown:
+        current = self._sums.dumps(), _STATE.dump_json(state)
+        if current == self._published:
             return
         try:
-            self._board.put("counts", shown[0])
-            self._board.put("state", shown[1])
-            self._shown, self._complaint = shown, ""
+            self._store.put("counts", current[0])
+            self._store.put("state", current[1])
+            self._published, self._last_error = current, ""
         except OSError as error:
-            if str(error) != self._complaint:
-                log.error("the other workers do not see this one's metrics: %s", error)
-            self._complaint = str(error)
+            if str(error) != self._last_error:
+                log.error("cannot share this worker's metrics with the other workers: %s", error)
+            self._last_error = str(error)
 
     def collect(self, state: WorkerState) -> list[Metric]:
-        """The figures of all workers."""
+        """The metrics of all workers."""
         self.publish(state)
-        counts = self._board.everyone("counts") if self._board else {}
-        states = self._board.everyone("state") if self._board else {}
+        counts = self._store.of_all_workers("counts") if self._store else {}
+        states = self._store.of_all_workers("state") if self._store else {}
+        sums = {worker: MetricSums.loads(data) for worker, data in counts.items()} | {self._worker: self._sums}
         total = MetricSums()
-        for tally in {
-            **{place: MetricSums.loads(data) for place, data in counts.items()},
-            self._place: self._tally,
-        }.values():
-            total.merge(tally)
-        living = {**{place: _STATE.validate_json(data) for place, data in states.items()}, self._place: state}
+        for found in sums.values():
+            total.merge(found)
+        running = {worker: _STATE.validate_json(data) for worker, data in states.items()} | {self._worker: state}
         counted = [metric(definition, total.series.get(definition.name, {})) for definition in COUNTED]
-        return [*counted, *_of_workers(living)]
+        return [*counted, *_of_workers(running)]
 
     def _gather(self, state: WorkerState) -> None:
-        tally = self._tally
-        for (method, route, status), count in _taken(self._requests):
-            tally.add(REQUESTS.name, (method, route, str(status)), count)
-        for route, seconds in _taken(self._durations):
-            tally.observe(DURATION.name, (route,), DURATION.bounds, seconds)
-        for reason, count in _taken(self._refusals):
-            tally.add(REFUSALS.name, (reason,), count)
-        for (digit, verdict), count in _taken(self._predictions):
-            tally.add(PREDICTIONS.name, (str(digit), verdict), count)
+        sums = self._sums
+        for (method, route, status), count in _drain(self._requests):
+            sums.add(REQUESTS.name, (method, route, str(status)), count)
+        for route, seconds in _drain(self._durations):
+            sums.observe(DURATION.name, (route,), DURATION.bounds, seconds)
+        for reason, count in _drain(self._refusals):
+            sums.add(REFUSALS.name, (reason,), count)
+        for (digit, verdict), count in _drain(self._predictions):
+            sums.add(PREDICTIONS.name, (str(digit), verdict), count)
         lists: list[tuple[Definition, Labels, list[float]]] = [
             (STAGES, ("decode",), self._decodes),
             (STAGES, ("queue",), self._waits),
@@ -193,35 +191,35 @@ class Metrics:
         ]
         for definition, labels, values in lists:
             count = len(values)  # another thread may append to it meanwhile
-            tally.observe(definition.name, labels, definition.bounds, values[:count])
+            sums.observe(definition.name, labels, definition.bounds, values[:count])
             del values[:count]
-        tally.add(DROPPED.name, (), state.dropped - self._dropped)
+        sums.add(DROPPED.name, (), state.dropped - self._dropped)
         self._dropped = state.dropped
 
     @staticmethod
     def _zeros(reasons: Iterable[str]) -> MetricSums:
-        """What Prometheus sees first as 1 it takes for no increase: these begin with 0."""
-        tally = MetricSums()
+        """Starts counters at 0; otherwise rate() misses the first increment."""
+        sums = MetricSums()
         for reason in reasons:
-            tally.add(REFUSALS.name, (reason,), 0)
+            sums.add(REFUSALS.name, (reason,), 0)
         for digit in range(10):
             for verdict in get_args(Verdict):
-                tally.add(PREDICTIONS.name, (str(digit), verdict), 0)
-        return tally
+                sums.add(PREDICTIONS.name, (str(digit), verdict), 0)
+        return sums
 
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-def _taken(counts: defaultdict[K, V]) -> list[tuple[K, V]]:
+def _drain(counts: defaultdict[K, V]) -> list[tuple[K, V]]:
     found = list(counts.items())
     counts.clear()
     return found
 
 
 def metric(definition: Definition, series: Mapping[Labels, Sequence[float]]) -> Metric:
-    """As prometheus-client writes it; the numbers as a tally has them."""
+    """A metric in prometheus-client's form, from numbers as MetricSums holds them."""
     found = Metric(definition.name.removesuffix("_total"), definition.help, definition.kind)
     for values, numbers in sorted(series.items()):
         labels = dict(zip(definition.labels, values, strict=True))
@@ -238,11 +236,11 @@ def metric(definition: Definition, series: Mapping[Labels, Sequence[float]]) -> 
 
 
 def _of_workers(states: Mapping[int, WorkerState]) -> list[Metric]:
-    living = sorted((str(place), state) for place, state in states.items())
+    running = sorted((str(worker), state) for worker, state in states.items())
     return [
-        metric(WORKERS, {(): [len(living)]}),
-        metric(WORKER, {(worker, state.version, state.device): [1] for worker, state in living}),
-        metric(READY, {(worker,): [state.ready] for worker, state in living}),
-        metric(QUEUE, {(worker,): [state.queued] for worker, state in living}),
-        metric(QUEUE_LIMIT, {(): [max(state.limit for _, state in living)]}),
+        metric(WORKERS, {(): [len(running)]}),
+        metric(WORKER, {(worker, state.version, state.device): [1] for worker, state in running}),
+        metric(READY, {(worker,): [state.ready] for worker, state in running}),
+        metric(QUEUE, {(worker,): [state.queued] for worker, state in running}),
+        metric(QUEUE_LIMIT, {(): [max(state.limit for _, state in running)]}),
     ]

@@ -1,7 +1,6 @@
-"""A folder in which the workers of one service show each other their figures, so that any of them can tell of all."""
+"""A folder in which the workers of one service share their metrics, so that any of them can answer for all."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import struct
@@ -11,80 +10,83 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["counts", "state"]
+from filelock import FileLock, Timeout
 
-_HEAD = struct.Struct("=QQI")
-"""How manieth it is, its length, and its checksum."""
-_PREFIX = "inkling-board-"
+Content = Literal["counts", "state"]
+
+_HEADER = struct.Struct("=QQI")
+"""Generation, length of the data in bytes, and its CRC-32."""
+_PREFIX = "inkling-metrics-"
+_LOCK = ".lock"
 
 
 class MultiprocessStore:
-    """One worker's place on the board. What it has put there outlives it, and its successor has the same place.
+    """The files of one worker in the shared folder. They outlive the worker, and its successor goes on with them.
 
-    Two files take turns, so that one is whole whenever somebody reads, or the writer is killed. They are written over
-    and not replaced: some file systems write a replaced file to the disk at once, which would hold up the event loop.
+    Two files take turns, so that one is always whole, also where the writer is killed. They are overwritten in place:
+    some file systems flush a file that replaces another one, which would hold up the event loop.
     """
 
-    def __init__(self, folder: Path, place: int) -> None:
+    def __init__(self, folder: Path, worker: int) -> None:
         self.folder = folder
-        self.place = place
+        self.worker = worker
 
-    def put(self, kind: Kind, data: bytes) -> None:
-        """Raises OSError."""
-        self.folder.mkdir(mode=0o700, exist_ok=True)  # what cleans up temporary files may have taken it away
-        number = self._newest(kind)[0] + 1
-        descriptor = os.open(self._path(kind, number % 2), os.O_WRONLY | os.O_CREAT, 0o600)
+    def put(self, content: Content, data: bytes) -> None:
+        """Raises OSError, and then keeps what was there before."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # a cleaner of temporary files may have removed it
+        generation = self._newest(content)[0] + 1
+        descriptor = os.open(self._path(content, generation % 2), os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(_HEAD.pack(number, len(data), zlib.crc32(data)) + data)
+            file.write(_HEADER.pack(generation, len(data), zlib.crc32(data)) + data)
 
-    def get(self, kind: Kind) -> bytes | None:
-        return self._newest(kind)[1]
+    def get(self, content: Content) -> bytes | None:
+        """What was put last; None before anything was."""
+        return self._newest(content)[1]
 
-    def clear(self, kind: Kind) -> None:
+    def clear(self, content: Content) -> None:
         for turn in (0, 1):
-            self._path(kind, turn).unlink(missing_ok=True)
+            self._path(content, turn).unlink(missing_ok=True)
 
-    def everyone(self, kind: Kind) -> dict[int, bytes]:
-        """What each worker has put there, by place."""
-        places = {int(path.name.partition(".")[0]) for path in self.folder.glob(f"*.{kind}.*")}
-        found = {place: MultiprocessStore(self.folder, place).get(kind) for place in sorted(places)}
-        return {place: data for place, data in found.items() if data is not None}
+    def of_all_workers(self, content: Content) -> dict[int, bytes]:
+        """What each worker put last, by the worker's number."""
+        workers = sorted({int(path.name.partition(".")[0]) for path in self.folder.glob(f"*.{content}.*")})
+        found = {worker: MultiprocessStore(self.folder, worker).get(content) for worker in workers}
+        return {worker: data for worker, data in found.items() if data is not None}
 
-    def _newest(self, kind: Kind) -> tuple[int, bytes | None]:
-        return max((self._read(kind, turn) for turn in (0, 1)), key=lambda found: found[0])
+    def _newest(self, content: Content) -> tuple[int, bytes | None]:
+        return max((self._read(content, turn) for turn in (0, 1)), key=lambda found: found[0])
 
-    def _read(self, kind: Kind, turn: int) -> tuple[int, bytes | None]:
-        """0 and None for what is not there, or not whole."""
+    def _read(self, content: Content, turn: int) -> tuple[int, bytes | None]:
+        """Generation and data; 0 and None for a file that is missing or not whole."""
         try:
-            found = self._path(kind, turn).read_bytes()
+            found = self._path(content, turn).read_bytes()
         except FileNotFoundError:
             return 0, None
-        if len(found) < _HEAD.size:
+        if len(found) < _HEADER.size:
             return 0, None
-        number, length, checksum = _HEAD.unpack_from(found)
-        data = found[_HEAD.size : _HEAD.size + length]
-        return (number, data) if len(data) == length and zlib.crc32(data) == checksum else (0, None)
+        generation, length, checksum = _HEADER.unpack_from(found)
+        data = found[_HEADER.size : _HEADER.size + length]
+        return (generation, data) if len(data) == length and zlib.crc32(data) == checksum else (0, None)
 
-    def _path(self, kind: Kind, turn: int) -> Path:
-        return self.folder / f"{self.place}.{kind}.{turn}"
+    def _path(self, content: Content, turn: int) -> Path:
+        return self.folder / f"{self.worker}.{content}.{turn}"
 
 
 @contextlib.contextmanager
 def new_folder(home: Path) -> Iterator[Path]:
-    """An empty folder for as long as a service runs; under HOME where there is no other place for temporary files.
+    """An empty folder for the lifetime of a service: among temporary files, or under HOME where there is no such place.
 
-    It is locked by its service, and so what a killed one has left behind can be told, and goes.
+    The service holds a lock in it. A folder whose lock is free was left by a service that was killed, and is removed.
     """
     try:
         parent = Path(tempfile.gettempdir())
     except FileNotFoundError:
         parent = home
         home.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), _locked(left):
-            shutil.rmtree(left)
+    for folder in parent.glob(f"{_PREFIX}*"):
+        _remove_if_left(folder)
     hidden = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
-    with _locked(hidden):  # before anybody can find it
+    with FileLock(hidden / _LOCK):  # before it has the name by which another service finds it
         folder = hidden.rename(parent / hidden.name.removeprefix("."))
         try:
             yield folder
@@ -92,12 +94,8 @@ def new_folder(home: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Raises OSError where another process has locked it, or it is no folder of ours."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
+def _remove_if_left(folder: Path) -> None:
+    if not (folder / _LOCK).is_file() or folder.is_symlink():
+        return
+    with contextlib.suppress(OSError, Timeout), FileLock(folder / _LOCK, timeout=0):
+        shutil.rmtree(folder)

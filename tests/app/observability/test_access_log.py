@@ -16,6 +16,8 @@ from tests.support.waiting import wait_until
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
+pytestmark = pytest.mark.processes
+
 
 def logged(server: Server, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The first line of the log that is wanted, once it is there."""
@@ -77,7 +79,7 @@ def test_every_answer_has_an_id_and_its_line_no_path(
     assert line["method"] == (method if method != "PROPFIND" else "other")
 
 
-def test_a_request_that_waited_for_another_when_its_client_left_is_told_of(server: Server, encode) -> None:
+def test_a_pipelined_request_whose_client_left_is_recorded(server: Server, encode) -> None:
     assert server.app is not None
     batcher = server.app.state.inference.batcher
     wait_until(lambda: batcher.admitted == 0)
@@ -90,7 +92,7 @@ def test_a_request_that_waited_for_another_when_its_client_left_is_told_of(serve
     wait_until(lambda: counted in server.client.get("/metrics").text)
 
 
-def test_ids_are_taken_over_where_they_are_what_they_should_be(server: Server) -> None:
+def test_well_formed_ids_are_taken_over(server: Server) -> None:
     taken = ["x", "a1.B2_c3:d4/e5+f6=@-", "i" * 128]
     for identity in taken:
         assert server.client.get("/nothing", headers={"X-Request-ID": identity}).headers["x-request-id"] == identity
@@ -115,12 +117,12 @@ def test_ids_are_taken_over_where_they_are_what_they_should_be(server: Server) -
         PARENT[:-1],
     ],
 )
-def test_a_traceparent_that_is_none_is_passed_over(parent: str, server: Server) -> None:
+def test_a_malformed_traceparent_is_ignored(parent: str, server: Server) -> None:
     answer = server.client.get("/health/live", headers={"traceparent": parent})
     assert (answer.status_code, "traceparent" in answer.headers) == (200, False)
 
 
-def test_bytes_that_are_no_request_are_answered_with_an_id_and_seen(two_workers: Server) -> None:
+def test_bytes_that_are_not_http_are_answered_with_an_id_and_recorded(two_workers: Server) -> None:
     host, port = two_workers.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(b"\x16\x03\x01 no request\r\n\r\n")
@@ -131,7 +133,7 @@ def test_bytes_that_are_no_request_are_answered_with_an_id_and_seen(two_workers:
     assert (line["status"], line["route"], line["method"]) == (400, "unmatched", "other")
 
 
-def test_a_client_that_leaves_is_499(two_workers: Server) -> None:
+def test_a_client_that_disconnects_is_recorded_as_499(two_workers: Server) -> None:
     host, port = two_workers.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         head = b"POST /predict HTTP/1.1\r\nHost: x\r\nX-Request-ID: leaves\r\nContent-Length: 1000\r\n\r\nonly this"
@@ -140,7 +142,7 @@ def test_a_client_that_leaves_is_499(two_workers: Server) -> None:
     assert (line["status"], line["route"]) == (499, "/predict")
 
 
-def test_probes_and_metrics_are_not_logged_and_nothing_shows_a_key_or_a_picture(
+def test_probes_and_metrics_are_not_logged_and_no_line_shows_a_key_or_an_image(
     two_workers: Server, seven, encode
 ) -> None:
     picture, client = encode(seven), two_workers.client

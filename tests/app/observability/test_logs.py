@@ -27,7 +27,7 @@ def logger(lines: LogHandler) -> logging.Logger:
     return found
 
 
-def test_whatever_is_logged_is_one_object_a_line(lines: LogHandler, tmp_path: Path) -> None:
+def test_each_record_is_one_json_object_a_line(lines: LogHandler, tmp_path: Path) -> None:
     log = logger(lines)
     log.info('a "quote", a %s and a\nnew line', "\\ backslash")
     log.warning("\udcff and ä and %s", b"bytes")
@@ -53,7 +53,7 @@ def test_a_traceback_shows_no_variables(for_people: bool, tmp_path: Path) -> Non
     assert len(text.splitlines()) == 1 or for_people
 
 
-def test_lines_of_several_processes_stay_whole_in_a_pipe() -> None:
+def test_lines_of_several_processes_do_not_interleave_in_a_pipe() -> None:
     reading, writing = os.pipe()
     many = [b'{"number":%d,"filling":"%b"}\n' % (i, b"x" * (i % 300)) for i in range(2000)]
     received: list[bytes] = []
@@ -76,7 +76,7 @@ def test_lines_of_several_processes_stay_whole_in_a_pipe() -> None:
     assert sorted(line["number"] for line in found) == sorted([*range(2000)] * 3)
 
 
-def test_the_line_of_a_request_is_whole_json() -> None:
+def test_the_line_of_a_request_is_valid_json() -> None:
     line = LogHandler(2).request(
         "2026-01-02T03:04:05.678901Z", b"a-1", "POST", "/predict", 503, 0.0123456, b"ab" * 16, "x"
     )
@@ -95,7 +95,7 @@ def test_the_line_of_a_request_is_whole_json() -> None:
     }
 
 
-def test_a_log_that_nobody_reads_stops_nothing() -> None:
+def test_a_log_without_a_reader_does_not_block() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     lines = LogHandler(writing)
@@ -104,7 +104,7 @@ def test_a_log_that_nobody_reads_stops_nothing() -> None:
     os.close(writing)
 
 
-def test_on_a_terminal_it_is_for_people() -> None:
+def test_a_terminal_gets_coloured_columns() -> None:
     script = (
         "import logging; from app.observability import logs; logs.set_up(); "
         "logging.getLogger('app').warning('hello %s', 'you')"

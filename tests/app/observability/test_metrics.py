@@ -28,8 +28,8 @@ def read(metrics: Metrics, count: int) -> None:
     metrics.batch([0.001] * count, 0.02)
 
 
-def test_any_worker_tells_of_all_and_a_successor_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
-    workers = [Metrics(MultiprocessStore(tmp_path, place), ["overloaded"]) for place in (0, 1)]
+def test_any_worker_answers_for_all_and_a_successor_continues_the_counts(tmp_path: Path) -> None:
+    workers = [Metrics(MultiprocessStore(tmp_path, worker), ["overloaded"]) for worker in (0, 1)]
     read(workers[0], 3)
     read(workers[1], 4)
     workers[0].refusal("overloaded")
@@ -56,18 +56,18 @@ def test_any_worker_tells_of_all_and_a_successor_goes_on_where_the_last_one_ende
     assert value(successor, "inkling_worker_starts_total", worker="1") == 1
 
 
-def test_callers_that_were_dropped_are_counted_once(tmp_path: Path) -> None:
+def test_dropped_images_are_counted_once(tmp_path: Path) -> None:
     metrics = Metrics(MultiprocessStore(tmp_path, 0), [])
     for dropped in (0, 2, 2, 5):
         state = WorkerState("v1", "cpu", True, 0, 256, dropped)
         assert value(metrics, "inkling_dropped_images_total", state) == dropped
 
 
-def test_a_full_disk_is_logged_once_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    metrics = Metrics(MultiprocessStore(tmp_path / "gone" / "board", 0), [])
+def test_a_full_disk_is_logged_once_and_counting_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics(MultiprocessStore(tmp_path / "gone" / "metrics", 0), [])
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
             read(metrics, 1)
             metrics.publish(STATE)
-    assert [record.getMessage()[:46] for record in caplog.records] == ["the other workers do not see this one's metric"]
+    assert [record.getMessage()[:46] for record in caplog.records] == ["cannot share this worker's metrics with the ot"]
     assert value(metrics, "inkling_batch_images_count") == 3

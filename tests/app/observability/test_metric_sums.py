@@ -2,7 +2,7 @@ import random
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from app.observability.tally import MetricSums
+from app.observability.metric_sums import MetricSums
 
 BOUNDS = (0.1, 0.5, 1.0)
 
@@ -22,16 +22,16 @@ def test_buckets_are_those_of_prometheus() -> None:
     assert ours.series["x"][()][-1] == sum(values)
 
 
-def test_tallies_add_up_to_what_one_would_have_counted_also_after_a_journey() -> None:
+def test_sums_of_several_workers_add_up_after_serialising() -> None:
     rng = random.Random(5)
     whole, parts = MetricSums(), [MetricSums() for _ in range(3)]
     for _ in range(200):
         labels = (rng.choice("ab"), rng.choice("cd"))
         value = rng.randrange(64) / 32
         part = rng.choice(parts)
-        for tally in (whole, part):
-            tally.add("count", labels, 1)
-            tally.observe("seconds", labels[:1], BOUNDS, [value, value / 2])
+        for sums in (whole, part):
+            sums.add("count", labels, 1)
+            sums.observe("seconds", labels[:1], BOUNDS, [value, value / 2])
     total = MetricSums()
     for part in parts:
         total.merge(MetricSums.loads(part.dumps()))
@@ -39,6 +39,6 @@ def test_tallies_add_up_to_what_one_would_have_counted_also_after_a_journey() ->
 
 
 def test_no_values_leave_a_histogram_of_zeros() -> None:
-    tally = MetricSums()
-    tally.observe("seconds", (), BOUNDS, [])
-    assert tally.series == {"seconds": {(): [0.0] * 5}}
+    sums = MetricSums()
+    sums.observe("seconds", (), BOUNDS, [])
+    assert sums.series == {"seconds": {(): [0.0] * 5}}
