@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
 
+from app.http import multipart
 from benchmarks import pictures
 from benchmarks.arguments import positive
 from models.inference.batcher import SIZES
@@ -40,8 +41,8 @@ def main() -> None:
     def row(name: str, step: Callable[[], object], images: int = 1) -> None:
         table.add_row(name, f"{microseconds(step, rounds) / images:.1f}")
 
-    row("multipart, as most clients write it", lambda: body.split_multipart(body, boundary))
-    row("multipart, any", lambda: body.parse_multipart(body, boundary))
+    row("multipart, as most clients write it", lambda: multipart.split(body, boundary))
+    row("multipart, any", lambda: multipart.parse(body, boundary))
     row("decode a tile, PNG of 28 x 28", lambda: decode(tile))
     row("decode a canvas, PNG of 280 x 280", lambda: decode(canvas))
     tile_picture, canvas_picture = decode(tile), decode(canvas)

@@ -57,7 +57,7 @@ async def add(
     request: Request, response: Response, inference: InferenceDependency, store: FeedbackDependency
 ) -> FeedbackBody:
     """A picture as the multipart field `file` and its digit as the field `label`; 200 where it was known already."""
-    data, label = await body.picture_and_field(
+    data, label = await body.read_image_and_field(
         request.scope, request.receive, inference.settings.max_upload_bytes, "label"
     )
     if not re.fullmatch("[0-9]", label):

@@ -63,7 +63,7 @@ class Lean:
 
 async def predict(inference: Inference, scope: Scope, receive: Receive) -> bytes:
     """One picture, as the multipart field `file` or as the raw body."""
-    data = await body.picture(scope, receive, inference.settings.max_upload_bytes)
+    data = await body.read_image(scope, receive, inference.settings.max_upload_bytes)
     return prediction_json(await inference.read(data))
 
 
@@ -71,7 +71,7 @@ async def predict_batch(inference: Inference, scope: Scope, receive: Receive) ->
     """Many pictures, as multipart fields `files`; each is answered or refused on its own."""
     settings = inference.settings
     limit = min(settings.max_client_batch, settings.max_concurrent_images)
-    pictures = await body.pictures(scope, receive, settings.max_upload_bytes, limit)
+    pictures = await body.read_images(scope, receive, settings.max_upload_bytes, limit)
     answers = iter(await inference.read_batch([data for data in pictures if data]))
     return to_json({"results": [_result(inference, next(answers) if data else _EMPTY) for data in pictures]})
 

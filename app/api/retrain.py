@@ -79,7 +79,7 @@ async def submit(
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> JobBody:
     """Answers at once; a process of its own trains. The same Idempotency-Key within 24 hours gives the same job."""
-    parameters = _parameters(await body.receive_body(request.scope, request.receive, MAX_BODY))
+    parameters = _parameters(await body.read_body(request.scope, request.receive, MAX_BODY))
     if parameters.network is not None and parameters.start_from == "current":
         active = await asyncio.to_thread(lambda: saved.manifest(saved.active()).network)
         if active != parameters.network:

@@ -12,7 +12,7 @@ from time import perf_counter
 from starlette.requests import Request
 from starlette.types import Scope
 
-from app.http.body import header, plain_picture
+from app.http.body import find_simple_image, header
 from app.http.problems import problem_of
 from app.http.schemas import prediction_json
 from app.inference import Inference
@@ -41,7 +41,7 @@ class FastPredict:
 
         It may have replied already when it returns.
         """
-        data = plain_picture(header(scope, b"content-type"), body)
+        data = find_simple_image(header(scope, b"content-type"), body)
         if data is None or not is_small(data) or len(body) > self.inference.settings.max_upload_bytes:
             return None
         self._own(scope)

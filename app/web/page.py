@@ -21,7 +21,7 @@ async def tile(request: Request, inference: InferenceDependency) -> Response:
 
     For the page alone, beside the interface that others rely on: /predict keeps its small answer.
     """
-    data = await body.picture(request.scope, request.receive, inference.settings.max_upload_bytes)
+    data = await body.read_image(request.scope, request.receive, inference.settings.max_upload_bytes)
     found = await inference.normalise(data)
     png = io.BytesIO()
     Image.fromarray(found.pixels).save(png, "PNG")

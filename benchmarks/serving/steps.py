@@ -14,6 +14,7 @@ import numpy as np
 import pydantic_core
 import torch
 
+from app.http import multipart
 from benchmarks import pictures
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
@@ -47,7 +48,7 @@ def measure(seconds: float = 0.1, repeats: int = 7) -> dict[str, float]:
         return _time(work, seconds, repeats)
 
     return {
-        "multipart parse": time(lambda: body.split_multipart(body, boundary)),
+        "multipart parse": time(lambda: multipart.split(body, boundary)),
         "decode": time(lambda: decode(data)),
         "normalise": time(lambda: normalise(picture)),
         "batched forward": time(lambda: predictor.logits(tiles)) / BATCH,

@@ -2,7 +2,7 @@ import io
 
 from PIL import Image
 
-from app.http.body import parse_multipart
+from app.http import multipart
 from benchmarks import pictures
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
@@ -17,7 +17,7 @@ def test_the_tile_is_ready_as_it_is() -> None:
 
 def test_a_multipart_body_holds_its_pictures() -> None:
     body = pictures.multipart(b"one", b"two", field="files")
-    parts = parse_multipart(body.data, pictures.BOUNDARY.encode())
+    parts = multipart.parse(body.data, pictures.BOUNDARY.encode())
     assert [(part.name, bytes(part.data)) for part in parts] == [("files", b"one"), ("files", b"two")]
     assert body.content_type == f"multipart/form-data; boundary={pictures.BOUNDARY}"
 

@@ -332,7 +332,7 @@ def test_a_batch_of_as_many_as_the_limit_and_one_more(strict: Server, test_digit
     answer = strict.client.post("/predict/batch", files=[("files", tile) for tile in tiles[:140]])
     assert [result["digit"] for result in answer.json()["results"]] == alone
     answer = strict.client.post("/predict/batch", files=[("files", tile) for tile in tiles])
-    assert check_problem(answer, 413, "too-many-images", "141 pictures", "INKLING_MAX_CLIENT_BATCH")["limit"] == 140
+    assert check_problem(answer, 413, "too-many-images", "141 images", "INKLING_MAX_CLIENT_BATCH")["limit"] == 140
     answer = strict.client.post("/predict/batch", files=[("files", b"x")] * 1000)
     check_problem(answer, 413, "too-many-images", "more than 240 parts")
 

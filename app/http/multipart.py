@@ -1,0 +1,146 @@
+"""Multipart bodies: a parser for the form that nearly every client writes, and python-multipart for all others."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.http.problems import Problem
+
+MAX_PARTS = 100
+_INLINE_BYTES = 65_536
+"""Longer bodies are parsed in a thread where `split` does not know their form."""
+
+_COMMON_TYPE = re.compile(rb"multipart/form-data; ?boundary=([\w'()+,./:=?-]{1,70})")
+_COMMON_HEAD = re.compile(
+    rb'\r\nContent-Disposition: form-data; name="([\w.-]+)"(?:; filename="[^"\\\r\n]*")?\r\n'
+    rb"(?:Content-Type: [\w.+/;= -]+\r\n)?\r\n"
+)
+
+
+@dataclass
+class Part:
+    """One part of a multipart body."""
+
+    name: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    data: bytes | bytearray = field(default_factory=bytearray)
+
+
+class TooManyParts(Problem):
+    def __init__(self, limit: int) -> None:
+        super().__init__("malformed-multipart", f"the multipart body has more than {limit} parts")
+
+
+def common_boundary(content_type: bytes) -> bytes | None:
+    """The boundary in a Content-Type as nearly every client writes it; None for any other."""
+    common = _COMMON_TYPE.fullmatch(content_type)
+    return common[1] if common else None
+
+
+def find_boundary(content_type: bytes) -> bytes | None:
+    """The boundary of a multipart body; None for a body of another type. Raises Problem where it is missing."""
+    if (common := common_boundary(content_type)) is not None:
+        return common
+    media_type, options = parse_options_header(content_type)
+    if media_type != b"multipart/form-data":
+        return None
+    if not (boundary := options.get(b"boundary")):
+        raise Problem("malformed-multipart", "the Content-Type says multipart/form-data but names no boundary")
+    return boundary
+
+
+async def parse_off_loop(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part]:
+    """As `parse`, but by `split` where possible, and otherwise in a thread where it would hold up the event loop."""
+    if (parts := split(body, boundary, max_parts)) is not None:
+        return parts
+    if len(body) <= _INLINE_BYTES:
+        return parse(body, boundary, max_parts)
+    return await asyncio.to_thread(parse, body, boundary, max_parts)
+
+
+def split(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part] | None:
+    """The parts of a body in the form that nearly every client writes, without their headers; None for any other form.
+
+    Where it gives parts, `parse` gives the same ones, many times more slowly.
+    """
+    delimiter = b"--" + boundary
+    pieces = body.split(b"\r\n" + delimiter, max_parts + 1)
+    if not pieces[0].startswith(delimiter) or len(pieces) > max_parts + 1 or pieces.pop() not in (b"--\r\n", b"--"):
+        return None
+    parts = []
+    for i, piece in enumerate(pieces):
+        head = _COMMON_HEAD.match(piece, 0 if i else len(delimiter))
+        if head is None:
+            return None
+        parts.append(Part(head[1].decode(), data=piece[head.end() :]))
+    return parts
+
+
+def parse(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part]:
+    """The parts of a complete multipart body, in order. Raises Problem, or TooManyParts, which is one."""
+    collector = _PartCollector(max_parts)
+    try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": collector.begin_part,
+                "on_header_field": collector.header_name,
+                "on_header_value": collector.header_value,
+                "on_header_end": collector.end_header,
+                "on_headers_finished": collector.end_headers,
+                "on_part_data": collector.part_data,
+                "on_end": collector.end,
+            },
+        )
+        parser.write(body)
+        parser.finalize()
+    except FormParserError as error:
+        raise Problem("malformed-multipart", f"the multipart body cannot be parsed: {error}") from error
+    if not collector.ended:
+        raise Problem("malformed-multipart", "the multipart body ends before its closing boundary")
+    return collector.parts
+
+
+class _PartCollector:
+    """Builds parts from the callbacks of python-multipart."""
+
+    def __init__(self, max_parts: int) -> None:
+        self.parts: list[Part] = []
+        self.ended = False
+        self._max_parts = max_parts
+        self._name = self._value = b""
+
+    def begin_part(self) -> None:
+        if len(self.parts) == self._max_parts:
+            raise TooManyParts(self._max_parts)
+        self.parts.append(Part())
+
+    def header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def end_header(self) -> None:
+        self.parts[-1].headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
+        self._name = self._value = b""
+
+    def end_headers(self) -> None:
+        _, options = parse_options_header(self.parts[-1].headers.get("content-disposition"))
+        self.parts[-1].name = options.get(b"name", b"").decode("utf-8", "replace")
+
+    def part_data(self, data: bytes, start: int, end: int) -> None:
+        self.parts[-1].data += data[start:end]
+
+    def end(self) -> None:
+        self.ended = True
+
+
+def part_names(parts: Sequence[Part]) -> str:
+    """The names of the parts for an error message; the first ten of them."""
+    names = [repr(part.name[:50]) if part.name else "a part without a name" for part in parts[:10]]
+    return (", ".join(names) or "no field at all") + (f" and {len(parts) - 10} more" if len(parts) > 10 else "")
