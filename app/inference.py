@@ -1,4 +1,4 @@
-"""What the service does, without HTTP: holds the active version's batcher and answers for it."""
+"""What the service does, without HTTP: admits, decodes and predicts images with the active version."""
 
 import asyncio
 import logging
@@ -7,30 +7,26 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, TypeVar
 
 from app.observability.metrics import Metrics, WorkerState
 from app.settings import Settings
 from models import cpus, devices
 from models.errors import InklingError, Overloaded
-from models.inference.batcher import DynamicBatcher, InferenceResult
+from models.inference.batcher import TURN_SECONDS, DynamicBatcher, InferenceResult
 from models.preprocessing.decode import Picture, decode, is_small
 from models.preprocessing.normalise import Tile, may_be_ready, normalise
 from models.registry.registry import ModelRegistry
 
-FOLLOW_SECONDS = SHOW_SECONDS = 0.5
+WATCH_SECONDS = PUBLISH_SECONDS = 0.5
 DECODER_WAIT_SECONDS = 1
-"""How long a large picture may wait for a decoder."""
-_AT_A_TIME = 16
+"""How long a large image may wait for a decoder."""
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Health:
-    """reason: why the service can not predict, None when it can."""
+    """reason: why the service cannot predict; None when it can."""
 
     reason: str | None
     model: str
@@ -39,77 +35,103 @@ class Health:
 
 
 class Inference:
-    """One worker's batcher. `open` before use, `close` afterwards; `follow` swaps to whatever version is activated."""
+    """One worker's batcher and decoders. `open` before use, `close` afterwards."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
         self._opened = time.monotonic()
         self._batcher: DynamicBatcher | None = None
-        # A worker's share of the cores: more would only hold more large pictures in memory, and starve the event loops.
+        # A worker's share of the cores: more would hold more large images in memory and starve the event loops.
         usable = cpus.usable()
         self._decoder_count = max(1, usable // settings.workers_on(usable))
         self._decoders = ThreadPoolExecutor(self._decoder_count, "decode")
         self._free_decoders = asyncio.Semaphore(self._decoder_count)
-        self._refused: str | None = None
-        self._complaint = ""
+        self._refused_version: str | None = None
+        self._logged_error = ""
+
+    @property
+    def batcher(self) -> DynamicBatcher:
+        if self._batcher is None:
+            raise RuntimeError("open() has not been called")
+        return self._batcher
 
     def open(self) -> None:
         """Loads and warms the active version, once. Raises InklingError for whatever the operator can mend."""
         if self._batcher is not None:
             return
         device = devices.resolve(self.settings.device)
-        versions = ModelRegistry(self.settings.home)
-        versions.seed(self.settings.initial_model)
-        predictor = versions.load(versions.active()).predictor(device)
+        registry = ModelRegistry(self.settings.home)
+        registry.seed(self.settings.initial_model)
+        predictor = registry.load(registry.active()).predictor(device)
         batcher = DynamicBatcher(predictor, self.settings.max_concurrent_images, observe=self.metrics.batch)
         batcher.start()
         self._batcher = batcher
 
     async def close(self) -> None:
-        """Answers what was accepted, then lets the batcher go."""
+        """Answers what was accepted, then closes the batcher and the decoders."""
         if self._batcher is not None:
             await self._batcher.close()
         self._decoders.shutdown()
 
-    async def follow(self) -> None:
-        """Looks at the active version twice a second, for as long as the service runs."""
-        while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            try:
-                await asyncio.to_thread(self._swap)
-            except Exception:  # whatever it was, the next activation deserves another look
-                log.exception("could not look at the active version")
+    def submit(self, data: bytes) -> asyncio.Future[InferenceResult]:
+        """Admits, decodes and predicts one image. Counts it, and frees its place, once the future is done.
 
-    def _swap(self) -> None:
-        """Loads and warms a newly activated version beside the old one, which stays if that fails."""
-        versions, current = ModelRegistry(self.settings.home), self.batcher.predictor
-        name = None
+        A small image is decoded here, so that a caller without a task can use this; a large one in a thread.
+        Raises Overloaded and, for a small image, PictureError or InferenceFailed; the future raises the same errors.
+        Cancelling the future ends the work.
+        """
+        self.batcher.admit()
+        return self._begin(data)
+
+    async def predict_batch(self, images: Sequence[bytes]) -> list[InferenceResult | InklingError]:
+        """As `submit`, for each image; an error stands in its image's place. Raises Overloaded without room for all."""
+        self.batcher.admit(len(images))
+        not_begun = len(images)
+        begun: list[asyncio.Future[InferenceResult] | InklingError] = []
+        turn_began = perf_counter()
         try:
-            name = versions.active()
-            if name in (current.model, self._refused):
-                return
-            predictor = versions.load(name).predictor(current.device)
-            self.batcher.warm(predictor)
-        except (InklingError, OSError) as error:
-            self._refused = name
-            if str(error) != self._complaint:
-                log.error("%s stays active: %s", current.model, error)
-            self._complaint = str(error)
-            return
-        # A batch takes its predictor once: whatever is in flight ends with the version that it began with.
-        self.batcher.predictor = predictor
-        self._refused = None
-        log.info("swapped from %s to %s", current.model, name)
+            for data in images:
+                if perf_counter() - turn_began > TURN_SECONDS:
+                    await asyncio.sleep(0)
+                    turn_began = perf_counter()
+                not_begun -= 1
+                try:
+                    begun.append(self._begin(data))
+                except InklingError as error:
+                    begun.append(error)
+            return [await _result_or_error(one) for one in begun]
+        finally:
+            self.batcher.release(not_begun)
+            for one in begun:
+                if isinstance(one, asyncio.Future):
+                    one.cancel()
 
-    @property
-    def batcher(self) -> DynamicBatcher:
-        if self._batcher is None:
-            raise RuntimeError("the service is not open")
-        return self._batcher
+    async def normalise(self, data: bytes) -> Tile:
+        """The tile that the network would see for an image. Raises PictureError and Overloaded."""
+        self.batcher.admit()
+        try:
+            image = self.decode(data) if is_small(data) else await self._decode_in_thread(data)
+            return image if isinstance(image, Tile) else normalise(image)
+        finally:
+            self.batcher.release()
+
+    def decode(self, data: bytes) -> Picture | Tile:
+        """What the batcher takes: an image that may be a tile as it is, or else its tile. Raises PictureError."""
+        began = perf_counter()
+        try:
+            image = decode(data, self.settings.max_pixels)
+            return image if may_be_ready(image) else normalise(image)
+        finally:
+            self.metrics.decoded(perf_counter() - began)
+
+    async def health(self) -> Health:
+        predictor = self.batcher.predictor
+        reason = await self.batcher.check()
+        return Health(reason, predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
 
     def state(self) -> WorkerState:
-        """How this worker stands at the moment."""
+        """What the other workers and /metrics show of this worker."""
         batcher = self.batcher
         return WorkerState(
             version=batcher.predictor.model,
@@ -120,101 +142,85 @@ class Inference:
             dropped=batcher.dropped,
         )
 
-    async def show(self) -> None:
-        """Lets the other workers know, twice a second, for as long as the service runs."""
+    async def watch_active_version(self) -> None:
+        """Swaps to a newly activated version within WATCH_SECONDS, for as long as the service runs."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                await asyncio.to_thread(self._swap)
+            except Exception:  # the next activation may succeed
+                log.exception("cannot look at the active version")
+
+    async def publish_metrics(self) -> None:
+        """Shares this worker's metrics with the others every PUBLISH_SECONDS, for as long as the service runs."""
         while True:
             self.metrics.publish(self.state())
-            await asyncio.sleep(SHOW_SECONDS)
+            await asyncio.sleep(PUBLISH_SECONDS)
 
-    async def read(self, data: bytes) -> InferenceResult:
-        """The bytes of one picture to what it is normalised to and read as. Raises PictureError, InferenceError."""
-        batcher = self.batcher
-        batcher.admit()
+    def _begin(self, data: bytes) -> asyncio.Future[InferenceResult]:
+        """As `submit`, for an image that has been admitted."""
+        future: asyncio.Future[InferenceResult]
         try:
-            picture = self.decode(data) if is_small(data) else await self._decode(data)
-            reading = await batcher.predict(picture)
-            self.metrics.prediction(reading.prediction)
-            return reading
-        finally:
-            batcher.release()
-
-    async def normalise(self, data: bytes) -> Tile:
-        """The bytes of one picture to what the network would see. Raises PictureError, InferenceError."""
-        self.batcher.admit()
-        try:
-            picture = self.decode(data) if is_small(data) else await self._decode(data)
-            return picture if isinstance(picture, Tile) else normalise(picture)
-        finally:
+            if is_small(data):
+                future = self.batcher.predict(self.decode(data))
+            else:
+                future = asyncio.ensure_future(self._predict_large(data))
+        except BaseException:
             self.batcher.release()
+            raise
+        future.add_done_callback(self._finish)
+        return future
 
-    async def read_batch(self, pictures: Sequence[bytes]) -> list[InferenceResult | InklingError]:
-        """As `read`, of each picture, with errors in their place. Raises Overloaded when there is no room for all."""
-        batcher = self.batcher
-        batcher.admit(len(pictures))
-        work: list[asyncio.Future[Any]] = []
+    def _finish(self, future: asyncio.Future[InferenceResult]) -> None:
+        self.batcher.release()
+        if not future.cancelled() and future.exception() is None:
+            self.metrics.prediction(future.result().prediction)
 
-        def begun(future: asyncio.Future[T]) -> asyncio.Future[T]:
-            work.append(future)
-            return future
+    async def _predict_large(self, data: bytes) -> InferenceResult:
+        return await self.batcher.predict(await self._decode_in_thread(data))
 
-        try:
-            decoding: list[Picture | Tile | InklingError | asyncio.Future[Picture | Tile]] = []
-            for i, data in enumerate(pictures):
-                if not is_small(data):
-                    decoding.append(begun(asyncio.create_task(self._decode(data))))
-                    continue
-                if i % _AT_A_TIME == 0:
-                    await asyncio.sleep(0)  # others have their turn
-                try:
-                    decoding.append(self.decode(data))
-                except InklingError as error:
-                    decoding.append(error)
-            decoded: list[Picture | Tile | InklingError] = [await _outcome(one) for one in decoding]
-            reading = [one if isinstance(one, InklingError) else begun(batcher.predict(one)) for one in decoded]
-            readings: list[InferenceResult | InklingError] = [await _outcome(one) for one in reading]
-            for found in readings:
-                if isinstance(found, InferenceResult):
-                    self.metrics.prediction(found.prediction)
-            return readings
-        finally:
-            for future in work:
-                future.cancel()
-            batcher.release(len(pictures))
-
-    def decode(self, data: bytes) -> Picture | Tile:
-        """For the batcher: a picture that may be a tile, or else what it is normalised to. Raises PictureError."""
-        began = perf_counter()
-        try:
-            picture = decode(data, self.settings.max_pixels)
-            return picture if may_be_ready(picture) else normalise(picture)
-        finally:
-            self.metrics.decoded(perf_counter() - began)
-
-    async def health(self) -> Health:
-        predictor = self.batcher.predictor
-        reason = await self.batcher.check()
-        return Health(reason, predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
-
-    async def _decode(self, data: bytes) -> Picture | Tile:
-        """Off the event loop. Raises Overloaded when no decoder becomes free within a second."""
+    async def _decode_in_thread(self, data: bytes) -> Picture | Tile:
+        """As `decode`. Raises Overloaded as well, when no decoder is free within DECODER_WAIT_SECONDS."""
         try:
             async with asyncio.timeout(DECODER_WAIT_SECONDS):
                 await self._free_decoders.acquire()
         except TimeoutError:
             raise Overloaded(
-                f"the pictures before this one took longer than {DECODER_WAIT_SECONDS} s to decode",
+                f"the images before this one took longer than {DECODER_WAIT_SECONDS} s to decode",
                 limit=self._decoder_count,
             ) from None
         decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self.decode, data)
         decoding.add_done_callback(lambda _: self._free_decoders.release())
-        return await asyncio.shield(decoding)
+        return await asyncio.shield(decoding)  # a thread goes on after its caller left: its decoder is not free
+
+    def _swap(self) -> None:
+        """Loads and warms a newly activated version beside the running one, which stays if that fails."""
+        registry, current = ModelRegistry(self.settings.home), self.batcher.predictor
+        name = None
+        try:
+            name = registry.active()
+            if name in (current.model, self._refused_version):
+                return
+            predictor = registry.load(name).predictor(current.device)
+            self.batcher.warm(predictor)
+        except (InklingError, OSError) as error:
+            self._refused_version = name
+            if str(error) != self._logged_error:
+                log.error("%s stays active: %s", current.model, error)
+            self._logged_error = str(error)
+            return
+        # A batch takes its predictor once: what is in flight ends with the version that it began with.
+        self.batcher.predictor = predictor
+        self._refused_version = None
+        log.info("swapped from %s to %s", current.model, name)
 
 
-async def _outcome(found: Any) -> Any:
-    """What is or will be there; the errors are the picture's own."""
-    if not isinstance(found, asyncio.Future):
-        return found
+async def _result_or_error(
+    begun: asyncio.Future[InferenceResult] | InklingError,
+) -> InferenceResult | InklingError:
+    if isinstance(begun, InklingError):
+        return begun
     try:
-        return await found
+        return await begun
     except InklingError as error:
         return error

@@ -1,14 +1,15 @@
 """Puts the service together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.api import feedback, health, metrics, models, predict, retrain
 from app.http import problems
+from app.http.disconnect import end_quietly
 from app.http.fast_predict import FastPredict
 from app.inference import Inference
 from app.observability import logs
@@ -27,26 +28,27 @@ VERSION = "0.1.0"
 
 
 class Inkling(FastAPI):
-    """FastAPI, but for the calls that are answered without it: `lean`, by path. `access` watches them all."""
+    """The application. `access_log` sees every request; `fast_predict` is the protocol's, None to switch it off."""
 
-    lean: Mapping[str, ASGIApp]
     access_log: AccessLog
-    fast_predict: FastPredict
+    fast_predict: FastPredict | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "http":
+            await end_quietly(self._watched, scope, receive, send)
+        else:
             await super().__call__(scope, receive, send)
-            return
-        lean = self.lean.get(scope["path"]) if scope["method"] == "POST" else None
-        await self.access_log.watch(lean or self._full, scope, receive, send)
 
-    async def _full(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.access_log.watch(self._identified, scope, receive, send)
+
+    async def _identified(self, scope: Scope, receive: Receive, send: Send) -> None:
         logs.identify(scope)
         await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings, lines: LogHandler | None = None, board: MultiprocessStore | None = None) -> Inkling:
-    """The ASGI application. Its model is loaded and warmed during start-up, before the first request is taken.
+    """The application. It loads and warms its model during start-up, before it takes the first request.
 
     lines: where requests are logged, None for nowhere; board: where the workers of a service meet, None for a lone one.
     """
@@ -54,7 +56,10 @@ def create_app(settings: Settings, lines: LogHandler | None = None, board: Multi
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         inference.open()
-        tasks = [asyncio.create_task(inference.follow()), asyncio.create_task(inference.show())]
+        tasks = [
+            asyncio.create_task(inference.watch_active_version()),
+            asyncio.create_task(inference.publish_metrics()),
+        ]
         try:
             yield
         finally:
@@ -82,8 +87,6 @@ def create_app(settings: Settings, lines: LogHandler | None = None, board: Multi
     app.state.feedback = FeedbackStore(settings.home, database, settings.max_feedback)
     app.access_log = AccessLog(worker_metrics, lines)
     app.fast_predict = FastPredict(inference, app.access_log)
-    calls = {"/predict": predict.predict, "/predict/batch": predict.predict_batch}
-    app.lean = {settings.root_path + path: predict.Lean(path, inference, call) for path, call in calls.items()}
     app.include_router(predict.router)
     app.include_router(health.router)
     app.include_router(feedback.router)

@@ -62,7 +62,7 @@ async def add(
     )
     if not re.fullmatch("[0-9]", label):
         raise Problem("bad-parameter", f"label: expected a digit from 0 to 9, got {label[:20]!r}", field="label")
-    tile, prediction = await inference.read(data)
+    tile, prediction = await inference.submit(data)
     stored, before = await asyncio.to_thread(store.add, tile.pixels, int(label), prediction)
     response.status_code = 200 if before else 201
     return FeedbackBody(

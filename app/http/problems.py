@@ -10,13 +10,13 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.http.responses import CompleteResponse
 from models.contract import PROBLEM_TYPES
 from models.errors import InklingError
 
 log = logging.getLogger(__name__)
 
 _STATUS_NAMES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
-
 
 INTERNAL_ERROR = "internal error; your request was fine. Quote the X-Request-ID when you report it"
 _MEDIA_TYPE = "application/problem+json"
@@ -50,22 +50,21 @@ class Problem(Exception):
             **self.members,
         }
 
-    def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Status, headers and body."""
+    def response(self) -> CompleteResponse:
         status = PROBLEM_TYPES[self.name].status
         headers = {"Content-Type": _MEDIA_TYPE, **({"Retry-After": "1"} if status == 503 else {}), **self.headers}
         lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        return status, lines, to_json(self.content())
-
-    def response(self) -> Response:
-        status, headers, body = self.answer()
-        response = Response(body, status)
-        response.raw_headers += headers
-        return response
+        return CompleteResponse(status, lines, to_json(self.content()))
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
-    """What an error of any kind is called here."""
+    """The problem for an error of any kind; its name is left in the request's state for the access log."""
+    problem = _find_problem(request, error)
+    request.scope.setdefault("state", {})["problem"] = problem.name
+    return problem
+
+
+def _find_problem(request: Request, error: Exception) -> Problem:
     match error:
         case Problem():
             return error
@@ -84,18 +83,14 @@ def problem_of(request: Request, error: Exception) -> Problem:
             return Problem("internal-error", INTERNAL_ERROR)
 
 
-def respond(request: Request, error: Exception) -> Response:
-    """The problem as an answer; app/observability/access_log.py finds its name in the request's state."""
-    problem = problem_of(request, error)
-    request.scope.setdefault("state", {})["problem"] = problem.name
-    return problem.response()
-
-
 def install(app: FastAPI) -> None:
-    """Every error of the app leaves it as a problem."""
+    """Has the application answer every error with its problem."""
     for kind in (Problem, InklingError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _respond)
 
 
 async def _respond(request: Request, error: Exception) -> Response:
-    return respond(request, error)
+    status, headers, body = problem_of(request, error).response()
+    response = Response(body, status)
+    response.raw_headers += headers
+    return response

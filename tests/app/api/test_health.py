@@ -44,10 +44,10 @@ def test_a_device_that_fails_turns_the_service_unready_until_it_answers(tmp_path
 def test_an_unexpected_error_shows_nothing_of_our_insides(tmp_path, monkeypatch, seven, encode) -> None:
     with running(Settings(home=tmp_path / "home")) as found:
 
-        async def fail(_: bytes) -> None:
+        def fail(_: bytes) -> None:
             raise KeyError("a secret")
 
-        monkeypatch.setattr(found.app.state.inference, "read", fail)
+        monkeypatch.setattr(found.app.state.inference, "submit", fail)
         answer = found.client.post("/predict", content=encode(seven))
         check_problem(answer, 500, "internal-error")
         assert "secret" not in answer.text

@@ -180,7 +180,7 @@ def twin_of(service: Inference) -> FastAPI:
             data = contents[0]
             if not data:
                 raise Problem("empty-body", "")
-        tile, (digit, confidence, probabilities, verdict, model) = await service.read(data)
+        tile, (digit, confidence, probabilities, verdict, model) = await service.submit(data)
         return PredictionBody(
             digit=digit,
             confidence=confidence,

@@ -64,7 +64,7 @@ def error_classes() -> dict[str, type[InklingError]]:
 
 
 def test_every_error_class_is_answered_as_a_problem_with_the_right_status() -> None:
-    answers = {name: Problem.of(kind("what was wrong")).answer() for name, kind in error_classes().items()}
+    answers = {name: Problem.of(kind("what was wrong")).response() for name, kind in error_classes().items()}
     assert {name: status for name, (status, _, _) in answers.items()} == STATUSES
     for _, headers, body in answers.values():
         assert (b"content-type", b"application/problem+json") in headers

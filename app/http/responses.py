@@ -1,0 +1,25 @@
+"""A complete answer, and the bytes that carry it over HTTP/1.1."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+Headers = list[tuple[bytes, bytes]]
+
+JSON: Headers = [(b"content-type", b"application/json")]
+
+
+class CompleteResponse(NamedTuple):
+    """headers: names in lower case; Content-Length and Connection are added when it is sent."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def encode(self, more_headers: Iterable[tuple[bytes, bytes]], *, keep_alive: bool) -> bytes:
+        lines = [name + b": " + value for name, value in (*more_headers, *self.headers)]
+        if not keep_alive:
+            lines.append(b"connection: close")
+        lines.append(b"content-length: %d" % len(self.body))
+        return STATUS_LINE[self.status] + b"\r\n".join((*lines, b"", self.body))
