@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from app.api import feedback, health, metrics, models, predict, retrain
+from app.api.job_events import JobEvents
 from app.http import problems
 from app.http.disconnect import end_quietly
 from app.http.fast_predict import FastPredict
@@ -84,6 +85,7 @@ def create_app(settings: Settings, lines: LogHandler | None = None, board: Multi
     app.state.inference = inference
     app.state.key = settings.key()
     app.state.jobs = Jobs(database)
+    app.state.job_events = JobEvents(app.state.jobs)
     app.state.feedback = FeedbackStore(settings.home, database, settings.max_feedback)
     app.access_log = AccessLog(worker_metrics, lines)
     app.fast_predict = FastPredict(inference, app.access_log)

@@ -93,6 +93,10 @@ class JobStatus(BaseModel):
     reason: str | None = Field(description="Why the job ended as it did.")
     version: str | None = Field(description="The version that the job saved, also a rejected one.")
 
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED_STATES
+
 
 @dataclass(frozen=True)
 class ProblemType:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.api.job_events import JobEvents
 from app.inference import Inference
 from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
@@ -29,7 +30,13 @@ async def get_jobs(request: Request) -> Jobs:
     return jobs
 
 
+async def get_job_events(request: Request) -> JobEvents:
+    job_events: JobEvents = request.app.state.job_events
+    return job_events
+
+
 InferenceDependency = Annotated[Inference, Depends(get_inference)]
 RegistryDependency = Annotated[ModelRegistry, Depends(get_registry)]
 FeedbackDependency = Annotated[FeedbackStore, Depends(get_feedback_store)]
 JobsDependency = Annotated[Jobs, Depends(get_jobs)]
+JobEventsDependency = Annotated[JobEvents, Depends(get_job_events)]

@@ -4,11 +4,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli import terminal
+from app.cli.options import options_of
+from models.contract import JobParameters
 from models.errors import printable
 
 if TYPE_CHECKING:
@@ -76,39 +78,15 @@ def activate_model(version: str) -> None:
     terminal.console().print(f"{version} is active")
 
 
+@options_of(JobParameters)
 def retrain(
+    parameters: "Parameters",
     follow: Annotated[
         bool, typer.Option("--follow", help="Wait for the end, with a bar; status 1 unless it succeeds.")
     ] = False,
-    network: Annotated[
-        Literal["net", "sequential", "convnet"] | None,
-        typer.Option(help="Another network than the active version's; from scratch."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.", show_default=False)] = None,
-    start_from: Annotated[
-        Literal["current", "scratch"], typer.Option(help="current: fine-tune the active version.")
-    ] = "current",
-    use_feedback: Annotated[bool, typer.Option(help="Train on the corrections, too.")] = True,
-    seed: Annotated[int, typer.Option()] = 0,
-    learning_rate: Annotated[float | None, typer.Option(show_default=False)] = None,
-    activate: Annotated[
-        Literal["auto", "manual"], typer.Option(help="auto: a version that passes takes over.")
-    ] = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Have the service at INKLING_URL train a better version, of MNIST and the corrections."""
-    parameters: Parameters = {
-        "start_from": start_from,
-        "use_feedback": use_feedback,
-        "seed": seed,
-        "activate": activate,
-    }
-    if network is not None:
-        parameters["network"] = network
-    if epochs is not None:
-        parameters["epochs"] = epochs
-    if learning_rate is not None:
-        parameters["learning_rate"] = learning_rate
+    """Have the service at INKLING_URL train a better version on MNIST and the feedback."""
     with _service(settings()) as client:
         job = client.retrain(**parameters)
         terminal.console().print(f"job {job.id} is {job.state}")

@@ -8,7 +8,7 @@ records what becomes of it.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -119,6 +119,12 @@ class Jobs:
         """Raises UnknownJob."""
         with self._database.read() as connection:
             return _get(connection, name)
+
+    def find(self, names: Iterable[str]) -> list[Job]:
+        """The jobs of these names, in no order; a name that no job has is left out."""
+        with self._database.read() as connection:
+            rows = connection.execute(_select().where(jobs.c.id.in_(list(names)))).all()
+        return [Job(**row._mapping) for row in rows]
 
     def newest(self) -> list[Job]:
         """Newest first."""

@@ -1,23 +1,12 @@
-"""The routes; what the process behind them does is tested in test_runner.py."""
+"""The routes; tests/app/processes/test_job_runner.py tests the process that runs the jobs."""
 
 import json
 import threading
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from app.settings import Settings
-from tests.support.service import KEY, WITH_KEY, Server, check_problem, serving
-
-
-@pytest.fixture
-def idle(tmp_path) -> Iterator[Server]:
-    """A service whose jobs nobody runs: the test says what becomes of them."""
-    with serving(Settings(home=tmp_path / "home", api_key=KEY)) as found:
-        found.client.headers.update(WITH_KEY)
-        yield found
-
+from tests.support.service import Server, check_problem
 
 FIELDS = [
     *("id", "state", "created_at", "started_at", "finished_at", "epoch", "epochs", "progress", "metrics"),

@@ -1,0 +1,82 @@
+"""Follows retraining jobs for the event streams of one worker."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+from app.storage.database import DatabaseUnavailable
+from app.storage.jobs import Jobs
+from models.contract import JobStatus
+from models.errors import Overloaded
+
+MAX_STREAMS = 100
+POLL_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class _Stream:
+    """latest: what the database said last, None once the job is gone, as after another database was restored."""
+
+    def __init__(self, status: JobStatus) -> None:
+        self.job_id = status.id
+        self._latest: JobStatus | None = status
+        self._changed = asyncio.Event()
+
+    def update(self, status: JobStatus | None) -> None:
+        if status != self._latest:
+            self._latest = status
+            self._changed.set()
+
+    async def changes(self) -> AsyncIterator[JobStatus]:
+        while (status := self._latest) is not None:
+            yield status
+            if status.ended:
+                return
+            await self._changed.wait()
+            self._changed.clear()
+
+
+class JobEvents:
+    """One poller reads the followed jobs for all streams, with one query, and only while there is a stream.
+
+    A poller for each stream would occupy the threads in which a newly activated version is loaded.
+    """
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._streams: set[_Stream] = set()
+        self._poller: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def follow(self, status: JobStatus) -> Iterator[AsyncIterator[JobStatus]]:
+        """The given status, and every later one of that job until it ends. Raises Overloaded beyond MAX_STREAMS."""
+        if len(self._streams) >= MAX_STREAMS:
+            raise Overloaded(
+                f"{MAX_STREAMS} event streams are open, the limit of a worker; try again, or GET /retrain/{status.id}",
+                limit=MAX_STREAMS,
+            )
+        stream = _Stream(status)
+        self._streams.add(stream)
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
+        try:
+            yield stream.changes()
+        finally:
+            self._streams.remove(stream)
+
+    async def _poll(self) -> None:
+        while self._streams:
+            streams = list(self._streams)  # a stream that opens during the query already knows something newer
+            try:
+                found = await asyncio.to_thread(self._jobs.find, {stream.job_id for stream in streams})
+            except DatabaseUnavailable:  # app/storage/database.py has logged it
+                pass
+            except Exception:
+                log.exception("cannot read the followed jobs")
+            else:
+                statuses = {job.id: JobStatus.model_validate(job) for job in found}
+                for stream in streams:
+                    stream.update(statuses.get(stream.job_id))
+            await asyncio.sleep(POLL_SECONDS)
