@@ -1,22 +1,22 @@
-"""Talks to an Inkling service from Python. Needs httpx alone, and nothing else of Inkling: this file may be copied.
+"""A client for an Inkling service, sync and async. It needs httpx and nothing else of Inkling: the file may be copied.
 
     with Client("http://127.0.0.1:8000", key="...") as client:
         print(client.predict("seven.png").digit)
 
-Every call raises one of these:
+The errors that calls raise:
 
     ClientError
-    ├── BadPicture        nothing was sent: a file that can not be read, an array of the wrong kind
-    ├── Unreachable       no answer, or none that Inkling gives
-    └── Problem           the service refused, and said why (RFC 9457)
-        ├── PictureRefused   413, 415, 422: too large, of no known format, corrupt, or nothing is drawn
+    ├── BadPicture        nothing was sent: the file cannot be read, or the array has the wrong shape or type
+    ├── Unreachable       no answer, or an answer that is not Inkling's
+    └── Problem           the service refused the request and said why (RFC 9457)
+        ├── PictureRefused   413, 415, 422: too large, unsupported format, corrupt, or nothing drawn
         ├── KeyRefused       401, 403: the key is missing or wrong, or the service has none
-        ├── NotFound         404: no such version, job or correction
+        ├── NotFound         404: no such version, job or feedback
         ├── Conflict         409: another job runs, a job has ended, or a version does not load
-        └── Busy             503: no room right now, after the retries
+        └── Busy             503: overloaded, after the retries
 
-What can safely be sent again is, for `patience` seconds: when the service can not be reached, and when it answers 503
-with a Retry-After.
+A request that is safe to repeat is sent again for up to `retry_seconds`: when the service cannot be reached, and when
+it answers 503 with Retry-After.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Picture = Union[str, "os.PathLike[str]", bytes, "Image.Image", "NDArray[np.uint8]", "NDArray[np.floating[Any]]"]
-"""A path; the bytes of a picture file; a Pillow image; an array [H, W], [H, W, 3] or [H, W, 4], uint8 or float 0..1."""
+"""A path, an image file's bytes, a Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4], uint8 or float 0..1."""
 
 T = TypeVar("T")
 
 URL = "http://127.0.0.1:8000"
-TIMEOUT, PATIENCE = 30.0, 10.0
-_SILENCE_SECONDS = 40.0  # an event stream says something every 15 s
+TIMEOUT, RETRY_SECONDS = 30.0, 10.0
+_SILENCE_SECONDS = 40.0  # an event stream sends a comment every 15 s
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)  # concurrency is the caller's to bound
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)  # the caller bounds concurrency
 
 
 class ClientError(Exception):
@@ -73,9 +73,9 @@ class Unreachable(ClientError):
 
 
 class Problem(ClientError):
-    """type: `/problems/NAME`, as docs/http.md lists them; members: whatever else came, as `limit` or `job`.
+    """A refusal. type: `/problems/NAME`, listed in docs/http.md; members: further members, such as `limit` or `job`.
 
-    An error that is no problem+json, such as a proxy's, has the type `about:blank`.
+    An error that is not problem+json, such as a proxy's, has the type `about:blank`.
     """
 
     def __init__(self, status: int, type: str, title: str, detail: str, members: Mapping[str, Any]) -> None:  # noqa: A002
@@ -100,7 +100,7 @@ class NotFound(Problem):
 
 
 class Conflict(Problem):
-    """job: the one that is in the way, where it is one."""
+    """`job` is the id of the conflicting job, if it is a job that conflicts."""
 
     @property
     def job(self) -> str | None:
@@ -108,15 +108,17 @@ class Conflict(Problem):
 
 
 class Busy(Problem):
-    """retry_after: seconds, None where the service did not say."""
+    """`retry_after` is in seconds; None if the service did not say."""
 
     retry_after: float | None = None
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """digit: the best guess, also when `unsure`. confidence: 0..1, calibrated: of answers given with 0.9, nine in ten
-    are right. probabilities: of the digits 0 to 9. model: the version that answered. steps: what normalisation did.
+    """What the service read.
+
+    digit: the most likely digit, also when `unsure`; confidence: its calibrated probability, 0..1; probabilities: one
+    for each digit 0 to 9; model: the version that answered; steps: what normalisation did, in order.
     """
 
     digit: int
@@ -128,10 +130,11 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Correction:
-    """id: the sha256 of the normalised picture. prediction, model: what was read, and by which version.
+class StoredFeedback:
+    """Feedback as the service stored it.
 
-    replaced: whether this label replaced another one.
+    id: the sha256 of the normalised image; prediction, model: what was read, and by which version; replaced: whether
+    the label replaced another one.
     """
 
     id: str
@@ -143,8 +146,8 @@ class Correction:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """How many corrections the service holds."""
+class FeedbackCounts:
+    """How much feedback the service holds."""
 
     total: int
     by_label: Mapping[int, int]
@@ -153,7 +156,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Version:
-    """state: released, trained, accepted or rejected. metrics: on held-out digits."""
+    """A saved model. state: released, trained, accepted or rejected; metrics: measured on held-out digits."""
 
     version: str
     network: str
@@ -165,7 +168,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Versions:
-    """Newest first. active: the one that answers, None where none can."""
+    """All versions, newest first; `active` is the one that answers, None if none can."""
 
     active: str | None
     versions: tuple[Version, ...]
@@ -173,9 +176,10 @@ class Versions:
 
 @dataclass(frozen=True)
 class Job:
-    """progress: 0..1. reason: why it ended as it did. version: what it saved, also when rejected.
+    """A retraining job.
 
-    log: the trainer's last lines, for those with the key who ask for this one job.
+    progress: 0..1; reason: why it ended as it did; version: the version that it saved, also when rejected; log: the
+    trainer's last lines, only with the key and only from `job`.
     """
 
     id: str
@@ -197,7 +201,7 @@ class Job:
 
 
 class Parameters(TypedDict, total=False):
-    """What to train. network: another one than the active version's starts from scratch. epochs: passes over MNIST."""
+    """Parameters of a retraining. A network other than the active version's needs start_from="scratch"."""
 
     network: Literal["net", "sequential", "convnet"]
     epochs: int
@@ -209,19 +213,23 @@ class Parameters(TypedDict, total=False):
 
 
 class Client:
-    """One service. Threads may share it.
+    """A client of one service; safe to share between threads.
 
-    url, key: INKLING_URL and INKLING_API_KEY of the environment where they are not given. timeout: seconds that the
-    service may stay silent; patience: seconds for which a call that failed is tried again, 0 for not at all.
-    Raises ClientError for a URL or a key that can not be one.
+    url, key: default to INKLING_URL and INKLING_API_KEY; timeout: seconds that the service may stay silent;
+    retry_seconds: how long a failed call is repeated, 0 for not at all. Raises ClientError for an invalid URL or key.
     """
 
     def __init__(
-        self, url: str | None = None, key: str | None = None, *, timeout: float = TIMEOUT, patience: float = PATIENCE
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout: float = TIMEOUT,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self._place = _Place.of(url, key)
-        self._patience = patience
-        self._http = httpx.Client(**self._place.settings(timeout))
+        self._endpoint = _Endpoint.of(url, key)
+        self._retry_seconds = retry_seconds
+        self._http = httpx.Client(**self._endpoint.settings(timeout))
 
     def __enter__(self) -> Client:
         return self
@@ -233,16 +241,16 @@ class Client:
         self._http.close()
 
     def predict(self, picture: Picture) -> Prediction:
-        """Reads the digit in one picture. Raises BadPicture, PictureRefused, Busy, Unreachable."""
+        """Reads the digit in a picture. Raises BadPicture, PictureRefused, Busy or Unreachable."""
         return self._do(_predict(_encoded(picture)))
 
     def predict_many(
         self, pictures: Iterable[Picture], *, concurrency: int = 8
     ) -> Iterator[Prediction | BadPicture | PictureRefused]:
-        """Yields what became of each picture, in order; of one that can not be read, the error that says why.
+        """Yields the prediction of each picture, in order; for a picture that cannot be read, the error that says why.
 
-        At most `concurrency` requests are under way, and `pictures` is read no further ahead than that. Raises the
-        errors that are not about one picture: Busy, Unreachable, and any other Problem.
+        At most `concurrency` requests are in flight, and `pictures` is read no further ahead. Raises the errors that
+        do not concern one picture: Busy, Unreachable and other Problems.
         """
         _check_concurrency(concurrency)
         waiting: deque[Future[Prediction]] = deque()
@@ -258,31 +266,30 @@ class Client:
                 for future in waiting:
                     future.cancel()
 
-    def feedback(self, picture: Picture, label: int) -> Correction:
-        """Says what digit, 0 to 9, a picture shows; a new label replaces the old one. Needs the key."""
+    def feedback(self, picture: Picture, label: int) -> StoredFeedback:
+        """Stores which digit, 0 to 9, a picture shows; a new label replaces the old one. Needs the key."""
         return self._do(_feedback(_encoded(picture), label))
 
-    def feedback_counts(self) -> Counts:
-        """How many corrections there are. Needs the key."""
+    def feedback_counts(self) -> FeedbackCounts:
+        """Counts the feedback. Needs the key."""
         return self._do(_Call("GET", "/feedback", _counts))
 
-    def delete_feedback(self, correction: str) -> None:
-        """Deletes a correction and its picture, by its id. Needs the key. Raises NotFound."""
-        self._do(_Call("DELETE", f"/feedback/{_segment(correction)}", _nothing, repeatable=False))
+    def delete_feedback(self, id: str) -> None:  # noqa: A002
+        """Deletes feedback by its id. Needs the key. Raises NotFound."""
+        self._do(_Call("DELETE", f"/feedback/{_segment(id)}", _nothing, repeatable=False))
 
     def retrain(
         self, *, follow: bool = False, idempotency_key: str | None = None, **parameters: Unpack[Parameters]
     ) -> Job:
-        """Has the service train a better version; what is not given is the service's to choose. Needs the key.
+        """Starts a retraining; the service chooses what is not given. Needs the key.
 
-        follow: wait for the job's end and return it as it ended, however that was. idempotency_key: the same one within
-        24 hours gives the same job; one is made up where none is given, so that a retry never starts a second job.
-        Raises Conflict while another job is not done, Problem for a parameter that does not fit.
+        follow: wait until the job has ended, and return its last state. idempotency_key: the same key within 24 hours
+        returns the same job; by default a random key, so that a repeated request never starts a second job. Raises
+        Conflict while another job runs, Problem for an invalid parameter.
         """
         job = self._do(_retrain(parameters, idempotency_key))
         if follow:
-            for news in self.follow(job.id):
-                job = news
+            *_, job = self.follow(job.id)
         return job
 
     def jobs(self) -> tuple[Job, ...]:
@@ -290,25 +297,25 @@ class Client:
         return self._do(_Call("GET", "/retrain", _jobs))
 
     def job(self, id: str) -> Job:  # noqa: A002 the member's own name
-        """One job, with its log where the key is known. Raises NotFound."""
+        """One job; with the key, including its log. Raises NotFound."""
         return self._do(_Call("GET", f"/retrain/{_segment(id)}", _job))
 
     def cancel(self, id: str) -> Job:  # noqa: A002
-        """Asks for a job's end. Needs the key. Raises NotFound, and Conflict where it has ended."""
+        """Requests the end of a job. Needs the key. Raises NotFound, or Conflict if it has ended."""
         return self._do(_Call("DELETE", f"/retrain/{_segment(id)}", _job, repeatable=False))
 
     def follow(self, id: str) -> Iterator[Job]:  # noqa: A002
-        """Yields a job now and whenever it changes, until it has ended; connects again when the connection breaks."""
-        path, retry = f"/retrain/{_segment(id)}/events", _Retry(self._place, self._patience)
+        """Yields the job now and at each change until it has ended; reconnects when the connection breaks."""
+        path, retry = f"/retrain/{_segment(id)}/events", _Retry(self._endpoint, self._retry_seconds)
         while True:
             try:
                 with self._http.stream("GET", path, timeout=_SILENCE_SECONDS) as answer:
                     if not answer.is_success:
                         answer.read()
-                        self._place.check(answer)
+                        self._endpoint.check(answer)
                     for line in answer.iter_lines():
-                        if (job := self._place.news(line)) is not None:
-                            retry.begin_again()
+                        if (job := self._endpoint.job_event(line)) is not None:
+                            retry.reset()
                             yield job
                             if job.ended:
                                 return
@@ -318,35 +325,40 @@ class Client:
             time.sleep(pause)
 
     def versions(self) -> Versions:
-        """The saved versions, and which is active."""
+        """The saved versions and which one is active."""
         return self._do(_Call("GET", "/models", _versions))
 
     def activate(self, version: str) -> Version:
-        """Makes a version the one that answers; an older one rolls back. Needs the key.
+        """Makes a version the active one; an older version rolls back. Needs the key.
 
-        Raises NotFound, and Conflict for one that does not load: the active one stays.
+        Raises NotFound, or Conflict for a version that does not load: the active one stays.
         """
         return self._do(_Call("POST", f"/models/{_segment(version)}/activate", _version))
 
     def _do(self, call: _Call[T]) -> T:
-        retry = _Retry(self._place, self._patience)
+        retry = _Retry(self._endpoint, self._retry_seconds)
         while True:
             try:
-                return self._place.read(self._http.request(call.method, call.path, **call.arguments), call)
+                return self._endpoint.read(self._http.request(call.method, call.path, **call.arguments), call)
             except (httpx.HTTPError, Busy) as error:
                 pause = retry.pause(error, call.repeatable)
             time.sleep(pause)
 
 
 class AsyncClient:
-    """As Client, for asyncio."""
+    """Client for asyncio; each method does what Client's does."""
 
     def __init__(
-        self, url: str | None = None, key: str | None = None, *, timeout: float = TIMEOUT, patience: float = PATIENCE
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout: float = TIMEOUT,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self._place = _Place.of(url, key)
-        self._patience = patience
-        self._http = httpx.AsyncClient(**self._place.settings(timeout))
+        self._endpoint = _Endpoint.of(url, key)
+        self._retry_seconds = retry_seconds
+        self._http = httpx.AsyncClient(**self._endpoint.settings(timeout))
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -381,17 +393,17 @@ class AsyncClient:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def feedback(self, picture: Picture, label: int) -> Correction:
+    async def feedback(self, picture: Picture, label: int) -> StoredFeedback:
         """As Client.feedback."""
         return await self._do(_feedback(await asyncio.to_thread(_encoded, picture), label))
 
-    async def feedback_counts(self) -> Counts:
+    async def feedback_counts(self) -> FeedbackCounts:
         """As Client.feedback_counts."""
         return await self._do(_Call("GET", "/feedback", _counts))
 
-    async def delete_feedback(self, correction: str) -> None:
+    async def delete_feedback(self, id: str) -> None:  # noqa: A002
         """As Client.delete_feedback."""
-        await self._do(_Call("DELETE", f"/feedback/{_segment(correction)}", _nothing, repeatable=False))
+        await self._do(_Call("DELETE", f"/feedback/{_segment(id)}", _nothing, repeatable=False))
 
     async def retrain(
         self, *, follow: bool = False, idempotency_key: str | None = None, **parameters: Unpack[Parameters]
@@ -399,8 +411,8 @@ class AsyncClient:
         """As Client.retrain."""
         job = await self._do(_retrain(parameters, idempotency_key))
         if follow:
-            async for news in self.follow(job.id):
-                job = news
+            async for event in self.follow(job.id):
+                job = event
         return job
 
     async def jobs(self) -> tuple[Job, ...]:
@@ -417,16 +429,16 @@ class AsyncClient:
 
     async def follow(self, id: str) -> AsyncIterator[Job]:  # noqa: A002
         """As Client.follow."""
-        path, retry = f"/retrain/{_segment(id)}/events", _Retry(self._place, self._patience)
+        path, retry = f"/retrain/{_segment(id)}/events", _Retry(self._endpoint, self._retry_seconds)
         while True:
             try:
                 async with self._http.stream("GET", path, timeout=_SILENCE_SECONDS) as answer:
                     if not answer.is_success:
                         await answer.aread()
-                        self._place.check(answer)
+                        self._endpoint.check(answer)
                     async for line in answer.aiter_lines():
-                        if (job := self._place.news(line)) is not None:
-                            retry.begin_again()
+                        if (job := self._endpoint.job_event(line)) is not None:
+                            retry.reset()
                             yield job
                             if job.ended:
                                 return
@@ -444,10 +456,10 @@ class AsyncClient:
         return await self._do(_Call("POST", f"/models/{_segment(version)}/activate", _version))
 
     async def _do(self, call: _Call[T]) -> T:
-        retry = _Retry(self._place, self._patience)
+        retry = _Retry(self._endpoint, self._retry_seconds)
         while True:
             try:
-                return self._place.read(await self._http.request(call.method, call.path, **call.arguments), call)
+                return self._endpoint.read(await self._http.request(call.method, call.path, **call.arguments), call)
             except (httpx.HTTPError, Busy) as error:
                 pause = retry.pause(error, call.repeatable)
             await asyncio.sleep(pause)
@@ -455,9 +467,9 @@ class AsyncClient:
 
 @dataclass(frozen=True)
 class _Call(Generic[T]):
-    """One request, and what is made of the JSON that answers it.
+    """One request, and what parses the JSON of its answer.
 
-    repeatable: whether sending it twice comes to the same as once; one that was refused can be sent again anyway.
+    repeatable: whether the request is idempotent; one that was refused may be repeated anyway.
     """
 
     method: str
@@ -472,103 +484,105 @@ def _predict(data: bytes) -> _Call[Prediction]:
     return _Call("POST", "/predict", _prediction, {"content": data, "headers": headers})
 
 
-def _feedback(data: bytes, label: int) -> _Call[Correction]:
+def _feedback(data: bytes, label: int) -> _Call[StoredFeedback]:
     return _Call("POST", "/feedback", _correction, {"files": {"file": data}, "data": {"label": str(label)}})
 
 
 def _retrain(parameters: Parameters, idempotency_key: str | None) -> _Call[Job]:
-    content = json.dumps(parameters)  # also NaN, for the service to refuse
+    content = json.dumps(parameters)  # NaN is sent, too, and refused by the service
     headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
     return _Call("POST", "/retrain", _job, {"content": content, "headers": headers})
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the service is, and what its answers mean."""
+class _Endpoint:
+    """The URL and headers of a service, and the parsing of its answers."""
 
     url: httpx.URL
     headers: httpx.Headers
 
     @classmethod
-    def of(cls, url: str | None, key: str | None) -> _Place:
+    def of(cls, url: str | None, key: str | None) -> _Endpoint:
         """Raises ClientError."""
         text = url or os.environ.get("INKLING_URL") or URL
         try:
-            urllib.parse.urlsplit(text)  # sees a bracket that httpx does not
+            urllib.parse.urlsplit(text)  # finds an unclosed bracket, which httpx does not
             found = httpx.URL(text.rstrip("/"))
-            found.host.encode("idna")  # as it is looked up
+            found.host.encode("idna")  # as for its DNS lookup
         except (httpx.InvalidURL, ValueError) as error:
-            raise ClientError(f"{text!r} is no URL: {error}; url, or INKLING_URL, names the service") from error
+            raise ClientError(f"{text!r} is not a URL: {error}; url, or INKLING_URL, names the service") from error
         if found.scheme not in ("http", "https") or not found.host:
-            raise ClientError(f"{text!r} is no URL that starts with http://HOST or https://HOST; INKLING_URL names it")
+            raise ClientError(
+                f"{text!r} does not start with http://HOST or https://HOST; INKLING_URL names the service"
+            )
         secret = (os.environ.get("INKLING_API_KEY", "") if key is None else key).strip()
         if not secret.isprintable():
-            raise ClientError("the key (key, or INKLING_API_KEY) has a line break or another control character in it")
+            raise ClientError("the key (key, or INKLING_API_KEY) contains a line break or another control character")
         return cls(found, httpx.Headers({"X-API-Key": secret} if secret else {}, encoding="utf-8"))
 
     def settings(self, timeout: float) -> dict[str, Any]:
-        """What both of httpx's clients are made with."""
+        """Arguments for either of httpx's clients."""
         return {"base_url": self.url, "headers": self.headers, "timeout": timeout, "limits": _LIMITS}
 
     def __str__(self) -> str:
         return str(self.url.copy_with(userinfo=b""))
 
     def read(self, answer: httpx.Response, call: _Call[T]) -> T:
-        """Raises Problem, Unreachable."""
+        """The parsed answer. Raises Problem or Unreachable."""
         self.check(answer)
         try:
             return call.make(answer.json() if answer.content else None)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise self._stranger(answer) from error
+            raise self._not_inkling(answer) from error
 
     def check(self, answer: httpx.Response) -> None:
-        """Raises Problem, Unreachable for whatever is no success."""
+        """Raises Problem or Unreachable unless the request succeeded."""
         if answer.is_error:
             raise _problem(answer)
         if not answer.is_success:
-            raise self._stranger(answer)
+            raise self._not_inkling(answer)
 
-    def news(self, line: str) -> Job | None:
-        """The job in a line of an event stream, None where it has none. Raises Unreachable."""
+    def job_event(self, line: str) -> Job | None:
+        """The job in a line of an event stream; None for other lines. Raises Unreachable."""
         if not line.startswith("data:"):
             return None
         try:
             return _job(json.loads(line.removeprefix("data:")))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise Unreachable(f"{self} sends events, but not as Inkling does") from error
+            raise Unreachable(f"{self} sends events that are not Inkling's") from error
 
-    def silence(self, error: httpx.HTTPError) -> Unreachable:
+    def no_answer(self, error: httpx.HTTPError) -> Unreachable:
         reason = str(error) or type(error).__name__
         return Unreachable(f"{self} does not answer: {reason}; url, or INKLING_URL, names the service")
 
-    def _stranger(self, answer: httpx.Response) -> Unreachable:
+    def _not_inkling(self, answer: httpx.Response) -> Unreachable:
         return Unreachable(
-            f"{self} answers ({answer.status_code}), but not as Inkling does; url, or INKLING_URL, names the service"
+            f"{self} answers ({answer.status_code}), but is not Inkling; url, or INKLING_URL, names the service"
         )
 
 
 class _Retry:
-    """When to try again, and when no more: `patience` seconds after the last success."""
+    """Decides whether and when to repeat a request: until `retry_seconds` after the last success."""
 
-    def __init__(self, place: _Place, patience: float) -> None:
-        self._place = place
-        self._patience = patience
-        self.begin_again()
+    def __init__(self, endpoint: _Endpoint, retry_seconds: float) -> None:
+        self._endpoint = endpoint
+        self._retry_seconds = retry_seconds
+        self.reset()
 
-    def begin_again(self) -> None:
-        self._deadline = time.monotonic() + self._patience
+    def reset(self) -> None:
+        self._deadline = time.monotonic() + self._retry_seconds
         self._tries = 0
 
     def pause(self, error: httpx.HTTPError | Busy, repeatable: bool = True) -> float:
-        """Seconds until the next attempt. Raises the error, in the caller's terms, where there shall be none."""
+        """Seconds until the next attempt. Raises the error as a ClientError if there is to be none."""
         seconds = self._seconds(error, repeatable)
         if seconds is None or time.monotonic() + seconds > self._deadline:
-            raise error if isinstance(error, Busy) else self._place.silence(error) from error
+            raise error if isinstance(error, Busy) else self._endpoint.no_answer(error) from error
         self._tries += 1
         return seconds
 
     def _seconds(self, error: httpx.HTTPError | Busy, repeatable: bool) -> float | None:
-        """At random a little longer than asked for, so that many clients do not come back at once."""
+        """With jitter, so that many clients do not come back at once."""
         if isinstance(error, Busy):
             asked = error.retry_after
             return None if asked is None else asked * random.uniform(1, 1.2)  # noqa: S311
@@ -611,7 +625,7 @@ def _problem(answer: httpx.Response) -> Problem:
 
 
 def _retry_after(value: str) -> float | None:
-    """RFC 9110: seconds, or a date."""
+    """Retry-After of RFC 9110, in seconds or as a date, to seconds."""
     if value.strip().isdecimal():
         return float(value)
     try:
@@ -634,18 +648,18 @@ def _check_concurrency(concurrency: int) -> None:
 
 
 def _segment(id: str) -> str:  # noqa: A002
-    """As one segment of a path, whatever it holds."""
+    """Any text as one segment of a path."""
     if not id:
         raise ClientError("expected a name or an id, got an empty one")
     return urllib.parse.quote(id, safe="").replace(".", "%2E")
 
 
 def _nothing(_: Any) -> None:
-    """Of an empty answer."""
+    """Parses an empty answer."""
 
 
 def _known(kind: type[Any], body: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that a result has; a newer service may send more. Times become datetimes."""
+    """The members that `kind` has; a newer service may send more. Times become datetimes."""
     found = {part.name: body[part.name] for part in fields(kind) if part.name in body}
     times = {name: datetime.fromisoformat(value) for name, value in found.items() if name.endswith("_at") and value}
     return found | times
@@ -656,14 +670,14 @@ def _prediction(body: Any) -> Prediction:
     return Prediction(**_known(Prediction, body) | lists)
 
 
-def _correction(body: Any) -> Correction:
-    return Correction(**_known(Correction, body))
+def _correction(body: Any) -> StoredFeedback:
+    return StoredFeedback(**_known(StoredFeedback, body))
 
 
-def _counts(body: Any) -> Counts:
+def _counts(body: Any) -> FeedbackCounts:
     by_label = {int(label): count for label, count in body["by_label"].items()}
     by_day = {date.fromisoformat(day): count for day, count in body["by_day"].items()}
-    return Counts(body["total"], by_label, by_day)
+    return FeedbackCounts(body["total"], by_label, by_day)
 
 
 def _version(body: Any) -> Version:
@@ -683,7 +697,7 @@ def _jobs(body: Any) -> tuple[Job, ...]:
 
 
 def _encoded(picture: Picture) -> bytes:
-    """The bytes of a picture file. Raises BadPicture."""
+    """A picture as the bytes of an image file. Raises BadPicture."""
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, str | os.PathLike):
@@ -691,14 +705,14 @@ def _encoded(picture: Picture) -> bytes:
             return Path(picture).read_bytes()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise BadPicture(f"{os.fspath(picture)} can not be read: {reason}") from error
-    # Whoever has such an object has imported its library already.
+            raise BadPicture(f"{os.fspath(picture)} cannot be read: {reason}") from error
+    # The caller of an object of these libraries has imported them.
     if "PIL.Image" in sys.modules and isinstance(picture, sys.modules["PIL.Image"].Image):
         return _png_of_image(picture)
     if "numpy" in sys.modules and isinstance(picture, sys.modules["numpy"].ndarray):
         return _png_of_array(picture)
     raise BadPicture(
-        f"a {type(picture).__name__} is no picture; expected a path, the bytes of a picture file, a Pillow image, "
+        f"a {type(picture).__name__} is not a picture; expected a path, the bytes of an image file, a Pillow image, "
         "or a NumPy array"
     )
 
@@ -710,7 +724,7 @@ def _png_of_image(image: Image.Image) -> bytes:
     try:
         ImageOps.exif_transpose(image).save(buffer, "PNG")
     except (OSError, ValueError) as error:
-        raise BadPicture(f"the Pillow image, of mode {image.mode}, can not be written as PNG: {error}") from error
+        raise BadPicture(f"the Pillow image, of mode {image.mode}, cannot be written as PNG: {error}") from error
     return buffer.getvalue()
 
 

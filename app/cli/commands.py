@@ -220,7 +220,7 @@ def _service(chosen: "Settings") -> Iterator["Client"]:
     from app.client import Client, ClientError
 
     try:
-        with Client(chosen.url, chosen.key() or "", patience=CLIENT_WAIT_SECONDS) as client:
+        with Client(chosen.url, chosen.key() or "", retry_seconds=CLIENT_WAIT_SECONDS) as client:
             yield client
     except ClientError as error:
         sys.stderr.write(f"error: {error}\n")

