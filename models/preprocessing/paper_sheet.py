@@ -1,70 +1,80 @@
-"""The sheet of paper in a photograph that shows what lies around it as well."""
+"""Finds the sheet of paper in a photograph that also shows what lies around it, and removes the surroundings.
+
+The search works on a thumbnail, to whose pixels radii refer.
+"""
 
 import numpy as np
-from PIL import Image
 
-from models.preprocessing.morphology import Mask, Plane, blurred, closed, components, dilate, largest, reduced, ring
+from models.preprocessing.morphology import (
+    Mask,
+    Plane,
+    border_pixels,
+    box_blur,
+    close,
+    connected_components,
+    dilate,
+    largest_component,
+    resize,
+    thumbnail,
+)
 
-LEAST = 0.1
-"""The part of a picture that a sheet covers at least."""
-STRAIGHT = 0.88
-"""The part of the narrowest rectangle around it that a sheet covers at least: in perspective, or with a bent corner."""
-WRITTEN = 0.2
-"""The part of a sheet that ink covers at most."""
-GLARE = 1.35
-"""How much brighter than its paper anything on a sheet is at most: what is more is chalk, or white ink."""
-EDGE = 1.08
-"""How much brighter it is on a sheet's edge than beyond it at least; light that falls off does so more slowly."""
-BROAD = 3
-"""Half of what a stroke is wide at most, seen from afar: in pixels of models.preprocessing.morphology.reduced."""
-STROKE = 0.15
-"""The part of the paper's light that a stroke takes at least, seen from afar."""
+MIN_AREA = 0.1
+"""The least share of a photograph that a sheet covers."""
+MIN_RECTANGULARITY = 0.88
+"""The least share of its minimum-area rectangle that a sheet covers, seen in perspective or with a bent corner."""
+MAX_INK = 0.2
+"""The largest share of a sheet that ink covers."""
+MAX_GLARE = 1.35
+"""The highest brightness on a sheet, relative to its paper; anything brighter is chalk or white ink."""
+MIN_EDGE = 1.08
+"""The least brightness of a sheet's edge, relative to just beyond it; light that falls off does so more slowly."""
+STROKE_RADIUS = 3
+"""Half the width of the broadest stroke, in pixels of the thumbnail."""
+MIN_STROKE = 0.15
+"""The least share of the paper's light that a stroke absorbs, in the thumbnail."""
 
 
-def alone(planes: Plane) -> Plane | None:
-    """The picture [H, W, channels] with the sheet's own paper where something else than the sheet is seen.
+def isolate_sheet(planes: Plane) -> Plane | None:
+    """Replaces everything outside the sheet in planes [H, W, channels] with the colour of its paper.
 
-    None where there is no bright sheet on darker ground, or not all strokes are on it: then nothing is lost by error.
+    Returns None without a bright sheet on a darker background, or with strokes outside it, so that an error loses none.
     """
-    grey = reduced(planes.mean(axis=2))
-    sheet = _sheet(grey)
+    grey = thumbnail(planes.mean(axis=2))
+    sheet = _find_sheet(grey)
     if sheet is None:
         return None
-    inner, outer = ~_grown(~sheet), ~_grown(sheet)
-    edge, beyond = grey[inner & _grown(~inner)], grey[outer & _grown(~outer)]
-    if not len(edge) or not len(beyond) or np.median(edge) < EDGE * np.median(beyond):
+    inner, outer = ~dilate(~sheet), ~dilate(sheet)
+    edge, beyond = grey[inner & dilate(~inner)], grey[outer & dilate(~outer)]
+    if not len(edge) or not len(beyond) or np.median(edge) < MIN_EDGE * np.median(beyond):
         return None
-    reach = max(1, max(grey.shape) // 6)
-    light = closed(grey, reach)
+    radius = max(1, max(grey.shape) // 6)
+    light = close(grey, radius)
     strokes = (light - grey) / light.clip(1)
-    if strokes[inner].max(initial=0) < max(STROKE, 2 * strokes[outer].max(initial=0)):
+    if strokes[inner].max(initial=0) < max(MIN_STROKE, 2 * strokes[outer].max(initial=0)):
         return None
-    paper = np.stack([closed(reduced(planes[..., channel]), reach) for channel in range(planes.shape[2])])
-    return _beside(planes, inner, paper)
+    shape = planes.shape[:2]
+    channels = [close(thumbnail(planes[..., channel]), radius) for channel in range(planes.shape[2])]
+    paper = np.stack([resize(_extrapolate(channel, inner), shape) for channel in channels], axis=2)
+    return np.where(resize(inner.astype(np.float32), shape)[..., None] > 0.5, planes, paper)
 
 
-def _sheet(grey: Plane) -> Mask | None:
-    """Where the sheet is, with what is written on it; None for what has not a sheet's size, shape or paper."""
-    level = _between(grey)
-    if (ring(grey) > level).mean() > 0.8:
+def _find_sheet(grey: Plane) -> Mask | None:
+    """The mask of the sheet, including its ink; None when nothing has a sheet's size, shape and even brightness."""
+    threshold = _otsu_threshold(grey)
+    if (border_pixels(grey) > threshold).mean() > 0.8:
         return None
-    bright = grey > level
-    # A stroke that leads off the sheet is no dent in it.
-    sheet = _filled(largest(closed(bright.astype(np.float32), BROAD) > 0))
-    if sheet.mean() < LEAST or (bright & sheet).sum() < (1 - WRITTEN) * sheet.sum():
+    bright = grey > threshold
+    # Closing keeps a stroke that leads off the sheet from cutting into it.
+    sheet = _fill_holes(largest_component(close(bright.astype(np.float32), STROKE_RADIUS) > 0))
+    if sheet.mean() < MIN_AREA or (bright & sheet).sum() < (1 - MAX_INK) * sheet.sum():
         return None
-    if grey[sheet].max() > GLARE * np.median(grey[sheet]):
+    if grey[sheet].max() > MAX_GLARE * np.median(grey[sheet]):
         return None
-    return sheet if _straightness(sheet) > STRAIGHT else None
+    return sheet if _rectangularity(sheet) > MIN_RECTANGULARITY else None
 
 
-def _grown(mask: Mask) -> Mask:
-    """By a pixel all around."""
-    return dilate(mask.astype(np.float32)) > 0
-
-
-def _between(grey: Plane) -> float:
-    """The level that parts dark and bright best (Otsu 1979)."""
+def _otsu_threshold(grey: Plane) -> float:
+    """The level that maximises the variance between dark and bright pixels (Otsu 1979)."""
     levels = np.sort(grey.ravel()).astype(np.float64)
     below = np.arange(1, len(levels))
     sums = levels.cumsum()
@@ -73,39 +83,28 @@ def _between(grey: Plane) -> float:
     return float(levels[best : best + 2].mean())
 
 
-def _filled(mask: Mask) -> Mask:
-    """With all that no corner of the picture belongs to: holes, and strokes that lead to its border."""
-    labels = components(~mask)
+def _fill_holes(mask: Mask) -> Mask:
+    """Adds everything that is not connected to a corner: holes, and strokes that lead to the border."""
+    labels = connected_components(~mask)
     corners = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]])
     return ~np.isin(labels, corners[corners > 0])
 
 
-def _straightness(mask: Mask) -> float:
-    """The part of the narrowest rectangle around a mask that it covers."""
-    places = np.argwhere(mask)
+def _rectangularity(mask: Mask) -> float:
+    """The share of its minimum-area rectangle, among rotations by whole degrees, that a mask covers."""
+    positions = np.argwhere(mask)
     angles = np.radians(np.arange(90))
     directions = np.stack([np.cos(angles), np.sin(angles)])
-    sides = [np.ptp(places @ axis, axis=0) + 1 for axis in (directions, directions[::-1] * [[1], [-1]])]
-    return len(places) / float((sides[0] * sides[1]).min())
+    sides = [np.ptp(positions @ axis, axis=0) + 1 for axis in (directions, directions[::-1] * [[1], [-1]])]
+    return len(positions) / float((sides[0] * sides[1]).min())
 
 
-def _beside(planes: Plane, inner: Mask, paper: Plane) -> Plane:
-    """Planes [H, W, channels] with paper, [channels, h, w], where a smaller picture, [h, w], is not inner."""
-    size = (planes.shape[1], planes.shape[0])
-
-    def enlarged(plane: Plane) -> Plane:
-        return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
-
-    blank = np.stack([enlarged(_continued(channel, inner)) for channel in paper], axis=2)
-    return np.where(enlarged(inner.astype(np.float32))[..., None] > 0.5, planes, blank)
-
-
-def _continued(plane: Plane, known: Mask) -> Plane:
-    """Where it is not known, the mean of what is known around."""
+def _extrapolate(plane: Plane, known: Mask) -> Plane:
+    """Fills unknown pixels with the mean of known ones around them, working outwards."""
     weight = known.astype(np.float32)
     value = plane * weight
     while not weight.all():
-        spread, reached = blurred(value), blurred(weight)
+        spread, reached = box_blur(value), box_blur(weight)
         value = np.where(weight > 0, value, spread / reached.clip(1e-6))
         weight = np.maximum(weight, (reached > 0).astype(np.float32))
         value *= weight

@@ -22,7 +22,7 @@ def paper() -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def parts(picture: Image.Image) -> np.ndarray:
-    return ink_segmentation.main_parts(ink_segmentation.separate(np.asarray(picture))[0])
+    return ink_segmentation.isolate_digit(ink_segmentation.segment(np.asarray(picture))[0])
 
 
 def ring(middle: tuple[float, float], radii: tuple[float, float], start: float = 0, end: float = 360) -> Line:

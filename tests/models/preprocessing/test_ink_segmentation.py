@@ -23,7 +23,7 @@ def photograph(seed: int, dark: bool = True) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_stroke_is_found_on_uneven_paper(seed: int, dark: bool) -> None:
     picture, mask = photograph(seed, dark)
-    found, steps = ink_segmentation.separate(picture)
+    found, steps = ink_segmentation.segment(picture)
     assert found[mask].mean() > 180
     assert (found[~mask] > 0).mean() < 0.01
     assert ("inverted" in steps) is dark
@@ -38,7 +38,7 @@ def test_the_end_of_a_shadow_at_the_border_is_no_stroke(side: str, dark: bool) -
     beyond = {"left": 40 - right, "right": right - 440, "corner": (down + right - 740) / 1.4}[side]
     shade = 1 / (1 + np.exp(-beyond / 6))  # a soft edge
     lit = picture * (1 - 0.45 * (shade if dark else 1 - shade))
-    found, _ = ink_segmentation.separate(lit.astype(np.uint8))
+    found, _ = ink_segmentation.segment(lit.astype(np.uint8))
     assert found[mask].mean() > 180
     assert (found[~mask] > 0).mean() < 0.01
 
@@ -53,7 +53,7 @@ def test_a_stroke_along_the_border_of_a_photograph_is_found(side: str) -> None:
     picture = (215 * light * np.where(mask, 0.15, 1) + generator.normal(0, 4, mask.shape)).clip(0, 255).astype(np.uint8)
     if side == "left":
         picture, mask = picture.T, mask.T
-    found, _ = ink_segmentation.separate(picture)
+    found, _ = ink_segmentation.segment(picture)
     assert (found[mask] > 0).mean() > 0.98
     assert (found[~mask] > 0).mean() < 0.01
 
@@ -61,7 +61,7 @@ def test_a_stroke_along_the_border_of_a_photograph_is_found(side: str) -> None:
 def test_coloured_ink_of_the_paper_s_brightness_is_found() -> None:
     picture = np.full((100, 100, 3), 180, np.uint8)
     picture[20:80, 45:55] = (180, 200, 110)
-    found, _ = ink_segmentation.separate(picture)
+    found, _ = ink_segmentation.segment(picture)
     assert found[50, 50] == 255
     assert found[:, :40].max() == 0
 
@@ -71,7 +71,7 @@ def test_dust_goes_and_the_digit_s_own_parts_stay() -> None:
     picture[60:150, 90:110] = 0
     picture[40:50, 90:130] = 0  # the stroke of a 5 that does not quite touch
     picture[190:192, 5:7] = 0
-    found = ink_segmentation.main_parts(ink_segmentation.separate(picture)[0])
+    found = ink_segmentation.isolate_digit(ink_segmentation.segment(picture)[0])
     assert found[45, 100] == 255
     assert found[185:, :10].max() == 0
 
@@ -86,7 +86,7 @@ def test_stripes_with_light_and_dark_exchanged_are_turned_back(
     for band in bands:
         lines = striped.swapaxes(0, axis)[band]
         lines[:] = 255 - lines
-    assert (ink_segmentation.separate(striped)[0] == tile).all()
+    assert (ink_segmentation.segment(striped)[0] == tile).all()
 
 
 @pytest.mark.parametrize("foot", [False, True])
@@ -96,7 +96,7 @@ def test_the_bar_of_a_one_from_edge_to_edge_is_no_stripe(foot: bool, flag: bool)
     one[:, 8:13] = 255
     one[-3:] |= 255 * np.uint8(foot)
     one[2:6, 3:8] |= 255 * np.uint8(flag)
-    assert (ink_segmentation.separate(one)[0] == one).all()
+    assert (ink_segmentation.segment(one)[0] == one).all()
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -105,14 +105,14 @@ def test_a_bar_with_dented_edges_is_no_stripe(axis: int) -> None:
     bar[:, 6:10] = 255
     bar[3:6, 6] = bar[9:12, 9] = 60
     bar = bar.swapaxes(0, axis)
-    assert (ink_segmentation.separate(bar)[0] == bar).all()
+    assert (ink_segmentation.segment(bar)[0] == bar).all()
 
 
 def test_a_bar_of_one_pixel_is_no_stripe() -> None:
     bar = np.zeros((16, 16), np.uint8)
     bar[:, 7] = 255
     bar[3:13, 7:9] = (100, 255)
-    assert (ink_segmentation.separate(bar)[0] == bar).all()
+    assert (ink_segmentation.segment(bar)[0] == bar).all()
 
 
 def test_a_narrow_eight_from_edge_to_edge_is_no_stripe() -> None:
@@ -120,7 +120,7 @@ def test_a_narrow_eight_from_edge_to_edge_is_no_stripe() -> None:
     eight[[0, 6, 9, 15], 6:10] = 255
     eight[:, [6, 9]] = 255
     eight[[7, 8], 6:10] = (0, 255, 255, 0)
-    assert (ink_segmentation.separate(eight)[0] == eight).all()
+    assert (ink_segmentation.segment(eight)[0] == eight).all()
 
 
 def test_a_thick_zero_in_a_tight_crop_stands_on_what_its_corners_show() -> None:
@@ -128,8 +128,8 @@ def test_a_thick_zero_in_a_tight_crop_stands_on_what_its_corners_show() -> None:
     distance = np.hypot(down, right)
     zero = np.where((distance > 2) & (distance < 9), 255, 0).astype(np.uint8)
     assert (zero > 0).mean() > 0.6
-    assert (ink_segmentation.separate(zero)[0] == zero).all()
-    assert (ink_segmentation.separate(255 - zero)[0] == zero).all()
+    assert (ink_segmentation.segment(zero)[0] == zero).all()
+    assert (ink_segmentation.segment(255 - zero)[0] == zero).all()
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -147,7 +147,7 @@ def test_anything_at_all_is_separated_or_refused(seed: int) -> None:
             (picture + generator.integers(0, generator.integers(1, 60), picture.shape)).clip(0, 255).astype(np.uint8)
         )
     with contextlib.suppress(NothingDrawn):
-        found, _ = ink_segmentation.separate(picture)
+        found, _ = ink_segmentation.segment(picture)
         assert np.isfinite(found).all()
         assert found.min() >= 0
         assert 0 <= found.max() <= 255.5
@@ -157,9 +157,9 @@ def test_anything_at_all_is_separated_or_refused(seed: int) -> None:
 def test_a_frame_is_no_ink(width: int) -> None:
     picture = np.full((200, 200), 255, np.uint8)
     picture[60:150, 90:110] = 0
-    plain, _ = ink_segmentation.separate(picture)
+    plain, _ = ink_segmentation.segment(picture)
     framed = np.pad(picture[width:-width, width:-width], width, constant_values=40)
-    found, steps = ink_segmentation.separate(framed)
+    found, steps = ink_segmentation.segment(framed)
     assert steps == ["inverted"]
     assert found.sum() == plain.sum()
 
@@ -168,7 +168,7 @@ def test_the_edge_of_a_table_is_no_digit() -> None:
     picture = np.full((300, 400), 255, np.uint8)
     picture[:, :30] = 60
     picture[100:200, 200:215] = 0
-    found = ink_segmentation.main_parts(ink_segmentation.separate(picture)[0])
+    found = ink_segmentation.isolate_digit(ink_segmentation.segment(picture)[0])
     assert found[150, 207] == 255
     assert found[:, :30].max() == 0
 
@@ -181,7 +181,7 @@ def test_a_digit_that_touches_the_table_beside_the_paper_is_cut_free(turns: int)
     bar[100:110, :180] = stem[100:220, 170:180] = True
     light = np.where(table, 70, np.where(bar | stem, 40, 220)) + noise
     photograph = np.rot90(light.clip(0, 255).astype(np.uint8), turns)
-    found = np.rot90(ink_segmentation.main_parts(ink_segmentation.separate(photograph, lossy=True)[0]), -turns)
+    found = np.rot90(ink_segmentation.isolate_digit(ink_segmentation.segment(photograph, lossy=True)[0]), -turns)
     assert found[table].max() == 0
     assert (found[104:106, 60:170] > 200).all()
     assert (found[110:215, 174:176] > 200).all()

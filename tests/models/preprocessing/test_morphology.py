@@ -17,7 +17,7 @@ def test_dilate_takes_the_largest_value_around() -> None:
 def test_components_are_those_of_a_flood_fill(seed: int) -> None:
     generator = np.random.default_rng(seed)
     mask = generator.random((generator.integers(1, 40), generator.integers(1, 40))) < generator.random()
-    labels = morphology.components(mask)
+    labels = morphology.connected_components(mask)
     assert ((labels > 0) == mask).all()
     image = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
     count = 0
@@ -42,8 +42,8 @@ def test_components_are_those_of_a_flood_fill(seed: int) -> None:
 def test_extents_are_those_of_each_part() -> None:
     mask = np.zeros((9, 12), bool)
     mask[1:4, 2] = mask[3, 2:6] = mask[7, 8:11] = True
-    low, high = morphology.extents(morphology.components(mask))
+    low, high = morphology.bounding_boxes(morphology.connected_components(mask))
     assert low.tolist() == [[1, 2], [7, 8]]
     assert high.tolist() == [[3, 5], [7, 10]]
-    none = morphology.extents(morphology.components(np.zeros((3, 4), bool)))
+    none = morphology.bounding_boxes(morphology.connected_components(np.zeros((3, 4), bool)))
     assert [found.shape for found in none] == [(0, 2), (0, 2)]

@@ -50,7 +50,7 @@ def white() -> Picture:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_lies_around_a_sheet_becomes_paper(table: float, channels: int) -> None:
     picture = photograph(table).repeat(channels, axis=2)
-    found = paper_sheet.alone(picture)
+    found = paper_sheet.isolate_sheet(picture)
     assert found is not None
     assert found.shape == picture.shape
     assert (found[80:220, 120:280] == picture[80:220, 120:280]).all()
@@ -65,7 +65,7 @@ def test_what_lies_around_a_sheet_becomes_paper(table: float, channels: int) -> 
 )
 def test_a_table_may_be_seen_on_some_sides_alone(corners: list[tuple[int, int]]) -> None:
     picture = photograph(corners=corners)
-    found = paper_sheet.alone(picture)
+    found = paper_sheet.isolate_sheet(picture)
     assert found is not None
     assert np.median(found[:20, 380:]) > 200
     assert (found[80:220, 120:280] == picture[80:220, 120:280]).all()
@@ -73,7 +73,7 @@ def test_a_table_may_be_seen_on_some_sides_alone(corners: list[tuple[int, int]])
 
 def test_paper_keeps_the_light_that_falls_on_it() -> None:
     light = np.linspace(1, 0.7, 400, dtype=np.float32)[None, :, None]
-    found = paper_sheet.alone(photograph(60) * light)
+    found = paper_sheet.isolate_sheet(photograph(60) * light)
     assert found is not None
     assert np.abs(found[280] / light[0] - 225).max() < 25
 
@@ -97,7 +97,7 @@ def test_paper_keeps_the_light_that_falls_on_it() -> None:
     ],
 )
 def test_what_is_no_sheet_with_a_digit_stays(picture: Picture) -> None:
-    assert paper_sheet.alone(picture) is None
+    assert paper_sheet.isolate_sheet(picture) is None
 
 
 def test_a_bold_zero_is_no_sheet() -> None:
@@ -105,13 +105,13 @@ def test_a_bold_zero_is_no_sheet() -> None:
     draw = ImageDraw.Draw(image)
     draw.ellipse((60, 30, 240, 270), fill=230)
     draw.ellipse((110, 100, 190, 200), fill=20)
-    assert paper_sheet.alone(np.asarray(image, np.float32)[..., None]) is None
+    assert paper_sheet.isolate_sheet(np.asarray(image, np.float32)[..., None]) is None
 
 
 def test_a_broad_stroke_that_leads_off_the_sheet_is_no_dent() -> None:
     picture = photograph()
     picture[120:150, 60:200] = np.where(picture[120:150, 60:200] > 150, 40, picture[120:150, 60:200])
-    found = paper_sheet.alone(picture)
+    found = paper_sheet.isolate_sheet(picture)
     assert found is not None
     assert (found[125:145, 90:190] < 60).all()
 
@@ -126,7 +126,7 @@ def test_anything_at_all_stays_or_keeps_its_shape(seed: int) -> None:
         bottom, right = top + generator.integers(1, 90), left + generator.integers(1, 90)
         picture[top:bottom, left:right] = generator.integers(256)
     picture += generator.normal(0, generator.integers(0, 9), picture.shape).astype(np.float32)
-    found = paper_sheet.alone(picture)
+    found = paper_sheet.isolate_sheet(picture)
     assert found is None or (found.shape == picture.shape and bool(np.isfinite(found).all()))
 
 
@@ -140,7 +140,7 @@ def test_any_sheet_with_a_stroke_on_any_table_is_found(seed: int) -> None:
     picture[top:bottom, left:right] = generator.integers(200, 256)
     row, column, thick = (top + bottom) // 2, (left + right) // 2, max(height, width) // 32
     picture[row - height // 8 : row + height // 8, column : column + thick] = 20
-    found = paper_sheet.alone(picture)
+    found = paper_sheet.isolate_sheet(picture)
     assert found is not None
     assert (found[:top, :left] > 190).all()
     assert (found[row - height // 8 : row + height // 8, column : column + thick] == 20).all()

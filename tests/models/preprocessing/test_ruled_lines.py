@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models.preprocessing.ruled_lines import unruled
+from models.preprocessing.ruled_lines import remove_ruled_lines
 
 Stroke = Sequence[tuple[float, float]]
 
@@ -52,7 +52,7 @@ def test_the_lines_of_paper_go_and_the_digit_stays(
     alone = drawn(digit)
     paper = ruled(distance, squared, tilt, strength=strength)
     picture = np.maximum(alone, paper)
-    found = unruled(picture)
+    found = remove_ruled_lines(picture)
     assert like(found, alone) > 0.83
     left = found[40:-40, 40:-40] > 32  # a line that leaves the picture sideways stays
     assert left.sum() < 1.1 * (alone > 32).sum()
@@ -62,7 +62,7 @@ def test_the_lines_of_paper_go_and_the_digit_stays(
 def test_one_line_goes_wherever_it_crosses_a_digit() -> None:
     for row in range(70, 225, 10):
         paper = drawn([(0, row), (300, row)], pen=3)
-        assert like(unruled(np.maximum(drawn(ZERO), paper)), drawn(ZERO)) > 0.95, row
+        assert like(remove_ruled_lines(np.maximum(drawn(ZERO), paper)), drawn(ZERO)) > 0.95, row
 
 
 @pytest.mark.parametrize("offset", [-3, 0, 3])
@@ -71,7 +71,7 @@ def test_a_bar_along_a_line_stays(strength: float, offset: int) -> None:
     """It is thicker than the line, or darker."""
     pen = 10 if strength == 255 else 4
     paper = drawn([(0, 65 + offset), (300, 65 + offset)], [(0, 140), (300, 140)], pen=3) * (strength / 255)
-    found = unruled(np.maximum(drawn(SEVEN, pen=pen), paper))
+    found = remove_ruled_lines(np.maximum(drawn(SEVEN, pen=pen), paper))
     assert like(found, drawn(SEVEN, pen=pen)) > 0.75
 
 
@@ -94,8 +94,8 @@ def test_a_digit_that_fills_the_picture_stays(strokes: list[Stroke], pen: int) -
     picture = drawn(*strokes, pen=pen)
     rows, columns = np.nonzero(picture)
     tight = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    assert (unruled(tight) == tight).all()
-    assert (unruled(picture) == picture).all()
+    assert (remove_ruled_lines(tight) == tight).all()
+    assert (remove_ruled_lines(picture) == picture).all()
 
 
 @pytest.mark.parametrize("margin", [0, 1, 3, 8])
@@ -113,13 +113,13 @@ def test_a_thin_digit_with_little_margin_stays(strokes: list[Stroke], pen: int, 
     picture = drawn(*strokes, pen=pen)
     rows, columns = np.nonzero(picture)
     tight = np.pad(picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1], margin)
-    assert (unruled(tight) == tight).all()
+    assert (remove_ruled_lines(tight) == tight).all()
 
 
 def test_a_margin_goes_with_the_lines_and_does_not_become_a_digit() -> None:
     paper = np.maximum(ruled(75), drawn([(60, 0), (60, 300)], pen=3))
-    assert (unruled(paper) == paper).all()
-    assert like(unruled(np.maximum(paper, drawn(FIVE))), drawn(FIVE)) > 0.9
+    assert (remove_ruled_lines(paper) == paper).all()
+    assert like(remove_ruled_lines(np.maximum(paper, drawn(FIVE))), drawn(FIVE)) > 0.9
 
 
 @pytest.mark.parametrize("place", [200, 203, 206])
@@ -149,7 +149,7 @@ def test_a_line_below_a_digit_goes(strokes: list[Stroke], line: Stroke, width: i
     (left, start), (right, end) = line
     line = [(left, place + start), (right, place + end)]
     picture = np.maximum(digit, drawn(line, pen=width))
-    found = unruled(picture)
+    found = remove_ruled_lines(picture)
     assert (like(found, digit) > 0.97) if goes else (found == picture).all()
 
 
@@ -177,7 +177,7 @@ def test_lines_of_any_distance_do_no_harm(side: int, pen: int, squared: bool) ->
 
 
 def loses_ink_alone(ink: np.ndarray) -> None:
-    found = unruled(ink)
+    found = remove_ruled_lines(ink)
     assert found.shape == ink.shape and found.dtype == np.float32
     assert ((found == ink) | (found == 0)).all()
     assert found.any()
