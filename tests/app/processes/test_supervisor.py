@@ -179,3 +179,9 @@ def test_serving_imports_nothing_that_only_training_needs() -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_the_supervisor_imports_no_torch() -> None:
+    script = "import sys, app.processes.supervisor; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
