@@ -305,7 +305,7 @@ def test_several_pictures_are_a_list(page: Page, encode, seven: Image.Image) -> 
     page.set_input_files("#files", pictures)  # type: ignore[arg-type]
     expect(page.locator("#results h2")).to_have_text("43 pictures, 1 not read")
     expect(page.locator("#results li")).to_have_count(43)
-    expect(page.locator("#results li").nth(1)).to_have_text(re.compile("^notes.txt: This is no picture"))
+    expect(page.locator("#results li").nth(1)).to_have_text(re.compile("^notes.txt: Inkling cannot read"))
     expect_digit(page, 7)  # the first one
     last = page.get_by_role("button", name="39.png: 7,")
     last.click()
@@ -316,7 +316,7 @@ def test_several_pictures_are_a_list(page: Page, encode, seven: Image.Image) -> 
 def test_a_picture_that_is_none(watched: Watched) -> None:
     with watched.expecting("415"):
         watched.page.set_input_files("#files", [{"name": "notes.png", "mimeType": "image/png", "buffer": b"words"}])
-        expect(watched.page.locator("#reading-problem")).to_have_text(re.compile("^This is no picture that Inkling"))
+        expect(watched.page.locator("#reading-problem")).to_have_text(re.compile("^Inkling cannot read this format"))
 
 
 def test_a_correction_asks_for_the_key_until_it_is_right_and_then_no_more(watched: Watched, server: Server) -> None:
@@ -327,7 +327,7 @@ def test_a_correction_asks_for_the_key_until_it_is_right_and_then_no_more(watche
     label.click()
     with watched.expecting("401"):
         give_key(page, "clé fausse")
-        expect(page.locator("dialog .problem")).to_have_text(re.compile("^That is not the key"))
+        expect(page.locator("dialog .problem")).to_have_text(re.compile("^This key is wrong"))
     give_key(page, KEY)
     expect(page.locator("#feedback-said")).to_have_text(re.compile("^Thank you: kept as a 1"))
     expect(label).to_have_attribute("aria-pressed", "true")
@@ -348,7 +348,7 @@ def test_a_correction_asks_for_the_key_until_it_is_right_and_then_no_more(watche
 def test_a_service_that_is_full_says_so_and_then_can_be_tried_again(
     watched: Watched, server: Server, encode, seven: Image.Image
 ) -> None:
-    page, words = watched.page, re.compile("^The service has its hands full. Try again in a second.")
+    page, words = watched.page, re.compile("^The service is overloaded. Try again in a second.")
     problem = page.locator("#reading-problem")
     pictures = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": encode(seven)} for i in range(2)]
     with watched.expecting("503"), server.full():

@@ -5,13 +5,13 @@ const NUMBER = new Intl.NumberFormat("en-GB");
 /** One sentence for each set of pictures. */
 export const gateInWords = ({ active, mnist, feedback }) => [
   compared(mnist, active, "held-out digits"),
-  feedback.images ? compared(feedback, active, "held-out corrections") : "No corrections were held out to compare on.",
+  feedback.images ? compared(feedback, active, "held-out feedback images") : "No feedback was held out to compare on.",
 ];
 
 function compared({ images, active_right, candidate_right, won, lost, p_worse }, active, what) {
   const [all, before, after] = [images, active_right, candidate_right].map((count) => NUMBER.format(count));
   return (
-    `Of ${all} ${what} it reads ${after} right, ${active} ${before}: ` +
+    `Of ${all} ${what} it reads ${after} correctly, ${active} ${before}: ` +
     `${NUMBER.format(won)} won, ${NUMBER.format(lost)} lost. ${verdict(p_worse)}`
   );
 }

@@ -17,7 +17,7 @@ export async function withKey(call) {
     } catch (error) {
       if (error.name !== "wrong-key") throw error;
       keep(null);
-      [key, complaint] = [null, "That is not the key. Whoever runs the service knows it."];
+      [key, complaint] = [null, "This key is wrong. The operator of the service knows the right one."];
     }
   }
 }

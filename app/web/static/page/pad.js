@@ -52,7 +52,7 @@ export class Pad {
     this.#settle();
   }
 
-  /** Shows a picture in place of strokes; null where the browser can not, though the service may. */
+  /** Shows a picture in place of strokes; null where the browser cannot, though the service may. */
   put(bitmap) {
     this.#strokes.clear();
     this.#bitmap = bitmap ?? document.createElement("canvas");

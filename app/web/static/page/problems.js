@@ -1,14 +1,14 @@
-/** Problems in words, where they happen, with what to do about them. */
+/** Messages for problems, with what to do about them. */
 
 const ADVICE = {
-  unreachable: () => "The service does not answer. Look at your connection, or whether it still runs.",
-  overloaded: (problem) => `The service has its hands full. Try again in ${seconds(problem.retryAfter)}.`,
-  "not-ready": (problem) => `The service can not predict right now: ${problem.message}. Try again in a moment.`,
-  "database-unavailable": () => "The service does not reach its database right now. Try again in a moment.",
-  "storage-full": (problem) => `There is no room to keep it: ${problem.message}. Its operator can make some.`,
-  "no-key-configured": () => "The service has no key, so nobody may change it. Its operator sets INKLING_API_KEY.",
-  "nothing-drawn": () => "There is nothing to read yet: no ink stands out. Draw a digit, larger.",
-  "unknown-format": () => "This is no picture that Inkling reads. PNG, JPEG, BMP, GIF, WebP and TIFF are.",
+  unreachable: () => "The service does not answer. Check your connection and whether the service runs.",
+  overloaded: (problem) => `The service is overloaded. Try again in ${seconds(problem.retryAfter)}.`,
+  "not-ready": (problem) => `The service cannot predict right now: ${problem.message}. Try again in a moment.`,
+  "database-unavailable": () => "The service cannot reach its database right now. Try again in a moment.",
+  "storage-full": (problem) => `The feedback cannot be stored: ${problem.message}. The operator of the service can make room.`,
+  "no-key-configured": () => "The service has no key configured, so it accepts no changes. Its operator can set INKLING_API_KEY.",
+  "nothing-drawn": () => "There is nothing to read yet: no ink stands out. Draw a larger digit.",
+  "unknown-format": () => "Inkling cannot read this format. It reads PNG, JPEG, BMP, GIF, WebP and TIFF.",
   "corrupt-picture": (problem) => `The picture is damaged (${problem.message}). Save or send it again.`,
 };
 

@@ -102,7 +102,7 @@ class Item {
     this.element.append(button);
   }
 
-  /** For what the browser can not show, TIFF for one. */
+  /** For what the browser cannot show, TIFF for one. */
   async #asItWasSeen() {
     this.#paint(await api.tile(this.picture).catch(() => null));
   }

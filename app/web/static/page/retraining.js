@@ -9,16 +9,16 @@ import { show } from "./problems.js";
 const ENDED = ["succeeded", "rejected", "failed", "cancelled"];
 
 const STATES = {
-  queued: "Waiting for its turn.",
+  queued: "Queued.",
   running: "Training",
   evaluating: "Comparing it with the active version.",
   succeeded: "Done",
-  rejected: "Refused by the gate",
+  rejected: "Rejected by the gate",
   failed: "Failed",
   cancelled: "Cancelled",
 };
 
-/** Also of a loss that grows beyond all bounds. */
+/** Also for a loss that diverges. */
 const NUMBER = new Intl.NumberFormat("en-GB", { notation: "compact", maximumSignificantDigits: 3 });
 
 export class Retraining {
@@ -119,7 +119,7 @@ export class Retraining {
 
 function said(job) {
   if (job.state === "running" && job.epoch) return `Training, epoch ${job.epoch} of ${job.epochs}.`;
-  if (job.state === "running") return "Training: the digits are being read.";
+  if (job.state === "running") return "Training: loading the digits.";
   const reason = job.reason ? `: ${job.reason}` : "";
   return ENDED.includes(job.state) ? `${STATES[job.state]}${reason}.` : STATES[job.state];
 }

@@ -1,4 +1,4 @@
-/** The saved versions: which one answers, how good each is, what the gate said of it, and the way back to it. */
+/** The saved versions: which one is active, how good each is, what the gate measured, and a button to activate it. */
 
 import * as api from "./api.js";
 import { gateInWords } from "./gate.js";
@@ -7,9 +7,9 @@ import { show } from "./problems.js";
 
 const STATES = {
   released: "came with Inkling",
-  trained: "trained by hand",
+  trained: "trained from the command line",
   accepted: "retrained",
-  rejected: "retrained, refused by the gate",
+  rejected: "retrained, rejected by the gate",
 };
 
 const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
@@ -102,7 +102,7 @@ function accuracy({ metrics }) {
 
 function measured(version) {
   const share = accuracy(version);
-  return share ? `Of digits that it never learned from it reads ${share} right.` : "Nobody measured how good it is.";
+  return share ? `It reads ${share} of held-out digits correctly.` : "Its accuracy was not measured.";
 }
 
 function paragraph(text) {
