@@ -20,7 +20,7 @@ from rich.table import Table
 from app.http import multipart
 from benchmarks import pictures
 from benchmarks.arguments import positive
-from models.inference.batcher import SIZES
+from models.inference.batcher import BATCH_SIZES
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
 from models.registry.registry import RELEASED, read
@@ -51,7 +51,7 @@ def main() -> None:
     pixels = normalise(tile_picture).pixels
     for name in ("net", "convnet"):
         predictor = read(RELEASED / name).predictor(torch.device("cpu"))
-        for size in (1, 16, SIZES[-1]):
+        for size in (1, 16, BATCH_SIZES[-1]):
             tiles = np.repeat(pixels[None], size, axis=0)
             row(f"predict with {name}, batch of {size}", partial(predictor.predict, tiles), size)
     prediction = predictor.predict(pixels[None])[0]._asdict()

@@ -28,7 +28,8 @@ class Teachers:
         self.fingerprints = [_fingerprint(network) for network in trained]
         self._type = torch.bfloat16 if devices.fast_bfloat16(device) else torch.float32
         self._networks = [
-            networks.fused(network).to(device, self._type).to(memory_format=torch.channels_last) for network in trained
+            networks.fuse_batch_norm(network).to(device, self._type).to(memory_format=torch.channels_last)
+            for network in trained
         ]
 
     def answers(self, tiles: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from app.observability.metric_sums import Labels, MetricSums
 from app.observability.multiprocess import MultiprocessStore
-from models.inference.batcher import SIZES
+from models.inference.batcher import BATCH_SIZES
 from models.inference.calibration import Verdict
 from models.inference.predictor import Prediction
 
@@ -68,7 +68,7 @@ STAGES = Definition(
     ("stage",),
     _SHORT_SECONDS,
 )
-BATCHES = Definition("inkling_batch_images", "histogram", "Images in a batch.", (), tuple(map(float, SIZES)))
+BATCHES = Definition("inkling_batch_images", "histogram", "Images in a batch.", (), tuple(map(float, BATCH_SIZES)))
 DROPPED = Definition("inkling_dropped_images_total", "counter", "Images whose client left before their batch began.")
 STARTS = Definition("inkling_worker_starts_total", "counter", "Starts of a worker process.", ("worker",))
 COUNTED = (REQUESTS, DURATION, REFUSALS, PREDICTIONS, CONFIDENCE, STAGES, BATCHES, DROPPED, STARTS)

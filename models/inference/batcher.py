@@ -1,11 +1,10 @@
-"""The prediction batcher: many callers, one device, batches that form while the previous one runs.
+"""Dynamic batching: images of many requests share one forward pass on one device.
 
-A batch is normalised together as well, as far as its pictures may be tiles already.
+There is no timer. A lone image runs at once; while a batch runs, the images that arrive form the next one.
 
-There is no timer: a lone tile goes at once, and under load a batch is whatever arrived during the last forward pass.
-Everything but the forward pass happens on the event loop. On a CPU the forward pass does too: a batch takes
-milliseconds, and handing it to a thread and back costs more than a small one. On any other device it runs in a thread
-of its own, since a device can hang.
+Everything but the forward pass happens on the event loop. On a CPU the forward pass does too, because handing a batch
+of a few milliseconds to a thread costs more than it saves. On any other device it runs in a thread, because a device
+can hang.
 """
 
 import asyncio
@@ -23,26 +22,27 @@ import numpy as np
 from models.errors import DeviceLost, InferenceFailed, Overloaded
 from models.inference.predictor import Prediction, Predictor, Tiles
 from models.preprocessing.decode import Picture
-from models.preprocessing.normalise import Tile, normalise_all
+from models.preprocessing.normalise import TILE_SIDE, Tile, normalise_all
 
-SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""Batches are padded to one of these: libraries keep memory for every size that they have seen."""
-MAX_BATCH = SIZES[-1]
+BATCH_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Batches are padded to one of these sizes, because libraries keep memory for every size that they have seen."""
 TURN_SECONDS = 0.006
-"""About how long batches keep the event loop to themselves, before others have their turn."""
+"""The longest that batches run on the event loop before other callbacks get a turn."""
+SUCCESS_LASTS_SECONDS = 3.0
+"""A device other than the CPU counts as working for this long after a successful forward pass."""
 
 log = logging.getLogger(__name__)
 
 
 class InferenceResult(NamedTuple):
-    """What a picture was normalised to, and what that was read as."""
+    """The tile that an image was normalised to, and its prediction."""
 
     tile: Tile
     prediction: Prediction
 
 
 class QueuedImage(NamedTuple):
-    """since: when it began to wait, as perf_counter tells."""
+    """An image that waits for a batch; since: when it was queued, by perf_counter."""
 
     picture: Picture | Tile
     future: asyncio.Future[InferenceResult]
@@ -50,7 +50,7 @@ class QueuedImage(NamedTuple):
 
 
 class BatchItem(NamedTuple):
-    """A caller's place in a batch."""
+    """A queued image, normalised."""
 
     tile: Tile
     future: asyncio.Future[InferenceResult]
@@ -62,14 +62,15 @@ Observer = Callable[[Sequence[float], float], None]
 
 
 class DynamicBatcher:
-    """Between pictures and predictions, on one event loop. `start` it before use and `close` it afterwards.
+    """Queues images and predicts them in batches, on one event loop. Call `start` before use and `close` afterwards.
 
-    max_concurrent_images: the most images in flight; patience: seconds after which a device that does not answer is
-    taken to hang; inline: whether the forward pass runs on the event loop, None to decide by the device;
-    observe: is told of each batch how long each of its images waited and how long it took, in seconds.
+    predictor: may be replaced at any time, because each batch keeps the one that it began with.
+    max_concurrent_images: the most images in flight. timeout: seconds after which a device that has not finished a
+    batch counts as hanging. inline: whether the forward pass runs on the event loop; None decides by the device.
+    observe: called after each batch with the seconds that each image waited and the seconds that the batch took.
 
-    failure: what was wrong with the last batch, None when it went well; lost: the device will not come back in this
-    process; dropped: callers that left before their batch began.
+    failure: why the last batch failed, None if it did not. lost: this process cannot use the device any more.
+    dropped: images whose client disconnected before their batch began. admitted: images in flight.
     """
 
     def __init__(
@@ -77,213 +78,218 @@ class DynamicBatcher:
         predictor: Predictor,
         max_concurrent_images: int = 256,
         *,
-        patience: float = 1.0,
+        timeout: float = 1.0,
         inline: bool | None = None,
         observe: Observer = lambda waits, seconds: None,
     ) -> None:
         self.predictor = predictor
         self.max_concurrent_images = max_concurrent_images
-        self.patience = patience
+        self.timeout = timeout
         self.failure: str | None = None
         self.lost = False
         self.dropped = 0
         self.admitted = 0
         self._observe = observe
-        self._waiting: deque[QueuedImage] = deque()
-        self._running = False
+        self._queue: deque[QueuedImage] = deque()
+        self._active = False
         self._hanging = False
         self._closing = False
-        self._rested = 0.0
+        self._turn_ended = 0.0
+        self._succeeded = -math.inf
+        self._probe: asyncio.Future[InferenceResult] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self._tiles = np.zeros((MAX_BATCH, 28, 28), np.uint8)
+        self._tiles = np.zeros((BATCH_SIZES[-1], TILE_SIDE, TILE_SIDE), np.uint8)
         inline = predictor.device.type == "cpu" if inline is None else inline
         self._thread = None if inline else ThreadPoolExecutor(1, "batcher")
 
     def start(self) -> None:
         """Warms the predictor. Raises InferenceFailed."""
         self.warm(self.predictor)
+        self._succeeded = time.perf_counter()
 
     def warm(self, predictor: Predictor) -> None:
-        """Runs the batch sizes that a predictor will see, before it is used. Raises InferenceFailed.
+        """Runs a predictor at the batch sizes that it will see; on the event loop, those that fit into a turn.
 
-        On the event loop those are the ones that fit into a turn.
+        Raises InferenceFailed.
         """
-        predictor.warm(SIZES, TURN_SECONDS if self._thread is None else math.inf)
+        predictor.warm(BATCH_SIZES, TURN_SECONDS if self._thread is None else math.inf)
 
     async def close(self) -> None:
-        """Answers what was accepted, then takes no more."""
+        """Refuses new images and waits until those in flight are answered."""
         self._closing = True
         await self._idle.wait()
         if self._thread is not None:
             self._thread.shutdown(wait=not self._hanging)
 
     def admit(self, images: int = 1) -> None:
-        """Takes a place for each image before any work is done on it. Raises Overloaded when there is no room."""
+        """Counts images as in flight, before any work on them. Raises Overloaded when they exceed the limit."""
         if self.admitted + images > self.max_concurrent_images:
             raise Overloaded(
-                f"no room for {images} more: {self.admitted} images are being answered, "
+                f"no room for {images} more images: {self.admitted} are in flight, "
                 f"the limit is INKLING_MAX_CONCURRENT_IMAGES={self.max_concurrent_images}",
                 limit=self.max_concurrent_images,
             )
         self.admitted += images
 
     def release(self, images: int = 1) -> None:
-        """Gives the places back that `admit` took."""
+        """Ends what `admit` began."""
         self.admitted -= images
 
     def predict(self, picture: Picture | Tile) -> asyncio.Future[InferenceResult]:
-        """A tile, or a picture that may be one. Cancelling the future leaves its batch untouched.
+        """Queues a tile, or an image for which `may_be_ready` holds. Cancelling the future leaves its batch untouched.
 
-        It may raise InferenceFailed, and for a picture NothingDrawn.
+        Raises InferenceFailed, at once or from the future; the future also raises NothingDrawn.
         """
         if self._closing:
             raise InferenceFailed("the batcher is closed")
         if self._hanging:
             raise InferenceFailed(str(self.failure))
         future: asyncio.Future[InferenceResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append(QueuedImage(picture, future, time.perf_counter()))
-        if not self._running:
-            self._running = True
+        self._queue.append(QueuedImage(picture, future, time.perf_counter()))
+        if not self._active:
+            self._active = True
             self._idle.clear()
-            self._soon(self._run_batch)
+            self._schedule_batch()
         return future
 
     async def check(self) -> str | None:
-        """None when the device answers, else what is wrong; after a failure only a real forward pass can tell."""
-        if self.failure is not None:
-            try:
-                await self.predict(_EMPTY)
-            except InferenceFailed:
-                return self.failure
+        """Returns None if the device works, otherwise the reason why not.
+
+        Runs a forward pass, which concurrent calls share, after a failure. An idle device can fail unnoticed, so unless
+        it is the CPU it also does when no batch has succeeded for SUCCESS_LASTS_SECONDS.
+        """
+        expired = self._thread is not None and time.perf_counter() - self._succeeded > SUCCESS_LASTS_SECONDS
+        if self.failure is None and not expired:
+            return None
+        try:
+            if self._probe is None or self._probe.done():
+                self._probe = self.predict(_EMPTY_TILE)
+            await asyncio.shield(self._probe)
+        except InferenceFailed as error:
+            return str(error)
         return None
 
-    @staticmethod
-    def _soon(callback: Callable[[], None]) -> None:
-        """Once the loop has gone round: requests that came in together, or since, go together."""
+    def _schedule_batch(self) -> None:
+        """Runs a batch after one more iteration of the event loop, so that it includes what arrives in between."""
         loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, callback)
+        loop.call_soon(loop.call_soon, self._run_batch)
 
     def _run_batch(self) -> None:
         if self._thread is None:
             self._run_inline()
-        elif callers := self._callers_or_idle():
+        elif batch := self._next_batch():
             loop = asyncio.get_running_loop()
-            watch = loop.call_later(self.patience, self._hang, callers)
-            tiles = self._stacked(callers)
-            running = loop.run_in_executor(self._thread, predict_each, self.predictor, tiles, len(callers))
-            running.add_done_callback(functools.partial(self._return, callers, time.perf_counter(), watch))
+            timer = loop.call_later(self.timeout, self._hang, batch)
+            tiles = self._stack(batch)
+            running = loop.run_in_executor(self._thread, predict_each, self.predictor, tiles, len(batch))
+            running.add_done_callback(functools.partial(self._end_batch, batch, time.perf_counter(), timer))
 
     def _run_inline(self) -> None:
-        """Runs one batch, or full ones for as long as the loop was busy with other things.
+        """Runs one batch, then full ones for as long as the event loop was busy with other callbacks.
 
-        So refusing many does not starve the few that were accepted.
+        Refusing many requests then does not starve those that were admitted.
         """
         started = time.perf_counter()
-        share = min(started - self._rested, TURN_SECONDS)
-        while callers := self._callers_or_idle():
-            # A batch takes its predictor once, so that a swap does not touch what is in flight.
+        turn = min(started - self._turn_ended, TURN_SECONDS)
+        while batch := self._next_batch():
             began = time.perf_counter()
-            answers = predict_each(self.predictor, self._stacked(callers), len(callers))
-            self._tell(callers, began)
-            self._answer(callers, answers)
-            if len(self._waiting) < self.predictor.largest or time.perf_counter() - started >= share:
-                self._soon(self._run_batch)
+            results = predict_each(self.predictor, self._stack(batch), len(batch))
+            self._answer(batch, began, results)
+            if len(self._queue) < self.predictor.max_batch_size or time.perf_counter() - started >= turn:
+                self._schedule_batch()
                 break
-        self._rested = time.perf_counter()
+        self._turn_ended = time.perf_counter()
 
-    def _callers_or_idle(self) -> list[BatchItem]:
-        callers = self._next_callers()
-        if not callers:
-            self._running = False
-            self._idle.set()
-        return callers
-
-    def _stacked(self, callers: list[BatchItem]) -> Tiles:
-        for i, caller in enumerate(callers):
-            self._tiles[i] = caller.tile.pixels
-        return self._tiles[: next(size for size in SIZES if size >= len(callers))]
-
-    def _next_callers(self) -> list[BatchItem]:
-        places: list[BatchItem] = []
-        while self._waiting and not places:
-            callers: list[QueuedImage] = []
-            while self._waiting and len(callers) < self.predictor.largest:
-                caller = self._waiting.popleft()
-                if caller.future.done():
+    def _next_batch(self) -> list[BatchItem]:
+        """Takes the next batch from the queue. An empty one ends the activity until the next image is queued."""
+        batch: list[BatchItem] = []
+        while self._queue and not batch:
+            images: list[QueuedImage] = []
+            while self._queue and len(images) < self.predictor.max_batch_size:
+                image = self._queue.popleft()
+                if image.future.done():
                     self.dropped += 1
                 else:
-                    callers.append(caller)
-            places = _normalised(callers)
-        return places
+                    images.append(image)
+            batch = normalise_images(images)
+        if not batch:
+            self._active = False
+            self._idle.set()
+        return batch
 
-    def _return(
+    def _stack(self, batch: list[BatchItem]) -> Tiles:
+        for i, item in enumerate(batch):
+            self._tiles[i] = item.tile.pixels
+        return self._tiles[: next(size for size in BATCH_SIZES if size >= len(batch))]
+
+    def _end_batch(
         self,
-        callers: list[BatchItem],
+        batch: list[BatchItem],
         began: float,
-        watch: asyncio.TimerHandle,
-        running: asyncio.Future[Sequence[PredictionOrError]],
+        timer: asyncio.TimerHandle,
+        running: asyncio.Future[list[PredictionOrError]],
     ) -> None:
-        watch.cancel()
-        self._tell(callers, began)
+        timer.cancel()
         self._hanging = False
-        self._answer(callers, running.result())
-        self._soon(self._run_batch)
+        self._answer(batch, began, running.result())
+        self._schedule_batch()
 
-    def _tell(self, callers: list[BatchItem], began: float) -> None:
-        self._observe([began - caller.since for caller in callers], time.perf_counter() - began)
-
-    def _answer(self, callers: list[BatchItem], results: Sequence[PredictionOrError]) -> None:
+    def _answer(self, batch: list[BatchItem], began: float, results: list[PredictionOrError]) -> None:
+        ended = time.perf_counter()
+        self._observe([began - item.since for item in batch], ended - began)
         self.failure = None
-        for (tile, future, _), outcome in zip(callers, results, strict=True):
-            if isinstance(outcome, InferenceFailed):
-                self.failure = str(outcome)
-                self.lost = self.lost or isinstance(outcome, DeviceLost)
-            if future.done():  # cancelled while its batch ran
+        for item, result in zip(batch, results, strict=True):
+            if isinstance(result, InferenceFailed):
+                self.failure = str(result)
+                self.lost = self.lost or isinstance(result, DeviceLost)
+            if item.future.done():  # the client left, or the device answers after its timeout
                 continue
-            if isinstance(outcome, InferenceFailed):
-                future.set_exception(outcome)
+            if isinstance(result, InferenceFailed):
+                item.future.set_exception(result)
             else:
-                future.set_result(InferenceResult(tile, outcome))
+                item.future.set_result(InferenceResult(item.tile, result))
+        if self.failure is None:
+            self._succeeded = ended
 
-    def _hang(self, places: list[BatchItem]) -> None:
-        """Refuses everybody until the device answers after all."""
+    def _hang(self, batch: list[BatchItem]) -> None:
+        """Fails every image in flight; `predict` refuses more until the device answers after all."""
         self._hanging = True
-        self.failure = f"the device has not answered for {self.patience:g} s"
+        self.failure = f"the device has not answered for {self.timeout:g} s"
         log.error(self.failure)
-        for future in [place.future for place in places] + [caller.future for caller in self._waiting]:
+        for future in [item.future for item in batch] + [image.future for image in self._queue]:
             if not future.done():
                 future.set_exception(InferenceFailed(self.failure))
-        self._waiting.clear()
+        self._queue.clear()
         self._idle.set()
 
 
-_EMPTY = Tile(np.zeros((28, 28), np.uint8), ())
+_EMPTY_TILE = Tile(np.zeros((TILE_SIDE, TILE_SIDE), np.uint8), ())
 
 
-def _normalised(callers: list[QueuedImage]) -> list[BatchItem]:
-    """Together; those whose pictures show nothing, or can not be normalised, are told so."""
-    found = [caller.picture for caller in callers if isinstance(caller.picture, Picture)]
+def normalise_images(images: list[QueuedImage]) -> list[BatchItem]:
+    """Normalises images together, and fails those that show no digit or cannot be normalised."""
+    pictures = [image.picture for image in images if isinstance(image.picture, Picture)]
     try:
-        tiles = iter(normalise_all(found))
+        tiles = iter(normalise_all(pictures))
     except Exception as error:
         log.exception("normalising failed")
-        if len(callers) > 1:  # one must not fail others
-            return [place for caller in callers for place in _normalised([caller])]
-        callers[0].future.set_exception(InferenceFailed(f"normalising failed: {error}"))
+        if len(images) > 1:  # one image must not fail the others
+            return [item for image in images for item in normalise_images([image])]
+        images[0].future.set_exception(InferenceFailed(f"normalising failed: {error}"))
         return []
-    places = []
-    for picture, future, since in callers:
+    batch = []
+    for picture, future, since in images:
         tile = picture if isinstance(picture, Tile) else next(tiles)
         if isinstance(tile, Tile):
-            places.append(BatchItem(tile, future, since))
+            batch.append(BatchItem(tile, future, since))
         else:
             future.set_exception(tile)
-    return places
+    return batch
 
 
 def predict_each(predictor: Predictor, tiles: Tiles, count: int) -> list[PredictionOrError]:
-    """What becomes of the first `count` tiles. Where the batch fails each is tried alone: one must not fail others."""
+    """Predicts the first `count` tiles, and each alone when the batch fails: one tile must not fail the others."""
     try:
         return list(predictor.predict(tiles)[:count])
     except InferenceFailed as error:

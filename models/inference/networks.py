@@ -122,7 +122,7 @@ def create(name: str) -> nn.Module:
     return NETWORKS[name]()
 
 
-def restored(name: str, weights: Mapping[str, Tensor]) -> nn.Module:
+def restore(name: str, weights: Mapping[str, Tensor]) -> nn.Module:
     """The network of that name that has weights of these shapes, now or formerly, with these weights.
 
     Raises ValueError as `create`, and RuntimeError for weights that do not fit.
@@ -139,7 +139,7 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in weights.items()}
 
 
-def fused(network: nn.Module) -> nn.Module:
+def fuse_batch_norm(network: nn.Module) -> nn.Module:
     """The same function for prediction alone: batch normalisation folded into the convolutions before it.
 
     Changes the network in place and returns it; it can not be trained any further.

@@ -68,7 +68,7 @@ def read(folder: Path, name: str | None = None) -> Version:
         raise BrokenVersion(f"{path} does not have the sha256 that its manifest names")
     try:
         weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        network = networks.restored(manifest.network, weights)
+        network = networks.restore(manifest.network, weights)
     except Exception as error:  # torch.load raises whatever the unpickler met
         reason = " ".join(str(error).split())[:300]
         raise BrokenVersion(f"{path} does not fit network {manifest.network!r}: {reason}") from error

@@ -36,7 +36,7 @@ def test_a_device_that_hangs_turns_the_worker_unready_but_not_dead(tmp_path, sev
     with running(Settings(home=tmp_path / "home")) as found:
         service = found.app.state.inference
         gate = threading.Event()
-        hanging = DynamicBatcher(service.batcher.predictor, patience=0.2, inline=False)
+        hanging = DynamicBatcher(service.batcher.predictor, timeout=0.2, inline=False)
         network = hanging.predictor._network
         hanging.predictor._network = lambda inputs: gate.wait(60) and network(inputs)
         service._batcher = hanging

@@ -31,14 +31,14 @@ def test_the_tiles_differ_and_never_change() -> None:
 def test_a_predictor_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     version = Version("v7", Manifest(network="convnet"), networks.create("convnet"))
-    fused = networks.fused
+    fuse = networks.fuse_batch_norm
 
     def spoilt(network: torch.nn.Module) -> torch.nn.Module:
-        network = fused(network)
+        network = fuse(network)
         network.head.bias.data[3] += 1
         return network
 
-    monkeypatch.setattr(networks, "fused", spoilt)
+    monkeypatch.setattr(networks, "fuse_batch_norm", spoilt)
     with pytest.raises(BrokenVersion, match="v7 answers differently on cpu"):
         version.predictor(CPU)
 
