@@ -83,7 +83,7 @@ def _trained(options: argparse.Namespace, seed: int) -> Path:
 
 
 def _accuracy(predictor: Predictor, dataset: Dataset) -> float:
-    return float(answer(predictor, dataset.samples).right.mean())
+    return float(answer(predictor, dataset.samples).correct.mean())
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """`python -m training.evaluation`, and behind it `inkling evaluate`."""
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from models.errors import InklingError
 from training.exit_status import ending, keep_to_quota, run
 from training.progress import Report
 
@@ -24,8 +26,8 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Write metrics.json and index.html, a page with pictures, here.")
     ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures of each kind that is drawn.")] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same pictures.")] = 0,
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures of each kind that is generated.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed generates the same pictures.")] = 0,
     home: Annotated[Path, typer.Option(envvar="INKLING_HOME", help="Where versions are kept.")] = Path("state"),
     digits: Annotated[Path, typer.Option(envvar="INKLING_DATA", help="Holds MNIST/raw, and usps/zip.*.gz.")] = Path(
         "data"
@@ -34,21 +36,31 @@ def evaluate(
     device: Annotated[str, typer.Option(envvar="INKLING_DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     quiet: Annotated[bool, typer.Option(help="Print errors alone.")] = False,
 ) -> None:
-    """Measure a model on test digits, other hands, drawings, photographs, damage, and what is no digit."""
+    """Measure a model on test digits, other data sets, drawings, photographs, corruptions and outliers."""
+    check_extra_installed()
     from models import devices
     from models.registry.registry import find
     from training.evaluation import evaluate as evaluation
-    from training.evaluation.report import writer as reports
+    from training.evaluation.report import writer
+    from training.evaluation.report.table import table
 
     keep_to_quota()
     with ending("interrupted"):
         predictor = find(home, model).predictor(devices.resolve(device))
         if report:
-            reports.prepare(report)
+            writer.prepare(report)
         folder, sets = (None, [data]) if data else (digits, sorted((digits / "usps").glob("zip.*.gz")))
         found = evaluation.evaluate(predictor, folder, sets, pictures, seed, download, Report(quiet))
+        Report(quiet).line(table(found))
         if report:
-            Report(quiet).line(f"wrote {reports.write(found, report)}")
+            Report(quiet).line(f"wrote {writer.write(found, report)}")
+
+
+def check_extra_installed() -> None:
+    """Raises InklingError if a package of the extra `evaluate` is missing."""
+    for package in ("matplotlib", "scipy", "sklearn"):
+        if importlib.util.find_spec(package) is None:
+            raise InklingError(f"evaluation needs {package}, which is not installed: pip install -e '.[evaluate]'")
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m training.evaluation") -> None:

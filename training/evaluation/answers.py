@@ -1,4 +1,4 @@
-"""What a predictor says to pictures, all the way from their bytes, and what that is worth."""
+"""Answers of a predictor to encoded pictures, and the metrics of these answers."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -19,21 +19,21 @@ from training.evaluation.metrics import Flags, Floats, Labels
 
 BATCH = 250
 THREADS = 2
-"""Pillow, and NumPy on large arrays, let go of the interpreter's lock."""
+"""More than one helps, as Pillow and NumPy release the interpreter's lock."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """To N pictures. Where nothing was drawn, the tile is empty, every digit as likely as any other, and kept False.
+    """To N pictures. Without ink the tile is empty, probabilities are uniform and answered is False.
 
-    tiles: uint8 [N, 28, 28]; drawn, kept (the verdict is `digit`): bool [N]; labels: int64 [N];
-    probabilities, and uncalibrated ones: float64 [N, 10].
+    labels: int64 [N]; tiles: uint8 [N, 28, 28]; has_ink, answered (the verdict is `digit`): bool [N];
+    probabilities, uncalibrated: float64 [N, 10].
     """
 
     labels: Labels
     tiles: NDArray[np.uint8]
-    drawn: Flags
-    kept: Flags
+    has_ink: Flags
+    answered: Flags
     probabilities: Floats
     uncalibrated: Floats
 
@@ -51,34 +51,33 @@ class Answers:
         return confidences
 
     @property
-    def right(self) -> Flags:
-        right: Flags = self.drawn & (self.digits == self.labels)
-        return right
+    def correct(self) -> Flags:
+        correct: Flags = self.has_ink & (self.digits == self.labels)
+        return correct
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Shares are 0..1, with their 95 % intervals; likelihoods are in nats.
+class DigitMetrics:
+    """Of pictures of digits. Shares are 0..1, intervals are of 95 %, likelihoods are in nats.
 
-    certain: the negative log-likelihood if every answer were given with confidence 1 (its floor is 1e-12).
+    coverage: the share with verdict `digit`.
     """
 
     pictures: int
     accuracy: float
     accuracy_interval: tuple[float, float]
-    kept: float
-    kept_interval: tuple[float, float]
+    coverage: float
+    coverage_interval: tuple[float, float]
     nothing_drawn: int
     calibration_error: float
     auroc: float | None
     negative_log_likelihood: float
-    uncalibrated: float
-    certain: float
+    uncalibrated_negative_log_likelihood: float
 
 
 @dataclass(frozen=True)
-class Refusals:
-    """For pictures of no digit: the share that came back `unsure`, or refused because nothing was drawn."""
+class OutlierMetrics:
+    """Of pictures of no digit. unsure: the share that is answered `unsure`, or refused because nothing is drawn."""
 
     pictures: int
     unsure: float
@@ -86,52 +85,53 @@ class Refusals:
     nothing_drawn: int
 
 
+Metrics = DigitMetrics | OutlierMetrics
+
+
 def answer(predictor: Predictor, samples: Sequence[Sample], advance: Callable[[int], None] | None = None) -> Answers:
-    """Reads, normalises and predicts; `advance` hears how many more are done. Raises DataError naming a broken file."""
-    parts = []
+    """Decodes, normalises and predicts, as the service does; calls `advance` with the size of each batch.
+
+    Raises DataError that names a broken file.
+    """
+    batches = []
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(samples), BATCH):
-            part = samples[start : start + BATCH]
-            parts.append(_answer(predictor, part, list(pool.map(_tile, part))))
+            batch = samples[start : start + BATCH]
+            batches.append(_answer(predictor, batch, list(pool.map(_tile, batch))))
             if advance:
-                advance(len(part))
-    return pooled(parts)
+                advance(len(batch))
+    return pooled(batches)
 
 
 def pooled(parts: Sequence[Answers]) -> Answers:
-    """As if they had been answered together."""
+    """All answers in one."""
     names = [field.name for field in dataclasses.fields(Answers)]
     return Answers(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def figures(answers: Answers) -> Figures:
-    """For pictures of digits, one or more."""
-    right, confidences = answers.right, answers.confidences
-    certain = np.full_like(answers.probabilities, 0.0)
-    certain[np.arange(len(answers)), np.where(answers.drawn, answers.digits, (answers.labels + 1) % 10)] = 1
-    return Figures(
-        pictures=len(answers),
-        accuracy=float(right.mean()),
-        accuracy_interval=metrics.wilson(int(right.sum()), len(answers)),
-        kept=float(answers.kept.mean()),
-        kept_interval=metrics.wilson(int(answers.kept.sum()), len(answers)),
-        nothing_drawn=int((~answers.drawn).sum()),
-        calibration_error=metrics.calibration_error(confidences, right),
-        auroc=metrics.auroc(confidences, right),
+def digit_metrics(answers: Answers) -> DigitMetrics:
+    correct, confidences, count = answers.correct, answers.confidences, len(answers)
+    return DigitMetrics(
+        pictures=count,
+        accuracy=float(correct.mean()),
+        accuracy_interval=metrics.wilson_interval(int(correct.sum()), count),
+        coverage=float(answers.answered.mean()),
+        coverage_interval=metrics.wilson_interval(int(answers.answered.sum()), count),
+        nothing_drawn=int((~answers.has_ink).sum()),
+        calibration_error=metrics.calibration_error(confidences, correct),
+        auroc=metrics.auroc(confidences, correct),
         negative_log_likelihood=metrics.negative_log_likelihood(answers.probabilities, answers.labels),
-        uncalibrated=metrics.negative_log_likelihood(answers.uncalibrated, answers.labels),
-        certain=metrics.negative_log_likelihood(certain, answers.labels),
+        uncalibrated_negative_log_likelihood=metrics.negative_log_likelihood(answers.uncalibrated, answers.labels),
     )
 
 
-def refusals(answers: Answers) -> Refusals:
-    """For pictures of no digit, one or more."""
-    unsure = ~answers.kept
-    return Refusals(
+def outlier_metrics(answers: Answers) -> OutlierMetrics:
+    unsure = ~answers.answered
+    return OutlierMetrics(
         pictures=len(answers),
         unsure=float(unsure.mean()),
-        unsure_interval=metrics.wilson(int(unsure.sum()), len(answers)),
-        nothing_drawn=int((~answers.drawn).sum()),
+        unsure_interval=metrics.wilson_interval(int(unsure.sum()), len(answers)),
+        nothing_drawn=int((~answers.has_ink).sum()),
     )
 
 
@@ -144,17 +144,17 @@ def _tile(sample: Sample) -> NDArray[np.uint8] | None:
         raise DataError(f"{sample.name}: {error}") from error
 
 
-def _answer(predictor: Predictor, samples: Sequence[Sample], found: Sequence[NDArray[np.uint8] | None]) -> Answers:
+def _answer(predictor: Predictor, samples: Sequence[Sample], read: Sequence[NDArray[np.uint8] | None]) -> Answers:
     count = len(samples)
-    drawn = np.array([tile is not None for tile in found])
-    tiles = np.zeros((count, 28, 28), np.uint8)
-    kept = np.zeros(count, bool)
-    probabilities, uncalibrated = np.full((count, 10), 0.1), np.full((count, 10), 0.1)
-    if drawn.any():
-        tiles[drawn] = np.stack([tile for tile in found if tile is not None])
-        predictions = predictor.predict(tiles[drawn])
-        kept[drawn] = [prediction.verdict == "digit" for prediction in predictions]
-        probabilities[drawn] = [prediction.probabilities for prediction in predictions]
-        uncalibrated[drawn] = Calibration().probabilities(predictor.logits(tiles[drawn]))
     labels = np.array([sample.label for sample in samples], np.int64)
-    return Answers(labels, tiles, drawn, kept, probabilities, uncalibrated)
+    has_ink = np.array([tile is not None for tile in read])
+    tiles = np.zeros((count, 28, 28), np.uint8)
+    answered = np.zeros(count, bool)
+    probabilities, uncalibrated = np.full((count, 10), 0.1), np.full((count, 10), 0.1)
+    if has_ink.any():
+        tiles[has_ink] = np.stack([tile for tile in read if tile is not None])
+        predictions = predictor.predict(tiles[has_ink])
+        answered[has_ink] = [prediction.verdict == "digit" for prediction in predictions]
+        probabilities[has_ink] = [prediction.probabilities for prediction in predictions]
+        uncalibrated[has_ink] = Calibration().probabilities(predictor.logits(tiles[has_ink]))
+    return Answers(labels, tiles, has_ink, answered, probabilities, uncalibrated)

@@ -1,65 +1,66 @@
-"""The whole evaluation of one predictor: data sets, drawn and photographed digits, damage, and what is no digit.
+"""The evaluation of one predictor: data sets, drawn and photographed digits, MNIST-C, and outliers.
 
-Everything is made anew from the seed and goes the way of a client's picture: bytes, decode, normalise, predict.
-Digits to draw with are the held-out 5,000, as far as they can be drawn anew; as in MNIST-C, damage is done to the test
-set.
+Pictures are generated from the seed and take a client's way: bytes, decode, normalise, predict. Digits are redrawn from
+the 5,000 held out; corruptions, as in MNIST-C, are of the test set.
 """
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import StringIO
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.random import Generator
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from models.inference.predictor import Predictor
 from training.data import mnist
-from training.evaluation.answers import Answers, Figures, Refusals, answer, figures, pooled, refusals
+from training.evaluation.answers import Answers, Metrics, answer, digit_metrics, outlier_metrics, pooled
 from training.evaluation.datasets import NO_DIGIT, Dataset, Sample, load, of_digits
-from training.evaluation.generators import damage, drawings, handwriting, no_digits, photographs
-from training.evaluation.generators.redraw import Pixels, encoded, redrawable
+from training.evaluation.generators import handwriting, mnist_c
+from training.evaluation.generators.drawings import DRAWINGS
+from training.evaluation.generators.no_digits import OUTLIERS
+from training.evaluation.generators.photographs import PHOTOGRAPHS
+from training.evaluation.generators.rendering import redrawable
 from training.progress import Report
 
 PICTURES = 500
-GROUPS = ("data sets", "drawn", "photographed", "ways of writing", "damaged", "no digit")
-OUTLIERS = GROUPS[-1]
+GROUPS = ("data sets", "drawn", "photographed", "ways of writing", "corrupted", "outliers")
+OUTLIER_GROUP = GROUPS[-1]
 HELD_OUT = "MNIST held out"
+
+Source = TypeVar("Source")
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of picture, what was answered, and what that is worth."""
+class EvaluatedKind:
+    """Pictures of one kind, the answers to them, and the metrics of these."""
 
     name: str
     group: str
     samples: Sequence[Sample]
     answers: Answers
-    figures: Figures | Refusals
+    metrics: Metrics
 
 
 @dataclass(frozen=True)
 class Evaluation:
     model: str
     seed: int
-    kinds: list[Kind]
+    kinds: list[EvaluatedKind]
 
-    def group(self, name: str) -> list[Kind]:
+    def group(self, name: str) -> list[EvaluatedKind]:
         return [kind for kind in self.kinds if kind.group == name]
 
-    def pooled(self) -> dict[str, Figures | Refusals]:
-        """Over all pictures of each group that was made from several kinds."""
-        found: dict[str, Figures | Refusals] = {}
-        for group in GROUPS[1:]:
-            if kinds := self.group(group):
-                found[group] = worth(pooled([kind.answers for kind in kinds]), group)
-        return found
+    def pooled(self) -> dict[str, Metrics]:
+        """Metrics over all pictures of each generated group."""
+        return {
+            group: _metrics(pooled([kind.answers for kind in kinds]), group)
+            for group in GROUPS[1:]
+            if (kinds := self.group(group))
+        }
 
 
 def evaluate(
@@ -71,114 +72,72 @@ def evaluate(
     download: bool = False,
     report: Report | None = None,
 ) -> Evaluation:
-    """Measures on MNIST in folder `digits` and on pictures made from it, and on each data set of `data`.
+    """Measures on MNIST in the folder `digits`, on pictures generated from it, and on each data set of `data`.
 
-    Without `digits`, on `data` alone. The same seed gives the same figures. Raises DataError.
+    Without `digits` it measures on `data` alone. The same seed gives the same metrics. Raises DataError.
     """
-    sources = [("data sets", dataset) for dataset in map(load, data)]
+    datasets = [("data sets", dataset) for dataset in map(load, data)]
     if digits:
         _, held_out = mnist.split(mnist.training_set(digits, download))
         test = mnist.test_set(digits, download)
         whole = {"MNIST test": test, HELD_OUT: held_out}
-        sources = [("data sets", of_digits(name, part)) for name, part in whole.items()] + sources
-        sources += made(held_out, test, pictures, seed)
-    evaluation = Evaluation(predictor.model, seed, measured(predictor, sources, report or Report(quiet=True)))
-    if report:
-        report.line(table(evaluation))
-    return evaluation
+        datasets = [("data sets", of_digits(name, part)) for name, part in whole.items()] + datasets
+        datasets += generated(held_out, test, pictures, seed)
+    return Evaluation(predictor.model, seed, evaluated(predictor, datasets, report or Report(quiet=True)))
 
 
-def measured(predictor: Predictor, sources: Sequence[tuple[str, Dataset]], report: Report) -> list[Kind]:
-    """Answers each (group, data set)."""
+def evaluated(predictor: Predictor, datasets: Sequence[tuple[str, Dataset]], report: Report) -> list[EvaluatedKind]:
+    """Evaluates each (group, data set)."""
     kinds = []
-    with report.bar("evaluating", sum(len(dataset.samples) for _, dataset in sources)) as bar:
-        for group, dataset in sources:
+    with report.bar("evaluating", sum(len(dataset.samples) for _, dataset in datasets)) as bar:
+        for group, dataset in datasets:
             bar.retitle(dataset.name)
             answers = answer(predictor, dataset.samples, bar.advance)
-            kinds.append(Kind(dataset.name, group, dataset.samples, answers, worth(answers, group)))
+            kinds.append(EvaluatedKind(dataset.name, group, dataset.samples, answers, _metrics(answers, group)))
     return kinds
 
 
-def worth(answers: Answers, group: str) -> Figures | Refusals:
-    return refusals(answers) if group == OUTLIERS else figures(answers)
+def _metrics(answers: Answers, group: str) -> Metrics:
+    return outlier_metrics(answers) if group == OUTLIER_GROUP else digit_metrics(answers)
 
 
-def made(held_out: mnist.Digits, test: mnist.Digits, pictures: int, seed: int) -> Iterator[tuple[str, Dataset]]:
-    """(group, pictures of one kind), for every kind that is generated: hands from held-out digits, damage to others."""
+def generated(held_out: mnist.Digits, test: mnist.Digits, pictures: int, seed: int) -> Iterator[tuple[str, Dataset]]:
+    """(group, data set of that many pictures) for each kind that is generated."""
     held_out = held_out[torch.from_numpy(redrawable(held_out.images.numpy(), held_out.labels.tolist()))]
-    hands, hand_labels = held_out.images.numpy(), held_out.labels.tolist()
-
-    def dataset(name: str, make: Callable[[Generator, int], bytes], labels: Sequence[int]) -> Dataset:
-        """Pictures of the first of a shuffled deck of tiles, each from a generator of its own."""
-        deck = _generator(seed, name).permutation(len(labels)).tolist()
-        samples = []
-        for index in range(pictures):
-            tile = deck[index % len(deck)]
-            read = partial(_make, make, seed, name, index, tile)
-            samples.append(Sample(f"{name} {index}", labels[tile], read))
-        return Dataset(name, samples)
-
-    for group, kinds in (("drawn", drawings.KINDS), ("photographed", photographs.KINDS)):
-        for name, draw in kinds.items():
-            yield group, dataset(name, partial(_of_tile, draw, hands), hand_labels)
-    for name, (digit, _) in handwriting.FORMS.items():
-        yield "ways of writing", dataset(name, partial(_of_form, name), [digit])
-    for name in damage.KINDS:
-        yield "damaged", dataset(name, partial(_damaged, name, test.images.numpy()), test.labels.tolist())
-    for name, outlier in no_digits.kinds().items():
-        yield OUTLIERS, dataset(name, partial(_outlier, outlier, hands), [NO_DIGIT])
+    tiles, labels = held_out.images.numpy(), held_out.labels.tolist()
+    test_tiles, test_labels = list(test.images.numpy()), test.labels.tolist()
+    dataset = partial(_generated, pictures, seed)
+    for name, draw in DRAWINGS.items():
+        yield "drawn", dataset(name, draw, list(tiles), labels)
+    for name, draw in PHOTOGRAPHS.items():
+        yield "photographed", dataset(name, draw, list(tiles), labels)
+    for name, (digit, forms) in handwriting.FORMS.items():
+        yield "ways of writing", dataset(name, handwriting.picture, [forms], [digit])
+    for name in mnist_c.CORRUPTIONS:
+        corrupt = partial(mnist_c.picture, corruption=name)
+        yield "corrupted", dataset(name, corrupt, test_tiles, test_labels)
+    for name, compose in OUTLIERS.items():
+        yield OUTLIER_GROUP, dataset(name, compose, [tiles], [NO_DIGIT])
 
 
-def table(evaluation: Evaluation) -> str:
-    """The figures as text: one row a kind, and one for each group as a whole."""
-    rows = Table(title=f"model {evaluation.model}, seed {evaluation.seed}", title_justify="left", box=None)
-    rows.add_column("")
-    for heading in ("pictures", "right", "95 % interval", "kept", "unsure", "empty", "calibration", "AUROC", "NLL"):
-        rows.add_column(heading, justify="right")
-    whole = evaluation.pooled()
-    for group in GROUPS:
-        for kind in evaluation.group(group):
-            rows.add_row(Text(kind.name), *_cells(kind.figures))
-        if group in whole:
-            rows.add_row(f"{group}, together", *_cells(whole[group]), style="bold", end_section=True)
-    output = StringIO()
-    Console(file=output, width=130).print(rows)
-    return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
+def _generated(
+    pictures: int,
+    seed: int,
+    name: str,
+    draw: Callable[[Generator, Source], bytes],
+    sources: Sequence[Source],
+    labels: Sequence[int],
+) -> Dataset:
+    """Pictures of the sources in shuffled order, over again if need be, each from a random generator of its own."""
+    seeds = [seed, zlib.crc32(name.encode())]
+    order = np.random.default_rng(seeds).permutation(len(sources)).tolist()
+    samples = []
+    for index in range(pictures):
+        chosen = order[index % len(order)]
+        read = partial(_draw, draw, sources[chosen], [*seeds, index])
+        samples.append(Sample(f"{name} {index}", labels[chosen], read))
+    return Dataset(name, samples)
 
 
-def _cells(worth: Figures | Refusals) -> list[str]:
-    count, empty = f"{worth.pictures:,}", str(worth.nothing_drawn or "")
-    if isinstance(worth, Refusals):
-        return [count, "", _interval(worth.unsure_interval), "", f"{worth.unsure:.2%}", empty, "", "", ""]
-    area = "" if worth.auroc is None else f"{worth.auroc:.3f}"
-    interval, error = _interval(worth.accuracy_interval), f"{worth.calibration_error:.2%}"
-    likelihood = f"{worth.negative_log_likelihood:.4f}"
-    return [count, f"{worth.accuracy:.2%}", interval, f"{worth.kept:.1%}", "", empty, error, area, likelihood]
-
-
-def _interval(bounds: tuple[float, float]) -> str:
-    return f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f}"
-
-
-def _generator(seed: int, name: str, *more: int) -> Generator:
-    return np.random.default_rng([seed, zlib.crc32(name.encode()), *more])
-
-
-def _make(make: Callable[[Generator, int], bytes], seed: int, name: str, index: int, tile: int) -> bytes:
-    return make(_generator(seed, name, index), tile)
-
-
-def _of_tile(draw: drawings.Kind, tiles: Pixels, rng: Generator, tile: int) -> bytes:
-    return draw(rng, tiles[tile])
-
-
-def _of_form(name: str, rng: Generator, _: int) -> bytes:
-    return handwriting.picture(rng, name)[0]
-
-
-def _damaged(name: str, tiles: Pixels, rng: Generator, tile: int) -> bytes:
-    return encoded(damage.damaged(rng, tiles[tile], name))
-
-
-def _outlier(make: no_digits.Kind, tiles: Pixels, rng: Generator, _: int) -> bytes:
-    return make(rng, tiles)
+def _draw(draw: Callable[[Generator, Source], bytes], source: Source, seeds: list[int]) -> bytes:
+    return draw(np.random.default_rng(seeds), source)

@@ -1,4 +1,4 @@
-"""Ten printed digits, and a predictor that knows those ten by heart: no data set and no training needed."""
+"""Ten printed digits, a predictor that recognises exactly those, and its evaluation: no data set and no training."""
 
 from collections.abc import Callable
 
@@ -13,6 +13,9 @@ from models.inference.predictor import Predictor
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
 from training.data.mnist import Digits
+from training.evaluation.datasets import of_digits
+from training.evaluation.evaluate import Evaluation, evaluated, generated
+from training.progress import Report
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +31,7 @@ def printed(encode: Callable[..., bytes]) -> Digits:
 
 @pytest.fixture(scope="session")
 def predictor(printed: Digits) -> Predictor:
-    """Answers with the printed digit that a tile has most in common with, and is unsure when it is none of them."""
+    """Answers with the printed digit that resembles the tile most, and is unsure if none does."""
     templates = printed.images.reshape(10, 784).double()
     templates /= templates.norm(dim=1, keepdim=True)
     # Rows that give 1 for their own template and 0 for the others.
@@ -36,3 +39,13 @@ def predictor(printed: Digits) -> Predictor:
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10, bias=False))
     network[1].weight = nn.Parameter(weights.float())
     return Predictor(network, Calibration(temperature=0.5, threshold=0.9), "printed", torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def evaluation(printed: Digits, predictor: Predictor) -> Evaluation:
+    """The printed digits as a data set, with 0 and 1 labelled as 5, and three pictures of every generated kind."""
+    labels = printed.labels.clone()
+    labels[:2] = 5
+    datasets = [("data sets", of_digits("MNIST test", Digits(printed.images, labels)))]
+    datasets += generated(printed, printed, pictures=3, seed=0)
+    return Evaluation("v7 <b>", 0, evaluated(predictor, datasets, Report(quiet=True)))

@@ -20,7 +20,7 @@ def usps(folder: Path, *lines: str) -> Path:
     return path
 
 
-def test_usps_lines_become_pictures_of_their_ink(tmp_path: Path) -> None:
+def test_usps_lines_become_pictures(tmp_path: Path) -> None:
     found = datasets.load(usps(tmp_path, LINE, LINE.replace("7.0", "3.0") + " "))
     assert [sample.label for sample in found.samples] == [7, 3]
     pixels = decode(found.samples[0].read()).pixels.ravel()
@@ -38,11 +38,11 @@ def test_usps_lines_become_pictures_of_their_ink(tmp_path: Path) -> None:
         (LINE.replace("7.0000", "seven"), "expected a label and 256 numbers"),
         ("", "expected a label and 256 numbers"),
         (LINE + " 1.0", "found 257"),
-        (LINE.replace("0.5", "1.5"), "does not lie in -1 to 1"),
-        (LINE.replace("0.5", "nan"), "does not lie in -1 to 1"),
+        (LINE.replace("0.5", "1.5"), "is not within -1 to 1"),
+        (LINE.replace("0.5", "nan"), "is not within -1 to 1"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+def test_the_error_of_a_bad_line_names_its_number(tmp_path: Path, line: str, complaint: str) -> None:
     path = usps(tmp_path, LINE, line, LINE)
     with pytest.raises(DataError) as caught:
         datasets.load(path)
@@ -54,9 +54,15 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"7 1 1 1", gzip.compress(LINE.encode() * 50)[:-30], gzip.compress(b"\xff\xfe\x00"), b"", gzip.compress(b"")],
-    ids=["no gzip", "cut off", "no text", "no bytes", "empty"],  # gzip writes the time, which would be part of the name
+    ids=[
+        "not gzip",
+        "truncated",
+        "not text",
+        "no bytes",
+        "empty",
+    ],  # bytes would differ, as gzip writes the time
 )
-def test_a_file_that_is_no_gzip_text_is_named(tmp_path: Path, content: bytes) -> None:
+def test_the_error_of_a_file_that_is_not_gzip_text_names_it(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "zip.test.gz"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"zip\.test\.gz") as caught:
@@ -64,7 +70,7 @@ def test_a_file_that_is_no_gzip_text_is_named(tmp_path: Path, content: bytes) ->
     assert "\n" not in str(caught.value)
 
 
-def test_a_tree_of_pictures(tmp_path: Path, encode: Callable[..., bytes]) -> None:
+def test_a_folder_of_folders_of_pictures(tmp_path: Path, encode: Callable[..., bytes]) -> None:
     for label, name in [(0, "a.png"), (4, "b.JPG"), (4, "c.webp"), (9, "notes.txt"), (9, ".hidden.png")]:
         folder = tmp_path / str(label)
         folder.mkdir(exist_ok=True)
@@ -76,31 +82,31 @@ def test_a_tree_of_pictures(tmp_path: Path, encode: Callable[..., bytes]) -> Non
     assert [decode(sample.read()).pixels.shape for sample in found] == [(5, 4), (5, 8), (5, 8)]
 
 
-def test_a_folder_of_another_name_is_no_label(tmp_path: Path) -> None:
+def test_a_folder_of_another_name_is_not_a_label(tmp_path: Path) -> None:
     for name in ("1", "10"):
         (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match=r"10 is no label"):
+    with pytest.raises(DataError, match=r"10 is not a label"):
         datasets.load(tmp_path)
 
 
-def test_a_missing_or_empty_folder(tmp_path: Path) -> None:
+def test_a_missing_or_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere does not exist"):
         datasets.load(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds neither"):
         datasets.load(tmp_path)
 
 
-def test_a_file_that_went_away_is_named(tmp_path: Path, encode: Callable[..., bytes]) -> None:
+def test_the_error_of_a_deleted_file_names_it(tmp_path: Path, encode: Callable[..., bytes]) -> None:
     (tmp_path / "5").mkdir()
     path = tmp_path / "5" / "five.png"
     path.write_bytes(encode(np.zeros((3, 3), np.uint8)))
     (sample,) = datasets.load(tmp_path).samples
     path.unlink()
-    with pytest.raises(DataError, match=r"five\.png can not be read: No such file"):
+    with pytest.raises(DataError, match=r"five\.png cannot be read: No such file"):
         sample.read()
 
 
-def test_mnist_goes_through_png_unharmed(test_digits: mnist.Digits) -> None:
+def test_mnist_survives_png_and_normalisation(test_digits: mnist.Digits) -> None:
     chosen = test_digits[mnist.torch.arange(0, 10_000, 500)]
     for sample, tile, label in zip(
         datasets.of_digits("MNIST test", chosen).samples, chosen.images, chosen.labels, strict=True
@@ -109,7 +115,7 @@ def test_mnist_goes_through_png_unharmed(test_digits: mnist.Digits) -> None:
         assert (normalise(decode(sample.read())).pixels == tile.numpy()).all()
 
 
-def test_a_folder_with_mnist_is_its_test_set(data_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_holds_mnist_is_its_test_set(data_folder: Path, tmp_path: Path) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     with pytest.raises(DataError, match=r"MNIST/raw/t10k-images-idx3-ubyte is missing"):

@@ -1,30 +1,38 @@
-"""What is no digit, and ought to come back `unsure`.
+"""Outliers: pictures of no digit, which should be answered `unsure`.
 
-These generators measure and nothing else: no model is trained on their pictures, nor on these fonts or shapes. Each
-kind takes a generator and digits to compose with, uint8 [N, 28, 28], and gives the bytes of a picture.
+They are for measuring alone: no model is trained on these pictures, fonts or shapes.
 """
 
 import functools
-import importlib.util
 import math
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from training.evaluation.generators.drawings import placed
-from training.evaluation.generators.handwriting import Stroke, drawn, smooth
-from training.evaluation.generators.redraw import Pixels, Plane, cropped, encoded, slanted, tube, written
+from training.evaluation.generators.handwriting import Form, drawn, smooth
+from training.evaluation.generators.rendering import (
+    Pixels,
+    Plane,
+    cropped,
+    encoded,
+    placed,
+    redrawn,
+    slanted,
+    stroked,
+)
 
-Kind = Callable[[Generator, Pixels], bytes]
+OutlierGenerator = Callable[[Generator, Pixels], bytes]
+"""Composes an encoded picture, if need be from tiles of digits, uint8 [N, 28, 28]."""
 
-# Without what is a digit once its size is normalised away (O o I l S s Z z B b g q), and signs that look like one.
+# Letters that look like a digit at another size (O o I l S s Z z B b g q), and such signs, are left out.
 LETTERS = "ACDEFGHJKLMNPQRTUVWXYacdefhijkmnprtuvwxy"
 SIGNS = "?&%#@*+=<>~^{}"
 
-CAPITALS: list[list[Stroke]] = [
+CAPITALS: list[Form] = [
     [[(0.0, 1.0), (0.5, 0.0)], [(0.5, 0.0), (1.0, 1.0)], [(0.2, 0.62), (0.8, 0.62)]],  # A
     [[(0.1, 0.0), (0.1, 1.0)], [(0.1, 0.0), (0.9, 0.0)], [(0.1, 0.5), (0.75, 0.5)], [(0.1, 1.0), (0.9, 1.0)]],  # E
     [[(0.1, 0.0), (0.1, 1.0)], [(0.1, 0.0), (0.9, 0.02)], [(0.1, 0.48), (0.75, 0.5)]],  # F
@@ -39,7 +47,6 @@ CAPITALS: list[list[Stroke]] = [
     [[(0.1, 0.0), (0.05, 0.6), (0.4, 1.0), (0.85, 0.7), (0.9, 0.0)]],  # U
 ]
 
-# Outlines: points (right,down) in 0..10.
 GARMENTS = {
     "shirt": "2,1 3.8,.5 5,1.1 6.2,.5 8,1 9.9,3.8 8.4,4.8 7.4,3.4 7.4,9.5 2.6,9.5 2.6,3.4 1.6,4.8 .1,3.8",
     "pullover": "2.2,1 4,.6 5,1 6,.6 7.8,1 9.4,8.4 8,8.8 7,3.6 7.2,9.4 2.8,9.4 3,3.6 2,8.8 .6,8.4",
@@ -49,6 +56,7 @@ GARMENTS = {
     "shoe": ".4,4.8 2.2,4.2 3.6,5.2 6,5.4 9.5,7 9.6,8.4 .4,8.4",
     "bag": "1,4 2.6,4 3.4,1.4 6.6,1.4 7.4,4 9,4 9.4,9.2 .6,9.2",
 }
+"""Outlines as points (right,down) in 0..10."""
 
 
 def letters(rng: Generator, _: Pixels) -> bytes:
@@ -57,18 +65,18 @@ def letters(rng: Generator, _: Pixels) -> bytes:
 
 
 def letters_in_more_fonts(rng: Generator, _: Pixels) -> bytes:
-    """The same in the upright and oblique, serif and sans-serif fonts that come with Matplotlib."""
+    """Letters and signs in the upright and oblique, serif and sans-serif fonts that come with Matplotlib."""
     return _lettered(rng, ImageFont.truetype(_fonts()[rng.integers(len(_fonts()))], int(rng.integers(60, 140))))
 
 
 def drawn_letters(rng: Generator, _: Pixels) -> bytes:
     form = CAPITALS[int(rng.integers(len(CAPITALS)))]
     length = int(rng.integers(60, 200))
-    return _shown(rng, drawn(rng, form, length, length * rng.uniform(0.05, 0.13)))
+    return _on_screen(rng, drawn(rng, form, length, length * rng.uniform(0.05, 0.13)))
 
 
 def noise(rng: Generator, _: Pixels) -> bytes:
-    """Grey or coloured, coarse or fine, even, bell-shaped or of black and white alone."""
+    """Uniform, normal or black-and-white noise, grey or coloured, coarse or fine."""
     side = int(rng.choice([28, 28, 64, 150]))
     shape = (side, side) if rng.random() < 0.6 else (side, side, 3)
     levels = [
@@ -101,7 +109,7 @@ def smooth_texture(rng: Generator, _: Pixels) -> bytes:
 
 
 def clothing(rng: Generator, _: Pixels) -> bytes:
-    """Shirts, trousers, dresses, shoes, boots and bags as filled shapes, some with a pattern. 28 pixels or more."""
+    """Shirts, trousers, dresses, shoes, boots and bags as filled shapes, some with a pattern."""
     garment = GARMENTS[str(rng.choice(list(GARMENTS)))]
     points = np.array([[float(number) for number in point.split(",")] for point in garment.split()]) / 10
     points = (points + rng.normal(0, 0.012, points.shape)) * rng.uniform(0.85, 1.0, 2)
@@ -114,11 +122,11 @@ def clothing(rng: Generator, _: Pixels) -> bytes:
     down, right = np.mgrid[:side, :side] / side
     shade = rng.uniform(0.6, 1) + 0.15 * np.sin(rng.uniform(-40, 40) * right + rng.uniform(-40, 40) * down)
     ink: Plane = (cloth * shade).clip(0, 1).astype(np.float32)
-    return _shown(rng, cropped(ink, 0.05))
+    return _on_screen(rng, cropped(ink, 0.05))
 
 
 def scribble(rng: Generator, _: Pixels) -> bytes:
-    """A long line without aim, or a dense to and fro."""
+    """A long random line, or a dense zigzag."""
     count = int(rng.integers(14, 30))
     points = rng.uniform(0.08, 0.92, (count, 2))
     if rng.random() < 0.3:
@@ -127,20 +135,19 @@ def scribble(rng: Generator, _: Pixels) -> bytes:
     side = 160
     image = Image.new("1", (side, side))
     ImageDraw.Draw(image).line([(x, y) for x, y in (smooth(points) * side).tolist()], fill=1)
-    return _shown(rng, cropped(tube(np.asarray(image), rng.uniform(2, 9)), 0.05))
+    return _on_screen(rng, cropped(stroked(np.asarray(image), rng.uniform(2, 9)), 0.05))
 
 
 def two_digits(rng: Generator, tiles: Pixels) -> bytes:
-    """Two of the digits side by side, a narrow gap between them."""
+    """Two of the digits side by side, with a narrow gap between them."""
     length = 120
     width = rng.uniform(7, 14)
     chosen = tiles[rng.choice(len(tiles), 2, replace=False)]
-    pair = [written(rng, tile, length, width) for tile in chosen]
+    pair = [redrawn(rng, tile, length, width) for tile in chosen]
     gap = round(length * rng.uniform(0.05, 0.3))
-    plane = np.zeros((max(len(digit) for digit in pair), sum(digit.shape[1] for digit in pair) + gap), np.float32)
-    plane[: len(pair[0]), : pair[0].shape[1]] = pair[0]
-    plane[: len(pair[1]), plane.shape[1] - pair[1].shape[1] :] = pair[1]
-    return _shown(rng, plane)
+    height = max(len(digit) for digit in pair)
+    left, right = (np.pad(digit, ((0, height - len(digit)), (0, 0))) for digit in pair)
+    return _on_screen(rng, np.hstack([left, np.zeros((height, gap), np.float32), right]))
 
 
 def _lettered(rng: Generator, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> bytes:
@@ -149,14 +156,14 @@ def _lettered(rng: Generator, font: ImageFont.ImageFont | ImageFont.FreeTypeFont
     letter = str(rng.choice(list(LETTERS + SIGNS), p=_WEIGHTS))
     pen.text((160, 160), letter, fill=255, font=font, anchor="mm", stroke_width=int(rng.choice([0, 0, 0, 3])))
     ink: Plane = (np.asarray(slanted(rng, image, 1.3)) / 255).astype(np.float32)
-    return _shown(rng, cropped(ink, 0.05))
+    return _on_screen(rng, cropped(ink, 0.05))
 
 
 _WEIGHTS = np.repeat([0.8 / len(LETTERS), 0.2 / len(SIGNS)], [len(LETTERS), len(SIGNS)])
 
 
-def _shown(rng: Generator, ink: Plane) -> bytes:
-    """Drawn on a screen: black on white or white on black, at 28 pixels or as it is."""
+def _on_screen(rng: Generator, ink: Plane) -> bytes:
+    """A PNG in black on white or white on black, at 28 pixels or as it is."""
     side = round(max(ink.shape) * rng.uniform(1.1, 1.8))
     levels = 255 * placed(rng, ink, side, side)
     if rng.random() < 0.4:
@@ -166,26 +173,18 @@ def _shown(rng: Generator, ink: Plane) -> bytes:
 
 @functools.cache
 def _fonts() -> list[Path]:
-    """Those that come with Matplotlib and hold plain letters; none when it is not installed."""
-    found = importlib.util.find_spec("matplotlib")
-    if found is None or found.origin is None:
-        return []
-    folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+    """The fonts with plain letters that come with Matplotlib."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return [path for path in sorted(folder.glob("DejaVu*.ttf")) if "Display" not in path.name]
 
 
-def kinds() -> dict[str, Kind]:
-    """By name; letters in more fonts only where there are more fonts."""
-    found: dict[str, Kind] = {
-        "letters": letters,
-        "letters in more fonts": letters_in_more_fonts,
-        "drawn letters": drawn_letters,
-        "noise": noise,
-        "smooth textures": smooth_texture,
-        "clothing": clothing,
-        "scribbles": scribble,
-        "two digits": two_digits,
-    }
-    if not _fonts():
-        del found["letters in more fonts"]
-    return found
+OUTLIERS: dict[str, OutlierGenerator] = {
+    "letters": letters,
+    "letters in more fonts": letters_in_more_fonts,
+    "drawn letters": drawn_letters,
+    "noise": noise,
+    "smooth textures": smooth_texture,
+    "clothing": clothing,
+    "scribbles": scribble,
+    "two digits": two_digits,
+}

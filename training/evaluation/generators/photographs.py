@@ -1,7 +1,7 @@
 """Photographs of digits on paper: pen, pencil and crayon, in shadow, faint, in coloured ink, on a table. All JPEG.
 
-A picture is paper (grain, fibres, rulings), times ink that takes light away, times light that falls unevenly, plus the
-noise of a camera. Each kind takes a generator and a tile, uint8 [28, 28], and gives the bytes of a picture.
+A photograph is paper (grain, ruled lines) times the light that ink lets through, times uneven illumination, plus the
+noise of a camera. Ink and illumination are float32 [H, W].
 """
 
 import math
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
-from training.evaluation.generators.drawings import Kind, placed, rulings
-from training.evaluation.generators.redraw import Pixels, Plane, encoded, written
+from training.evaluation.generators.drawings import PictureGenerator, ruled_lines
+from training.evaluation.generators.rendering import Pixels, Plane, encoded, evenly_spaced, placed, redrawn
 
 INKS = {
     "black": (25, 25, 30),
@@ -31,7 +31,7 @@ def pen(rng: Generator, tile: Pixels) -> bytes:
 
 
 def pencil(rng: Generator, tile: Pixels) -> bytes:
-    """Grey lead that the grain of the paper breaks up."""
+    """Grey lead, broken up by the grain of the paper."""
     ink = _digit(rng, tile, rng.uniform(0.035, 0.08))
     ink *= (0.75 + 0.25 * _grain(rng, ink.shape, 1.5)) * rng.uniform(0.5, 0.75)
     return photograph(rng, ink, "black", light(rng, ink.shape, 0.3))
@@ -51,7 +51,7 @@ def coloured_ink(rng: Generator, tile: Pixels) -> bytes:
 
 
 def in_shadow(rng: Generator, tile: Pixels) -> bytes:
-    """A pen, and across the paper the soft edge of a shadow, of a hand or of the camera."""
+    """A pen, and a shadow with a soft edge across the paper."""
     ink = _digit(rng, tile, rng.uniform(0.045, 0.09))
     return photograph(rng, ink, str(rng.choice(["black", "blue"])), _shadow(rng, ink.shape))
 
@@ -70,10 +70,10 @@ def on_a_table(rng: Generator, tile: Pixels) -> bytes:
     seen = rng.random(4) < 0.8
     seen[rng.integers(4)] = True
     above, below, left, right = np.rint(seen * rng.uniform(0.06, 0.5, 4) * np.repeat(ink.shape, 2)).astype(int).tolist()
-    around = [(above, below), (left, right)]
+    margins = [(above, below), (left, right)]
     angle = math.degrees(rng.uniform(-0.15, 0.15)) * bool(seen.all())
-    levels = np.pad(np.rint(sheet.clip(0, 255)).astype(np.uint8), [*around, (0, 0)])
-    cover = np.pad(np.full(ink.shape, 255, np.uint8), around)
+    levels = np.pad(np.rint(sheet.clip(0, 255)).astype(np.uint8), [*margins, (0, 0)])
+    cover = np.pad(np.full(ink.shape, 255, np.uint8), margins)
     turned, covered = (
         np.asarray(Image.fromarray(plane).rotate(angle, Image.Resampling.BICUBIC), np.float32)
         for plane in (levels, cover)
@@ -91,40 +91,51 @@ def on_ruled_paper(rng: Generator, tile: Pixels) -> bytes:
 
 
 def on_squared_paper(rng: Generator, tile: Pixels) -> bytes:
-    """A pen on squares, a digit one to four of them high."""
+    """A pen on squared paper; the digit is one to four squares high."""
     return _on_lines(rng, tile, squared=True, distance=rng.uniform(0.25, 0.8))
 
 
 def _on_lines(rng: Generator, tile: Pixels, squared: bool, distance: float) -> bytes:
-    """Printed lines, pale to as dark as a pencil; their distance is that share of the digit's length."""
-    height, breadth = rng.integers(240, 481, 2).tolist()
-    length = round(min(height, breadth) * rng.uniform(0.35, 0.7))
-    digit = written(rng, tile, length, length * rng.uniform(0.045, 0.09))
-    ink = placed(rng, digit, height, breadth, tuple(rng.uniform(0.1, 0.9, 2)))
-    lines = rulings(rng, ink.shape, distance * length, squared, tilt=rng.uniform(-3, 3))
+    """Printed lines, pale to as dark as a pencil; distance: as a share of the digit's length."""
+    shape, length = _sheet(rng, 0.35)
+    ink = _written(rng, tile, shape, length, length * rng.uniform(0.045, 0.09), margin=0.1)
+    lines = ruled_lines(rng, ink.shape, distance * length, squared, tilt=rng.uniform(-3, 3))
     lit = light(rng, ink.shape, 0.3) * (1 - rng.uniform(0.05, 0.6) * lines)
     return photograph(rng, ink, str(rng.choice(["black", "blue"])), lit)
 
 
 def _digit(rng: Generator, tile: Pixels, width: float) -> Plane:
-    """One digit's ink on a sheet of 240 to 480 pixels; the stroke is that share of the digit's length."""
-    height, breadth = rng.integers(240, 481, 2).tolist()
-    length = round(min(height, breadth) * rng.uniform(0.3, 0.7))
-    digit = written(rng, tile, length, max(2.0, width * length))
-    return placed(rng, digit, height, breadth, tuple(rng.uniform(0.15, 0.85, 2)))
+    """Ink of one digit on a sheet; width: of the stroke, as a share of the digit's length."""
+    shape, length = _sheet(rng, 0.3)
+    return _written(rng, tile, shape, length, max(2.0, width * length), margin=0.15)
+
+
+def _sheet(rng: Generator, smallest: float) -> tuple[list[int], int]:
+    """Height and width of a sheet, 240 to 480 pixels, and the digit's length, from `smallest` to 0.7 of the shorter."""
+    shape: list[int] = rng.integers(240, 481, 2).tolist()
+    return shape, round(min(shape) * rng.uniform(smallest, 0.7))
+
+
+def _written(rng: Generator, tile: Pixels, shape: list[int], length: int, width: float, margin: float) -> Plane:
+    digit = redrawn(rng, tile, length, width)
+    height, breadth = shape
+    return placed(rng, digit, height, breadth, tuple(rng.uniform(margin, 1 - margin, 2)))
 
 
 def photograph(rng: Generator, ink: Plane, colour: str, lamp: Plane, noise: float | None = None) -> bytes:
-    """Ink 0..1 [H, W], in a colour of INKS, on paper under the lamp, as a JPEG; noise: in levels, else at random."""
+    """The JPEG of ink in a colour of INKS on paper under the lamp.
+
+    noise: standard deviation of the camera's noise in levels, random if not given.
+    """
     return _camera(rng, _scene(rng, ink, colour, lamp), noise)
 
 
 def _scene(rng: Generator, ink: Plane, colour: str, lamp: Plane) -> Plane:
-    """The light [H, W, 3] that comes from paper with ink on it, white at 255."""
+    """The light that paper with ink on it reflects, [H, W, 3], white at 255."""
     paper = np.array([rng.uniform(225, 250), rng.uniform(222, 246), rng.uniform(200, 240)])
     texture = 1 + rng.uniform(0.004, 0.02) * _grain(rng, ink.shape, rng.uniform(0.6, 1.5))
     if rng.random() < 0.2:
-        texture = texture * _rulings(rng, ink.shape)
+        texture = texture * _pale_lines(rng, ink.shape)
     absorbed = (1 - np.array(INKS[colour]) / paper).astype(np.float32)
     scene: Plane = paper.astype(np.float32) * (1 - ink[..., None] * absorbed) * (texture * lamp)[..., None]
     return scene
@@ -139,21 +150,21 @@ def _camera(rng: Generator, scene: Plane, noise: float | None = None) -> bytes:
 
 
 def _grain(rng: Generator, shape: tuple[int, ...], size: float) -> Plane:
-    """Fine irregularity about 0 with a deviation of 1, `size` pixels wide."""
+    """Noise with mean 0 and standard deviation 1, in grains `size` pixels wide."""
     coarse = [max(2, round(side / size)) for side in shape]
     noise = Image.fromarray(rng.standard_normal(coarse, np.float32))
     return np.asarray(noise.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 
 
-def _rulings(rng: Generator, shape: tuple[int, ...]) -> Plane:
-    """The pale lines of school paper, 2 to 4 in a hundred of the light taken."""
+def _pale_lines(rng: Generator, shape: tuple[int, ...]) -> Plane:
+    """The light that paper with pale lines reflects: 1, and 2 to 4 % less on a line."""
     distance = rng.uniform(0.12, 0.2) * min(shape)
-    rows = (np.arange(shape[0]) + rng.uniform(0, distance)) % distance < max(1.0, 0.004 * min(shape))
+    rows = evenly_spaced(rng, shape[0], distance, max(1.0, 0.004 * min(shape)))
     return np.where(rows[:, None], 1 - rng.uniform(0.02, 0.04), 1).astype(np.float32).repeat(shape[1], axis=1)
 
 
 def light(rng: Generator, shape: tuple[int, ...], fall: float) -> Plane:
-    """A lamp to one side: light falls off across the sheet, down to 1 - fall."""
+    """Illumination by a lamp to one side: it falls off across the sheet from 1 to 1 - fall, and towards the corners."""
     angle = rng.uniform(0, 2 * math.pi)
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     across = 0.5 + 0.35 * (math.cos(angle) * x + math.sin(angle) * y)
@@ -163,7 +174,7 @@ def light(rng: Generator, shape: tuple[int, ...], fall: float) -> Plane:
 
 
 def _shadow(rng: Generator, shape: tuple[int, ...]) -> Plane:
-    """Half the sheet in a shadow that takes 30 to 50 in a hundred, with an edge 3 to 10 in a hundred wide."""
+    """Illumination with half of the sheet in a shadow that takes 30 to 50 % of the light."""
     angle, offset = rng.uniform(0, 2 * math.pi), rng.uniform(-0.6, 0.6)
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     bend = rng.uniform(-0.3, 0.3) * (x * math.sin(angle) - y * math.cos(angle)) ** 2
@@ -173,7 +184,7 @@ def _shadow(rng: Generator, shape: tuple[int, ...]) -> Plane:
     return lamp
 
 
-KINDS: dict[str, Kind] = {
+PHOTOGRAPHS: dict[str, PictureGenerator] = {
     "photographed pen": pen,
     "photographed pencil": pencil,
     "photographed crayon": crayon,

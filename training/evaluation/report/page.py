@@ -1,8 +1,8 @@
-"""One HTML page about an evaluation, with all pictures and charts inside it."""
+"""The report of an evaluation as one HTML page that holds all its pictures and charts."""
 
 import base64
 import io
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
@@ -11,57 +11,79 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.evaluation import metrics
-from training.evaluation.answers import Answers, Figures, Refusals, pooled
-from training.evaluation.evaluate import GROUPS, HELD_OUT, OUTLIERS, Evaluation, Kind
+from training.evaluation.answers import Answers, DigitMetrics, Metrics, pooled
+from training.evaluation.evaluate import GROUPS, HELD_OUT, OUTLIER_GROUP, EvaluatedKind, Evaluation
 from training.evaluation.report import charts
+from training.evaluation.report.table import cells
 
-MISTAKES, UNREAD = 28, 4
+MISTAKES, WITHOUT_INK = 28, 4
+"""The most mistakes that a group shows, and the most pictures in which no ink was found."""
 THUMBNAIL = 112
 
 
+@dataclass(frozen=True)
+class Mistake:
+    kind: EvaluatedKind
+    index: int
+
+    @property
+    def confidence(self) -> float:
+        return float(self.kind.answers.confidences[self.index])
+
+    @property
+    def has_ink(self) -> bool:
+        return bool(self.kind.answers.has_ink[self.index])
+
+
 def page(evaluation: Evaluation) -> str:
-    """The report as one HTML document that loads nothing. Raises InklingError where Matplotlib is missing."""
-    # The first data set gets the large confusion matrix; the curves compare it with the next and with damage, but not
-    # with the held-out digits: confidence was fitted to them.
+    """An HTML document that loads nothing."""
+    # The held-out digits are left out of the curves, as the calibration was fitted to them.
     sets = {kind.name: kind.answers for kind in evaluation.group("data sets")}
     compared = dict([(name, answers) for name, answers in sets.items() if name != HELD_OUT][:2])
-    if damaged := evaluation.group("damaged"):
-        compared["damaged"] = pooled([kind.answers for kind in damaged])
-    shares = {
-        group: {kind.name: kind.figures for kind in evaluation.group(group) if isinstance(kind.figures, Figures)}
+    if corrupted := evaluation.group("corrupted"):
+        compared["corrupted"] = pooled([kind.answers for kind in corrupted])
+    digit_groups = {
+        group: {kind.name: kind.metrics for kind in evaluation.group(group) if isinstance(kind.metrics, DigitMetrics)}
         for group in GROUPS
-        if group != OUTLIERS and evaluation.group(group)
+        if group != OUTLIER_GROUP and evaluation.group(group)
     }
-    parts = [
+    sections = [
         f"<h1>Model {escape(evaluation.model)}</h1>",
         f'<p class="note">{_summary(evaluation)}</p>',
-        _section("Right answers, by kind", charts.accuracies(shares)),
-        _section("All figures", _table(evaluation)),
+        _section("Accuracy by kind", charts.accuracies(digit_groups)),
         _section(
-            "Confidence",
+            "All metrics",
+            _table(evaluation),
+            "Coverage is the share answered with verdict <i>digit</i>. The calibration error is the mean gap between "
+            "confidence and accuracy over 15 bins of equal mass. AUROC is that of confidence as a detector of correct "
+            "answers. NLL is the negative log-likelihood in nats. Outliers should be <i>unsure</i>, or have nothing "
+            "drawn.",
+        ),
+        _section(
+            "Reliability",
             charts.reliability(compared),
-            "Of answers given with confidence 0.9, nine in ten ought to be right. Bars are 95 % intervals, "
-            "numbers count the answers in each bin.",
+            "The accuracy of answers should equal their confidence. Bars are 95 % intervals; numbers are the answers "
+            "in each bin.",
         ),
         '<div class="pair">',
         _section(
             "Risk against coverage",
             charts.risk_coverage(compared),
-            "Errors that remain when the least confident answers are held back.",
+            "The error rate that remains when the least confident answers are withheld.",
         ),
-        *(_section(f"Confusion, {escape(name)}", _confusion(answers)) for name, answers in list(sets.items())[:1]),
+        *(_section(f"Confusion matrix, {escape(name)}", _confusion(answers)) for name, answers in [*sets.items()][:1]),
         "</div>",
-        *(_mistakes(evaluation, group) for group in GROUPS if evaluation.group(group)),
+        *(_mistakes(evaluation, group) for group in GROUPS),
     ]
-    return _PAGE.replace("TITLE", f"Evaluation of {escape(evaluation.model)}").replace("BODY", "\n".join(parts))
+    return _PAGE.replace("TITLE", f"Evaluation of {escape(evaluation.model)}").replace("BODY", "\n".join(sections))
 
 
 def _summary(evaluation: Evaluation) -> str:
-    pictures = sum(kind.figures.pictures for kind in evaluation.kinds)
-    when = datetime.now(UTC).strftime("%d %B %Y")
+    pictures = sum(kind.metrics.pictures for kind in evaluation.kinds)
+    date = datetime.now(UTC).strftime("%d %B %Y")
     return (
-        f"{pictures:,} pictures of {len(evaluation.kinds)} kinds, seed {evaluation.seed}, {when}. "
-        "Each went the whole way of a client's picture: its bytes were decoded, normalised and predicted."
+        f"{pictures:,} pictures of {len(evaluation.kinds)} kinds, seed {evaluation.seed}, {date}. "
+        "Each took the way of a client's picture: its bytes were decoded, normalised and predicted."
     )
 
 
@@ -74,84 +96,66 @@ def _table(evaluation: Evaluation) -> str:
     rows = []
     for group in GROUPS:
         kinds = evaluation.group(group)
-        if not kinds:
-            continue
-        headings = ["unsure", "95 % interval", "nothing found"]
-        if group != OUTLIERS:
-            headings = ["right", *headings[1:], "kept", "calibration", "AUROC", "NLL", "uncalibrated"]
-        cells = "".join(f"<th>{heading}</th>" for heading in ["pictures", *headings])
-        rows.append(f"<tr class=head><th>{group}</th>{cells}</tr>")
-        rows += [_row(escape(kind.name), kind.figures) for kind in kinds]
+        if kinds:
+            headings = "".join(f"<th>{heading}</th>" for heading in cells(kinds[0].metrics))
+            rows.append(f"<tr class=head><th>{group}</th>{headings}</tr>")
+        rows += [_row(escape(kind.name), kind.metrics) for kind in kinds]
         if group in whole:
-            rows.append(_row("together", whole[group], "whole"))
-    return f"<table class=figures>{''.join(rows)}</table>"
+            rows.append(_row("pooled", whole[group], "whole"))
+    return f"<table class=metrics>{''.join(rows)}</table>"
 
 
-def _row(name: str, worth: Figures | Refusals, kind: str = "") -> str:
-    share, interval = (
-        (worth.unsure, worth.unsure_interval)
-        if isinstance(worth, Refusals)
-        else (worth.accuracy, worth.accuracy_interval)
-    )
-    cells = [f"{worth.pictures:,}", f"<b>{share:.2%}</b>", f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f}"]
-    cells.append(str(worth.nothing_drawn or ""))
-    if not isinstance(worth, Refusals):
-        area = "" if worth.auroc is None else f"{worth.auroc:.4f}"
-        cells += [f"{worth.kept:.2%}", f"{worth.calibration_error:.2%}", area]
-        cells += [f"{worth.negative_log_likelihood:.4f}", f"{worth.uncalibrated:.4f}"]
-    return f"<tr class='{kind}'><td>{name}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+def _row(name: str, found: Metrics, style: str = "") -> str:
+    return f"<tr class='{style}'><td>{name}</td>{''.join(f'<td>{cell}</td>' for cell in cells(found).values())}</tr>"
 
 
 def _confusion(answers: Answers) -> str:
-    matrix = metrics.confusion(answers.labels[answers.drawn], answers.digits[answers.drawn])
-    wrong = max(1, int((matrix - np.diag(np.diag(matrix))).max()))
+    matrix = metrics.confusion(answers.labels[answers.has_ink], answers.digits[answers.has_ink])
+    most = max(1, int((matrix - np.diag(np.diag(matrix))).max()))
     header = "".join(f"<th>{digit}</th>" for digit in range(10))
     rows = []
-    for label in range(10):
-        cells = []
-        for digit in range(10):
-            count = int(matrix[label, digit])
-            strength = 0.0 if label == digit else 0.15 * (count > 0) + 0.65 * count / wrong
-            colour = "#ebf4ff" if label == digit else f"rgba(197,48,48,{strength:.2f})"
-            cells.append(f'<td style="background:{colour}">{count or ""}</td>')
-        rows.append(f"<tr><th>{label}</th>{''.join(cells)}</tr>")
+    for label, counts in enumerate(matrix.tolist()):
+        texts = []
+        for digit, count in enumerate(counts):
+            opacity = 0.15 * (count > 0) + 0.65 * count / most
+            colour = "#ebf4ff" if label == digit else f"rgba(197,48,48,{opacity:.2f})"
+            texts.append(f'<td style="background:{colour}">{count or ""}</td>')
+        rows.append(f"<tr><th>{label}</th>{''.join(texts)}</tr>")
     corner = "<th class=corner>label \\ answer</th>"
     return f"<table class=confusion><tr>{corner}{header}</tr>{''.join(rows)}</table>"
 
 
 def _mistakes(evaluation: Evaluation, group: str) -> str:
-    """The most confident mistakes of a group, and a few pictures in which nothing was found."""
-    kinds = evaluation.group(group)
-    found = [
-        (float(kind.answers.confidences[index]), kind, int(index))
-        for kind in kinds
-        for index in np.flatnonzero(kind.answers.kept if group == OUTLIERS else ~kind.answers.right)
+    """The most confident mistakes of a group, and a few pictures in which no ink was found."""
+    mistakes = [
+        Mistake(kind, int(index))
+        for kind in evaluation.group(group)
+        for index in np.flatnonzero(kind.answers.answered if group == OUTLIER_GROUP else ~kind.answers.correct)
     ]
-    wrong = [mistake for mistake in found if mistake[1].answers.drawn[mistake[2]]]
-    unread = [mistake for mistake in found if not mistake[1].answers.drawn[mistake[2]]]
-    wrong.sort(key=lambda mistake: -mistake[0])
-    shown = wrong[:MISTAKES] + unread[:UNREAD]
+    with_ink = sorted((mistake for mistake in mistakes if mistake.has_ink), key=lambda mistake: -mistake.confidence)
+    without_ink = [mistake for mistake in mistakes if not mistake.has_ink]
+    shown = with_ink[:MISTAKES] + without_ink[:WITHOUT_INK]
     if not shown:
         return ""
-    title = "Taken for digits" if group == OUTLIERS else f"Worst mistakes, {group}"
-    note = f"{len(found):,} in all; the most confident first. On the left what was sent, on the right what was read."
-    return _section(title, f"<div class=tiles>{''.join(_tiles(shown))}</div>", note)
+    title = "Outliers answered as digits" if group == OUTLIER_GROUP else f"Mistakes, {group}"
+    note = f"{len(mistakes):,} in all, the most confident first: on the left the picture, on the right its tile."
+    return _section(title, f"<div class=tiles>{''.join(map(_shown, shown))}</div>", note)
 
 
-def _tiles(shown: list[tuple[float, Kind, int]]) -> Iterator[str]:
-    for confidence, kind, index in shown:
-        answers, sample = kind.answers, kind.samples[index]
-        with Image.open(io.BytesIO(sample.read())) as image:
-            image.thumbnail((THUMBNAIL, THUMBNAIL))
-            sent = _image(np.asarray(image.convert("RGB")))
-        truth = "no digit" if kind.group == OUTLIERS else f"a {answers.labels[index]}"
-        if answers.drawn[index]:
-            read = _image(answers.tiles[index])
-            said = f"{truth}, read as <b>{answers.digits[index]}</b><br>{confidence:.1%}"
-            said += "" if answers.kept[index] else ", unsure"
-        else:
-            read, said = "", f"{truth}<br>nothing found"
-        yield f'<figure title="{escape(sample.name)}"><div>{sent}{read}</div><figcaption>{said}</figcaption></figure>'
+def _shown(mistake: Mistake) -> str:
+    answers, index, sample = mistake.kind.answers, mistake.index, mistake.kind.samples[mistake.index]
+    with Image.open(io.BytesIO(sample.read())) as image:
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        picture = _image(np.asarray(image.convert("RGB")))
+    label = "no digit" if mistake.kind.group == OUTLIER_GROUP else f"a {answers.labels[index]}"
+    if mistake.has_ink:
+        tile = _image(answers.tiles[index])
+        caption = f"{label}, answered <b>{answers.digits[index]}</b><br>{mistake.confidence:.1%}"
+        caption += "" if answers.answered[index] else ", unsure"
+    else:
+        tile, caption = "", f"{label}<br>nothing drawn"
+    name = escape(sample.name)
+    return f'<figure title="{name}"><div>{picture}{tile}</div><figcaption>{caption}</figcaption></figure>'
 
 
 def _image(pixels: NDArray[np.uint8]) -> str:
@@ -174,11 +178,11 @@ svg text { font-family: system-ui, sans-serif !important }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px } .pair section { margin: 0 }
 @media (max-width: 800px) { .pair { grid-template-columns: 1fr } section > svg { max-width: none } }
 table { border-collapse: collapse; font-size: 13px }
-.figures { width: 100% } .figures td, .figures th { text-align: right; padding: 2px 7px; white-space: nowrap }
-.figures td:first-child, .figures th:first-child { text-align: left }
-.figures th { font-weight: 600; color: #718096; border-bottom: 1px solid #e2e8f0; padding-top: 14px }
-.figures th:first-child { color: #2d3748 } .figures tr:first-child th { padding-top: 0 }
-.figures tr.whole td { border-top: 1px solid #e2e8f0; color: #4a5568 }
+.metrics { width: 100% } .metrics td, .metrics th { text-align: right; padding: 2px 7px; white-space: nowrap }
+.metrics td:first-child, .metrics th:first-child { text-align: left }
+.metrics th { font-weight: 600; color: #718096; border-bottom: 1px solid #e2e8f0; padding-top: 14px }
+.metrics th:first-child { color: #2d3748 } .metrics tr:first-child th { padding-top: 0 }
+.metrics tr.whole td { border-top: 1px solid #e2e8f0; color: #4a5568 }
 .confusion { width: 100%; table-layout: fixed; text-align: center }
 .confusion td { height: 26px; border: 1px solid #fff }
 .confusion th { font-weight: 600; color: #718096 } .confusion .corner { font-size: 10px; font-weight: 400 }

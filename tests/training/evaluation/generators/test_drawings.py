@@ -13,14 +13,14 @@ from training.evaluation.generators import drawings
 
 def drawn(kind: str, printed: Digits, count: int = 20) -> list[Image.Image]:
     tiles = printed.images.numpy()
-    make = drawings.KINDS[kind]
-    data = [make(np.random.default_rng(index), tiles[index % 10]) for index in range(count)]
+    draw = drawings.DRAWINGS[kind]
+    data = [draw(np.random.default_rng(index), tiles[index % 10]) for index in range(count)]
     assert len(set(data)) == count
     return [Image.open(io.BytesIO(picture)) for picture in data]
 
 
 @pytest.mark.parametrize(("kind", "low", "high"), [("thin pen", 0.6, 1.9), ("thick pen", 2.6, 5.5)])
-def test_small_pictures_have_strokes_of_the_pens_width(printed: Digits, kind: str, low: float, high: float) -> None:
+def test_strokes_in_small_pictures_are_as_wide_as_the_pen(printed: Digits, kind: str, low: float, high: float) -> None:
     for image in drawn(kind, printed):
         assert image.size == (28, 28)
         ink = 1 - np.asarray(image) / 255
@@ -28,7 +28,7 @@ def test_small_pictures_have_strokes_of_the_pens_width(printed: Digits, kind: st
         assert low < 2.5 * ink.sum() / outline < high
 
 
-def test_a_digit_at_the_edge_touches_it(printed: Digits) -> None:
+def test_a_digit_at_the_edge_touches_the_border(printed: Digits) -> None:
     for image in drawn("at the edge", printed):
         levels = np.asarray(image)
         assert min(levels[[0, -1]].min(), levels[:, [0, -1]].min()) < 180
@@ -43,7 +43,7 @@ def test_a_digit_in_a_corner_is_small_and_far_from_the_middle(printed: Digits) -
         assert abs(columns.mean() / image.width - 0.5) > 0.2
 
 
-def test_a_box_is_drawn_around_the_digit(printed: Digits) -> None:
+def test_a_digit_in_a_box_is_enclosed_by_straight_lines(printed: Digits) -> None:
     for image in drawn("in a box", printed):
         levels = np.asarray(image).astype(int)
         different = np.abs(levels - levels[0, 0]).max(axis=2) > 20
@@ -52,7 +52,7 @@ def test_a_box_is_drawn_around_the_digit(printed: Digits) -> None:
         assert different[rows.min() : rows.max(), columns.max()].all()
 
 
-def test_a_circle_is_drawn_around_the_digit(printed: Digits) -> None:
+def test_a_digit_in_a_circle_is_enclosed_in_every_direction(printed: Digits) -> None:
     for image in drawn("in a circle", printed):
         levels = np.asarray(image).astype(int)
         places = np.argwhere(np.abs(levels - levels[0, 0]).max(axis=2) > 20)
@@ -62,7 +62,7 @@ def test_a_circle_is_drawn_around_the_digit(printed: Digits) -> None:
         assert reach.min() > 0.75 * reach.max()
 
 
-def test_a_line_reaches_beyond_the_digit(printed: Digits) -> None:
+def test_a_line_to_write_on_is_longer_than_the_digit_is_wide(printed: Digits) -> None:
     for image in drawn("on a line", printed):
         levels = np.asarray(image).astype(int)
         different = np.abs(levels - levels[0, 0]).max(axis=2) > 20
@@ -74,7 +74,7 @@ def test_a_line_reaches_beyond_the_digit(printed: Digits) -> None:
         assert row > 0.6 * (np.argwhere(different.any(axis=1)).max())
 
 
-def test_squares_reach_from_edge_to_edge(printed: Digits) -> None:
+def test_squares_have_lines_from_edge_to_edge(printed: Digits) -> None:
     for image in drawn("on squares", printed):
         levels = np.asarray(image).astype(int)
         different = np.abs(levels - np.median(levels, axis=(0, 1))).max(axis=2) > 20
@@ -83,26 +83,26 @@ def test_squares_reach_from_edge_to_edge(printed: Digits) -> None:
         assert different[~level][:, ~upright].sum() > 100  # the digit
 
 
-def test_lines_are_so_far_apart_and_turned() -> None:
+def test_ruled_lines_have_the_requested_distance_and_tilt() -> None:
     rng = np.random.default_rng(0)
-    lines = drawings.rulings(rng, (300, 200), 30, squared=False)
+    lines = drawings.ruled_lines(rng, (300, 200), 30, squared=False)
     assert lines.shape == (300, 200) and lines.dtype == np.float32
     assert set(np.unique(lines)) == {0, 1}
     assert set(np.diff(np.flatnonzero(np.diff(lines[:, 0]) > 0))) == {30}
-    turned = drawings.rulings(rng, (300, 200), 60, squared=False, tilt=3)
+    turned = drawings.ruled_lines(rng, (300, 200), 60, squared=False, tilt=3)
     starts = [np.flatnonzero(turned[:, column] > 0.5)[0] for column in (0, 199)]
     assert abs(abs(starts[0] - starts[1]) - 200 * np.tan(np.radians(3))) % 60 < 5
 
 
-def test_large_canvases_are_dark_light_and_coloured(printed: Digits) -> None:
+def test_large_canvases_are_white_black_or_coloured(printed: Digits) -> None:
     corners = {image.getpixel((0, 0)) for image in drawn("large canvas", printed)}
     assert {(0, 0, 0), (255, 255, 255)} < corners
 
 
-@pytest.mark.parametrize("kind", drawings.KINDS)
-def test_the_digit_is_still_that_digit(printed: Digits, predictor: Predictor, kind: str) -> None:
+@pytest.mark.parametrize("kind", drawings.DRAWINGS)
+def test_drawn_digits_remain_recognisable(printed: Digits, predictor: Predictor, kind: str) -> None:
     tiles = printed.images.numpy()
-    make = drawings.KINDS[kind]
-    read = [normalise(decode(make(np.random.default_rng(index), tiles[index % 10]))).pixels for index in range(30)]
+    draw = drawings.DRAWINGS[kind]
+    read = [normalise(decode(draw(np.random.default_rng(index), tiles[index % 10]))).pixels for index in range(30)]
     right = [answer.digit == index % 10 for index, answer in enumerate(predictor.predict(np.stack(read)))]
     assert sum(right) >= 15  # three by chance

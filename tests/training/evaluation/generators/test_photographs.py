@@ -10,23 +10,23 @@ from training.evaluation.generators import photographs
 
 def taken(kind: str, printed: Digits, count: int = 6) -> list[np.ndarray]:
     tiles = printed.images.numpy()
-    data = [photographs.KINDS[kind](np.random.default_rng(index), tiles[index]) for index in range(count)]
+    data = [photographs.PHOTOGRAPHS[kind](np.random.default_rng(index), tiles[index]) for index in range(count)]
     images = [Image.open(io.BytesIO(picture)) for picture in data]
     assert {image.format for image in images} == {"JPEG"}
     return [np.asarray(image).astype(float) for image in images]
 
 
 def contrast(levels: np.ndarray) -> float:
-    """Of the darkest strokes against the paper."""
+    """How much darker the darkest strokes are than the paper, 0..1."""
     grey = levels.mean(axis=2)
     return float(1 - np.percentile(grey, 0.5) / np.median(grey))
 
 
-ON_PAPER_ALONE = [kind for kind in photographs.KINDS if kind != "on a table"]
+ON_PAPER_ALONE = [kind for kind in photographs.PHOTOGRAPHS if kind != "on a table"]
 
 
 @pytest.mark.parametrize("kind", ON_PAPER_ALONE)
-def test_photographs_are_large_and_of_dark_ink_on_light_paper_with_grain(printed: Digits, kind: str) -> None:
+def test_photographs_show_dark_ink_on_light_grainy_paper(printed: Digits, kind: str) -> None:
     for levels in taken(kind, printed):
         assert min(levels.shape[:2]) >= 240 and levels.shape[2] == 3
         assert np.median(levels) > 90
@@ -34,7 +34,7 @@ def test_photographs_are_large_and_of_dark_ink_on_light_paper_with_grain(printed
         assert 0.2 < np.abs(np.diff(levels[:40].mean(axis=2), axis=1)).mean() < 8
 
 
-def test_coloured_ink_is_coloured_and_black_pens_are_not(printed: Digits) -> None:
+def test_coloured_ink_is_coloured_and_pencil_is_not(printed: Digits) -> None:
     def colourfulness(levels: np.ndarray) -> float:
         ink = levels.mean(axis=2) < np.percentile(levels.mean(axis=2), 1)
         return float(np.ptp(levels[ink].mean(axis=0)))
@@ -43,7 +43,7 @@ def test_coloured_ink_is_coloured_and_black_pens_are_not(printed: Digits) -> Non
     assert max(map(colourfulness, taken("photographed pencil", printed))) < 40
 
 
-def test_low_contrast_is_lower(printed: Digits) -> None:
+def test_low_contrast_is_lower_than_that_of_a_pen(printed: Digits) -> None:
     low = np.mean([contrast(levels) for levels in taken("low contrast", printed)])
     assert low < 0.6 * np.mean([contrast(levels) for levels in taken("photographed pen", printed)])
 
@@ -54,7 +54,7 @@ def test_a_shadow_darkens_one_side(printed: Digits) -> None:
         assert np.percentile(grey, 95) > 1.25 * np.percentile(grey, 5)
 
 
-def test_on_a_table_some_of_the_border_is_darker_than_the_sheet(printed: Digits) -> None:
+def test_a_sheet_on_a_table_has_a_darker_border(printed: Digits) -> None:
     for levels in taken("on a table", printed):
         grey = levels.mean(axis=2)
         border = [np.median(side) for side in (grey[:5], grey[-5:], grey[:, :5], grey[:, -5:])]
@@ -65,9 +65,9 @@ def test_on_a_table_some_of_the_border_is_darker_than_the_sheet(printed: Digits)
 
 
 @pytest.mark.parametrize(("kind", "squared"), [("on ruled paper", False), ("on squared paper", True)])
-def test_on_lines_there_are_some_from_edge_to_edge(printed: Digits, kind: str, squared: bool) -> None:
+def test_lined_paper_has_lines_from_edge_to_edge(printed: Digits, kind: str, squared: bool) -> None:
     def has_lines(grey: np.ndarray) -> bool:
-        """Along some slant, much of the picture is darker than what lies a few pixels above and below."""
+        """Whether the pixels along some slanted line are mostly darker than those a few pixels above and below."""
         columns = np.arange(0, grey.shape[1], 4)
         darker = grey[8:-8] < np.minimum(grey[:-16], grey[16:]) * 0.985
         slants = [np.rint(drop * (columns / grey.shape[1] - 0.5)).astype(int) for drop in range(-24, 25)]

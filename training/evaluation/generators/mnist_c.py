@@ -1,7 +1,7 @@
-"""The fifteen kinds of damage of MNIST-C, from their description in Mu and Gilmer 2019 (arXiv 1906.02337).
+"""The fifteen corruptions of MNIST-C, after their description in Mu and Gilmer 2019 (arXiv 1906.02337).
 
-Each takes a generator and a tile, uint8 [28, 28] with ink bright on black, and returns a picture of the same shape.
-Strengths follow the paper where it states them, and its figures where not.
+Each takes a random generator and a plane, float64 [28, 28] in 0..1 with ink bright on black, and returns another such
+plane. Severities are those that the paper states, or else those that its figures show.
 """
 
 import itertools
@@ -12,19 +12,19 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
-Pixels = NDArray[np.uint8]
+from training.evaluation.generators.rendering import Pixels, encoded
+
 Plane = NDArray[np.float64]
-Damage = Callable[[Generator, Plane], Plane]
+Corruption = Callable[[Generator, Plane], Plane]
 
 TILE_SIDE = 28
 
 
-def damaged(rng: Generator, tile: Pixels, kind: str) -> Pixels:
-    """A tile with the damage of that name from KINDS."""
-    plane = KINDS[kind](rng, tile / 255)
-    levels: Pixels = np.rint(plane.clip(0, 1) * 255).astype(np.uint8)
-    return levels
+def picture(rng: Generator, tile: Pixels, corruption: str) -> bytes:
+    """The PNG of a tile, uint8 [28, 28], under one of CORRUPTIONS."""
+    return encoded(255 * CORRUPTIONS[corruption](rng, tile / 255))
 
 
 def _shot_noise(rng: Generator, plane: Plane) -> Plane:
@@ -54,16 +54,16 @@ def _motion_blur(rng: Generator, plane: Plane) -> Plane:
 
 
 def _shear(rng: Generator, plane: Plane) -> Plane:
-    return _mapped(plane, np.array([[1, _sign(rng) * 0.4], [0, 1]]))
+    return _transformed(plane, np.array([[1, _sign(rng) * 0.4], [0, 1]]))
 
 
 def _scale(rng: Generator, plane: Plane) -> Plane:
-    return _mapped(plane, np.eye(2) / 0.6)
+    return _transformed(plane, np.eye(2) / 0.6)
 
 
 def _rotate(rng: Generator, plane: Plane) -> Plane:
     angle = _sign(rng) * math.radians(rng.uniform(20, 30))
-    return _mapped(plane, np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]))
+    return _transformed(plane, np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]))
 
 
 def _brightness(rng: Generator, plane: Plane) -> Plane:
@@ -76,7 +76,7 @@ def _translate(rng: Generator, plane: Plane) -> Plane:
 
 
 def _stripe(rng: Generator, plane: Plane) -> Plane:
-    """A vertical band inverted: one somewhere in the middle, or one along either side."""
+    """Inverts a vertical band somewhere in the middle, or one along each side."""
     plane = plane.copy()
     if rng.random() < 0.5:
         left = int(rng.integers(7, 15))
@@ -119,20 +119,16 @@ def _zigzag(rng: Generator, plane: Plane) -> Plane:
 
 
 def _canny_edges(rng: Generator, plane: Plane) -> Plane:
-    """Canny 1986: smoothed gradients, thinned across the edge, weak ones kept where they hang on to strong ones."""
-    smooth = np.pad(_blurred(plane, 1), 1)
-    down, right = np.gradient(smooth)
-    size = np.hypot(down, right)
+    """Canny 1986: ridges of the smoothed gradient, where weak ones count if they are connected to strong ones."""
+    down, right = np.gradient(np.pad(_blurred(plane, 1), 1))
+    magnitude = np.hypot(down, right)
     octant = np.rint(np.arctan2(down, right) / (math.pi / 4)).astype(int) % 4
     steps = [(0, 1), (1, 1), (1, 0), (1, -1)]
-    higher = [np.maximum(np.roll(size, step, (0, 1)), np.roll(size, (-step[0], -step[1]), (0, 1))) for step in steps]
-    ridge = size >= np.choose(octant, higher)
-    weak, edges = ridge & (size > 0.05), ridge & (size > 0.1)
-    while True:
-        grown = weak & (np.max([np.roll(edges, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)], axis=0))
-        if (grown == edges).all():
-            return np.where(edges[1:-1, 1:-1], 1.0, 0.0)
-        edges = grown
+    higher = [np.maximum(np.roll(magnitude, (y, x), (0, 1)), np.roll(magnitude, (-y, -x), (0, 1))) for y, x in steps]
+    ridge = magnitude >= np.choose(octant, higher)
+    strong, weak = ridge & (magnitude > 0.1), ridge & (magnitude > 0.05)
+    edges = ndimage.binary_propagation(strong, np.ones((3, 3)), mask=weak)
+    return np.where(edges[1:-1, 1:-1], 1.0, 0.0)
 
 
 def _sign(rng: Generator) -> int:
@@ -140,12 +136,12 @@ def _sign(rng: Generator) -> int:
 
 
 def _across(rng: Generator) -> tuple[Plane, Plane]:
-    """The two ends (down, right) of a line from the left side of the tile to the right, through its middle half."""
+    """The ends (down, right) of a line from the left side of the tile to its right side."""
     return np.array([rng.uniform(4, 24), 1.0]), np.array([rng.uniform(4, 24), 26.0])
 
 
 def _stamped(plane: Plane, points: Plane) -> Plane:
-    """Full ink at points [N, 2]."""
+    """The plane with full ink at the points (down, right), [N, 2]."""
     plane = plane.copy()
     rows, columns = np.rint(points).astype(int).clip(0, TILE_SIDE - 1).T
     plane[rows, columns] = 1
@@ -153,34 +149,28 @@ def _stamped(plane: Plane, points: Plane) -> Plane:
 
 
 def _blurred(plane: Plane, sigma: float) -> Plane:
-    reach = math.ceil(3 * sigma)
-    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
-    weights /= weights.sum()
-    for axis in (0, 1):
-        padded = np.pad(plane, [(reach, reach) if axis == i else (0, 0) for i in (0, 1)], mode="edge")
-        shifts = [weight * np.take(padded, range(i, i + TILE_SIDE), axis) for i, weight in enumerate(weights)]
-        plane = np.sum(shifts, axis=0)
-    return plane
+    blurred: Plane = ndimage.gaussian_filter(plane, sigma, mode="nearest", radius=math.ceil(3 * sigma))
+    return blurred
 
 
-def _mapped(plane: Plane, matrix: Plane) -> Plane:
-    """The picture whose pixel (right, down) from the middle shows the one at matrix @ (right, down)."""
+def _transformed(plane: Plane, matrix: Plane) -> Plane:
+    """The plane whose pixel (right, down) from the middle shows the one at matrix @ (right, down)."""
     middle = np.full(2, TILE_SIDE / 2)
-    offset = middle - matrix @ middle
-    data = (*matrix[0], offset[0], *matrix[1], offset[1])
-    image = Image.fromarray(plane.astype(np.float32))
-    moved = image.transform((TILE_SIDE, TILE_SIDE), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
-    return np.asarray(moved, np.float64)
+    return _resampled(plane, matrix, middle - matrix @ middle)
 
 
 def _shifted(plane: Plane, down: float, right: float) -> Plane:
+    return _resampled(plane, np.eye(2), np.array([-right, -down]))
+
+
+def _resampled(plane: Plane, matrix: Plane, offset: Plane) -> Plane:
     image = Image.fromarray(plane.astype(np.float32))
-    data = (1, 0, -right, 0, 1, -down)
+    data = (*matrix[0], offset[0], *matrix[1], offset[1])
     moved = image.transform((TILE_SIDE, TILE_SIDE), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
     return np.asarray(moved, np.float64)
 
 
-KINDS: dict[str, Damage] = {
+CORRUPTIONS: dict[str, Corruption] = {
     "shot noise": _shot_noise,
     "impulse noise": _impulse_noise,
     "glass blur": _glass_blur,
