@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 from models.errors import HomeError
-from models.fs import check_writable
+from models.fs import check_writable, home_errors, replacing
 from training.evaluation.answers import Metrics
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.report.page import page
@@ -24,19 +22,13 @@ def prepare(folder: Path) -> None:
 
 
 def write(evaluation: Evaluation, folder: Path) -> Path:
-    """Writes both files or neither, and returns the path of the page. Raises InklingError."""
+    """Writes both files or, on a full disk, neither, and returns the path of the page. Raises InklingError."""
     prepare(folder)
-    texts = {METRICS: json.dumps(summary(evaluation), indent=2) + "\n", PAGE: page(evaluation)}
-    building = Path(tempfile.mkdtemp(prefix=".report-", dir=folder))
-    try:
-        for name, text in texts.items():
-            (building / name).write_text(text, encoding="utf-8")
-        for name in texts:
-            (building / name).replace(folder / name)
-    except OSError as error:
-        raise HomeError(f"the report cannot be written to {folder}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    metrics, html = json.dumps(summary(evaluation), indent=2) + "\n", page(evaluation)
+    with home_errors(folder), replacing(folder / METRICS) as first, replacing(folder / PAGE) as second:
+        first.write(metrics.encode())
+        first.flush()
+        second.write(html.encode())
     return folder / PAGE
 
 
