@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from app.http.body import find_simple_image, header
 from app.http.problems import problem_of
-from app.http.responses import JSON, CompleteResponse
+from app.http.responses import JSON, CompleteResponse, Headers
 from app.http.schemas import prediction_json
 from app.inference import Inference
 from app.observability.access_log import CLIENT_LEFT, AccessLog
@@ -85,18 +85,18 @@ class PendingResponse:
             self._access_log.end(self.scope, self._ids, CLIENT_LEFT, self._started)
             return
         try:
-            response = CompleteResponse(200, JSON, prediction_json(future.result()))
+            body = prediction_json(future.result())
         except Exception as error:
             if not isinstance(error, InklingError):
                 log.exception("the request failed")
             self._refuse(error)
         else:
-            self._finish(response)
+            self._finish(200, JSON, body)
 
     def _refuse(self, error: Exception) -> None:
-        self._finish(problem_of(Request(self.scope), error).response())
+        self._finish(*problem_of(Request(self.scope), error).response())
 
-    def _finish(self, response: CompleteResponse) -> None:
+    def _finish(self, status: int, headers: Headers, body: bytes) -> None:
         self.response_complete = True
-        self._access_log.end(self.scope, self._ids, response.status, self._started)
-        self._send(self, response._replace(headers=response.headers + self._ids.headers))
+        self._access_log.end(self.scope, self._ids, status, self._started)
+        self._send(self, CompleteResponse(status, headers + self._ids.headers, body))
