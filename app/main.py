@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
-from app.web import docs, page
+from app.web import page, static_files
 from models.contract import PROBLEM_TYPES
 
 VERSION = "0.1.0"
@@ -95,7 +95,7 @@ def create_app(settings: Settings, lines: LogHandler | None = None, board: Multi
     app.include_router(retrain.router)
     app.include_router(models.router)
     app.include_router(metrics.router)
-    page.install(app)
-    docs.install(app)
+    app.include_router(page.router)
+    static_files.install(app)
     problems.install(app)
     return app

@@ -1,4 +1,4 @@
-"""What the page asks of the service beyond its interface; the page itself is tested in tests/e2e/test_page.py."""
+"""POST /page/tile; tests/e2e/test_page.py tests the page itself in a browser."""
 
 import io
 from collections.abc import Callable
@@ -28,25 +28,23 @@ def test_the_tile_is_what_the_network_sees(server: Server, seven: Image.Image, e
             assert np.array_equal(tile_of(answer.content), expected)
 
 
-def test_what_can_not_be_read_is_a_problem(server: Server, encode: Callable[..., bytes]) -> None:
+def test_an_image_without_a_tile_is_a_problem(server: Server, encode: Callable[..., bytes]) -> None:
     check_problem(server.client.post("/page/tile", content=b"words"), 415, "unknown-format")
     check_problem(server.client.post("/page/tile"), 400, "empty-body")
     blank = encode(np.full((50, 50), 255, np.uint8))
     check_problem(server.client.post("/page/tile", content=blank), 422, "nothing-drawn")
 
 
-def test_it_takes_a_place_in_the_queue(server: Server, seven: Image.Image, encode: Callable[..., bytes]) -> None:
+def test_it_counts_as_an_image_in_flight(server: Server, seven: Image.Image, encode: Callable[..., bytes]) -> None:
     with server.full():
         check_problem(server.client.post("/page/tile", content=encode(seven)), 503, "overloaded")
     assert server.client.post("/page/tile", content=encode(seven)).status_code == 200
 
 
-def test_it_is_no_part_of_the_interface(server: Server) -> None:
+def test_the_openapi_document_leaves_it_out(server: Server) -> None:
     assert not [path for path in server.client.get("/openapi.json").json()["paths"] if path.startswith("/page")]
 
 
-def test_below_a_prefix(tmp_path: Path, seven: Image.Image, encode: Callable[..., bytes]) -> None:
+def test_below_a_prefix_too(tmp_path: Path, seven: Image.Image, encode: Callable[..., bytes]) -> None:
     with running(Settings(home=tmp_path / "home", root_path="/digits")) as found:
-        assert found.client.get("/").status_code == 200
-        assert found.client.get("/page/main.js").status_code == 200
         assert found.client.post("/page/tile", content=encode(seven)).status_code == 200
