@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""How many CPU cores this process may use."""
 
 import math
 import os
@@ -8,31 +8,24 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable(cgroups: Path = CGROUPS) -> int:
-    """What affinity and the container's quota leave of the machine's cores; at least 1."""
+    """The cores that the CPU affinity and the container's CPU quota allow, at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # Half a core is one worker, and so are one and a half: a second one would wait for its share.
+    # Rounded down: with a quota of 1.5 cores a second worker would be throttled.
     return max(1, int(min(cores, _quota(cgroups))))
 
 
 def _quota(cgroups: Path) -> float:
-    """The cores' worth of time that the cgroup grants, as a container sees its own; infinite without a limit."""
-    for quota, period in (_version_2(cgroups), _version_1(cgroups)):
-        if quota.isdecimal() and period.isdecimal() and int(period) > 0:
-            return int(quota) / int(period)
+    """The CPU quota in cores, of cgroup version 2 or 1; infinite without one."""
+    version_2 = _read(cgroups / "cpu.max")
+    version_1 = _read(cgroups / "cpu" / "cpu.cfs_quota_us") + _read(cgroups / "cpu" / "cpu.cfs_period_us")
+    for limit in (version_2, version_1):
+        if len(limit) == 2 and limit[0].isdecimal() and limit[1].isdecimal() and int(limit[1]) > 0:
+            return int(limit[0]) / int(limit[1])
     return math.inf
 
 
-def _version_2(cgroups: Path) -> tuple[str, str]:
-    quota, _, period = _read(cgroups / "cpu.max").partition(" ")
-    return quota, period
-
-
-def _version_1(cgroups: Path) -> tuple[str, str]:
-    return _read(cgroups / "cpu" / "cpu.cfs_quota_us"), _read(cgroups / "cpu" / "cpu.cfs_period_us")
-
-
-def _read(path: Path) -> str:
+def _read(path: Path) -> list[str]:
     try:
-        return path.read_text().strip()
+        return path.read_text().split()
     except OSError:
-        return ""
+        return []

@@ -1,4 +1,4 @@
-"""Which device computes."""
+"""The device that runs networks, by name."""
 
 import torch
 
@@ -6,7 +6,7 @@ from models.errors import DeviceError
 
 
 def available() -> list[str]:
-    """Names that `resolve` accepts on this machine."""
+    """The names that `resolve` accepts on this machine."""
     names = ["auto", "cpu"]
     if torch.cuda.is_available():
         names += ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -16,20 +16,20 @@ def available() -> list[str]:
 
 
 def resolve(name: str) -> torch.device:
-    """The device of that name; `auto` prefers CUDA, then MPS, then the CPU.
+    """Returns the device of that name; `auto` prefers CUDA, then MPS, then the CPU.
 
-    Raises DeviceError for a device that is not there: a service asked for a GPU must not run on the CPU unnoticed.
+    Raises DeviceError for a device that this machine lacks, so that a service set up for a GPU never runs on the CPU.
     """
     names = available()
     if name not in names:
-        raise DeviceError(f"device {name!r} is not available here; available are {', '.join(names)}")
+        raise DeviceError(f"device {name!r} is not available here; choose one of {', '.join(names)}")
     if name != "auto":
         return torch.device(name)
-    return torch.device(next((best for best in ("cuda", "mps") if best in names), "cpu"))
+    return torch.device(next((device for device in ("cuda", "mps") if device in names), "cpu"))
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    """Whether the device has hardware for bfloat16; emulated bfloat16 is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}

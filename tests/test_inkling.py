@@ -34,7 +34,7 @@ def test_a_bad_file_does_not_keep_the_others_from_their_answer(run: Run, seven: 
     assert result.returncode == 2
     errors = result.stderr.splitlines()
     assert errors[0] == "error: missing.png: No such file or directory"
-    assert errors[1].startswith("error: words.png: the bytes are text; we read PNG")
+    assert errors[1].startswith("error: words.png: unsupported image format (looks like text)")
     assert len(errors) == 2
     assert re.fullmatch(r"seven\.png    7 +\d+\.\d\d%  digit\n", result.stdout)
 

@@ -1,6 +1,6 @@
-"""The networks, built by name.
+"""The networks, by name.
 
-Every network takes float32 [N, 1, 28, 28], ink 1.0 on background 0.0, and returns logits [N, 10].
+Every network maps tiles, float32 [N, 1, 28, 28] with ink 1.0 on background 0.0, to logits [N, 10].
 """
 
 from collections import OrderedDict
@@ -27,7 +27,7 @@ class Net(nn.Module):
 
 
 def sequential() -> nn.Sequential:
-    """The layers of Net as an nn.Sequential; named alike, so either loads the other's weights."""
+    """The layers of Net as an nn.Sequential, with the same names, so that either loads the other's weights."""
     return nn.Sequential(
         OrderedDict[str, nn.Module](
             flatten=nn.Flatten(),
@@ -41,23 +41,23 @@ def sequential() -> nn.Sequential:
 
 
 class ConvNet(nn.Module):
-    """3x3 convolutions in stages, between which maps are halved, and one linear layer over the last map.
+    """Stages of 3x3 convolutions with max pooling between them, then one linear layer.
 
-    widths: of each stage the channels that its convolutions have; padded: of each stage how many of them, from the
-    first on, keep the size of the map. There is nothing at the edge of a tile, and to compute it costs as much as the
-    digit. Each convolution is followed by batch normalisation, which `fused` folds away for prediction.
+    widths: for each stage, the channels of its convolutions. padded: for each stage, how many of its convolutions, from
+    the first on, are padded; the others shrink the map, because a tile is empty at its edge and padding costs time.
+    Batch normalisation follows each convolution; `fuse_batch_norm` removes it for inference.
     """
 
     def __init__(self, *widths: Sequence[int], padded: Sequence[int], dropout: float = 0.3) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels, side = 1, 28
-        for stage, keeping in zip(widths, padded, strict=True):
+        for stage, padded_count in zip(widths, padded, strict=True):
             if layers:
                 layers.append(nn.MaxPool2d(2))
                 side //= 2
-            for place, width in enumerate(stage):
-                padding = 1 if place < keeping else 0
+            for index, width in enumerate(stage):
+                padding = 1 if index < padded_count else 0
                 layers += [
                     nn.Conv2d(channels, width, 3, padding=padding, bias=False),
                     nn.BatchNorm2d(width),
@@ -74,32 +74,32 @@ class ConvNet(nn.Module):
 
 
 def convnet() -> ConvNet:
-    """The default: as much as a core computes in 0.2 ms a tile, in batches."""
+    """The default network; a core takes 0.2 ms for a tile, in batches."""
     return ConvNet((24,), (32, 48, 48), (96, 128, 128), padded=(1, 1, 1))
 
 
 def wide() -> ConvNet:
-    """Three and a half times the work, to teach the default one."""
+    """A teacher of 3.5 times the cost of `convnet`."""
     return ConvNet((32, 32), (64, 64), (128, 128, 160), padded=(2, 2, 1), dropout=0.4)
 
 
 def deep() -> ConvNet:
-    """Well over twice the work, to teach it as well: those who are built alike err alike."""
+    """A teacher of over twice the cost of `convnet`, built unlike `wide` so that their errors differ."""
     return ConvNet((32,), (48, 64, 96), (160, 192, 192), padded=(1, 1, 1), dropout=0.4)
 
 
 def large() -> ConvNet:
-    """Twelve times the work: a teacher that takes hours of a processor, or minutes of a GPU."""
+    """A teacher of 12 times the cost of `convnet`; it trains for hours on a CPU or minutes on a GPU."""
     return ConvNet((64, 64), (128, 128), (192, 192, 256), padded=(2, 2, 1), dropout=0.4)
 
 
 def unpooled() -> ConvNet:
-    """Twenty-two times the work, as built by An and others 2020, arXiv 2008.10400: maps shrink at their edges alone."""
+    """A teacher of 22 times the cost of `convnet`, without pooling (An et al. 2020, arXiv 2008.10400)."""
     return ConvNet(tuple(range(32, 177, 16)), padded=(0,), dropout=0.4)
 
 
 def first_convnet() -> ConvNet:
-    """What `convnet` was at first: versions of that time are still served."""
+    """The `convnet` of the first release; its versions can still be served."""
     return ConvNet((24,), (48, 48), (64, 64), padded=(1, 2, 2))
 
 
@@ -112,23 +112,23 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "large": large,
     "unpooled": unpooled,
 }
-FORMER: dict[str, list[Callable[[], nn.Module]]] = {"convnet": [first_convnet]}
+EARLIER: dict[str, list[Callable[[], nn.Module]]] = {"convnet": [first_convnet]}
 
 
 def create(name: str) -> nn.Module:
-    """A freshly initialised network. Raises ValueError for a name that is not in NETWORKS."""
+    """Builds a freshly initialised network. Raises ValueError for a name that is not in NETWORKS."""
     if name not in NETWORKS:
-        raise ValueError(f"no network is called {name!r}; there are {', '.join(NETWORKS)}")
+        raise ValueError(f"no network is called {name!r}; choose one of {', '.join(NETWORKS)}")
     return NETWORKS[name]()
 
 
 def restore(name: str, weights: Mapping[str, Tensor]) -> nn.Module:
-    """The network of that name that has weights of these shapes, now or formerly, with these weights.
+    """Builds the network of that name, in the current or an earlier form that fits the weights, and loads them.
 
-    Raises ValueError as `create`, and RuntimeError for weights that do not fit.
+    Raises ValueError as `create` does, and RuntimeError for weights that fit no form.
     """
     network = create(name)
-    for build in FORMER.get(name, []):
+    for build in EARLIER.get(name, []):
         if _shapes(network.state_dict()) != _shapes(weights):
             network = build()
     network.load_state_dict(weights)
@@ -140,9 +140,9 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def fuse_batch_norm(network: nn.Module) -> nn.Module:
-    """The same function for prediction alone: batch normalisation folded into the convolutions before it.
+    """Folds batch normalisation into the convolutions before it, for inference.
 
-    Changes the network in place and returns it; it can not be trained any further.
+    Changes the network in place and returns it. The result cannot be trained further.
     """
     network.eval()
     for module in network.modules():

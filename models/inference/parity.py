@@ -1,7 +1,6 @@
-"""A forward pass that shows, before a version answers anybody, that it answers as its weights say.
+"""The parity check: before a version is used, its predictor must agree with its network on a few fixed tiles.
 
-What predicts is not quite what was trained: batch normalisation is folded away, the layout of memory is another, and
-so may the device be. On a few fixed tiles both have to say the same.
+The two differ in fused batch normalisation, in memory layout and possibly in device.
 """
 
 import numpy as np
@@ -11,22 +10,23 @@ from torch import nn
 
 from models.errors import BrokenVersion, InferenceFailed
 from models.inference.predictor import Predictor, Tiles, as_input
+from models.preprocessing.normalise import TILE_SIDE
 
 TOLERANCE = 0.02
-"""Between probabilities; devices that round to ten bits of mantissa stay well below."""
+"""The largest difference between probabilities; devices that round to a 10-bit mantissa stay far below it."""
 
 
 def tiles() -> Tiles:
-    """Blank, full, and six of blots, uint8 [8, 28, 28]."""
+    """The fixed tiles, uint8 [8, 28, 28]: an empty one, a full one, and six of random blots."""
     blots = np.random.default_rng(0).integers(0, 256, (6, 7, 7), np.uint8)
     blots[blots < 150] = 0
-    plain = np.zeros((2, 28, 28), np.uint8)
-    plain[1] = 255
-    return np.concatenate([plain, np.kron(blots, np.ones((1, 4, 4), np.uint8))])
+    uniform = np.zeros((2, TILE_SIDE, TILE_SIDE), np.uint8)
+    uniform[1] = 255
+    return np.concatenate([uniform, np.kron(blots, np.ones((1, 4, 4), np.uint8))])
 
 
 def answers(network: nn.Module) -> NDArray[np.float32]:
-    """Logits [8, 10] of the network as it was trained, on the CPU."""
+    """The logits [8, 10] of the network as it was trained, on the CPU."""
     network.eval()
     with torch.inference_mode():
         logits: NDArray[np.float32] = network(as_input(tiles())).numpy()
@@ -34,7 +34,10 @@ def answers(network: nn.Module) -> NDArray[np.float32]:
 
 
 def check(predictor: Predictor, expected: NDArray[np.float32]) -> None:
-    """Raises BrokenVersion for a predictor whose answers are not finite, or not those expected."""
+    """Raises BrokenVersion when the logits are not finite, or the probabilities differ from those of `expected`.
+
+    expected: logits [8, 10] from `answers`.
+    """
     try:
         found = predictor.logits(tiles())
     except InferenceFailed as error:
@@ -43,6 +46,6 @@ def check(predictor: Predictor, expected: NDArray[np.float32]) -> None:
     difference = float(np.abs(np.subtract(*probabilities)).max())
     if not difference <= TOLERANCE:
         raise BrokenVersion(
-            f"{predictor.model} answers differently on {predictor.device} than its weights say: "
-            f"its probabilities are off by {difference:.3f}"
+            f"{predictor.model} predicts differently on {predictor.device} than its weights do on the CPU: "
+            f"probabilities differ by {difference:.3f}, the limit is {TOLERANCE}"
         )

@@ -10,23 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import NothingDrawn
-from models.preprocessing import paper_sheet
+from models.preprocessing import morphology, paper_sheet
 from models.preprocessing.decode import Pixels
 from models.preprocessing.enclosures import find_enclosures
-from models.preprocessing.morphology import (
-    Plane,
-    border_pixels,
-    bounding_boxes,
-    box_blur,
-    cell_maxima,
-    cell_side,
-    cells,
-    close,
-    connected_components,
-    dilate,
-    resize,
-    thumbnail,
-)
+from models.preprocessing.morphology import Plane
 from models.preprocessing.ruled_lines import remove_ruled_lines
 
 Colour = NDArray[np.float32]
@@ -56,7 +43,7 @@ def segment(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]:
     planes = _undo_inverted_stripes(_crop_frame(pixels.reshape(*pixels.shape[:2], -1).astype(np.float32)))
     if max(pixels.shape) > SMALL_SIDE and (sheet := paper_sheet.isolate_sheet(planes)) is not None:
         return _divide_by_background(sheet)
-    border = border_pixels(planes)
+    border = morphology.border_pixels(planes)
     background = np.median(border, axis=0)
     distance = np.abs(border - background).max(axis=1)
     exact = not lossy and bool((distance == 0).mean() >= 0.75)
@@ -72,8 +59,8 @@ def isolate_digit(ink: Plane) -> Plane:
     large = max(ink.shape) > SMALL_SIDE
     if large:
         ink = remove_ruled_lines(ink)
-    raster = cells(ink)
-    labels = connected_components(cell_maxima(raster) > INK_CELL)
+    raster = morphology.cells(ink)
+    labels = morphology.connected_components(morphology.cell_maxima(raster) > INK_CELL)
     mass = np.bincount(labels.ravel(), weights=raster.sum(axis=(1, 3)).ravel())
     mass[0] = 0
     if large:
@@ -83,8 +70,8 @@ def isolate_digit(ink: Plane) -> Plane:
         mass = inner if inner.max() >= 0.02 * mass.max() else mass
         mass[find_enclosures(labels, mass)] = 0
     keep = (mass >= max(MIN_MASS * mass.max(), 1))[labels]
-    fringe = (labels == 0) & dilate(keep, 2)  # a faint fringe belongs to the component beside it
-    side = cell_side(ink.shape)
+    fringe = (labels == 0) & morphology.dilate(keep, 2)  # a faint fringe belongs to the component beside it
+    side = morphology.cell_side(ink.shape)
     kept = (fringe | keep).repeat(side, axis=0).repeat(side, axis=1)
     digit: Plane = np.where(kept[: ink.shape[0], : ink.shape[1]], ink, 0)
     return digit
@@ -93,11 +80,11 @@ def isolate_digit(ink: Plane) -> Plane:
 def _crop_frame(planes: Plane) -> Plane:
     """Removes a frame of one colour, such as the border of a canvas, when the background begins behind it."""
     shorter = min(planes.shape[:2])
-    frame, share = _median_colour(border_pixels(planes))
+    frame, share = _median_colour(morphology.border_pixels(planes))
     if share < 0.95:
         return planes
     for inset in range(1, min(max(2, shorter // 25 + 1), shorter // 2 - 1)):
-        inside, share = _median_colour(border_pixels(planes, inset))
+        inside, share = _median_colour(morphology.border_pixels(planes, inset))
         if np.abs(inside - frame).max() > MIN_CONTRAST and share > 0.6:
             if _share(planes.reshape(-1, planes.shape[2]), inside) > 0.5:
                 return planes[inset + 1 : -inset - 1, inset + 1 : -inset - 1]
@@ -131,7 +118,9 @@ def _has_long_component(planes: Plane) -> bool:
 
     A stroke that was mistaken for a stripe leaves only short ones: the dents of its edges and the holes of its loops.
     """
-    low, high = bounding_boxes(connected_components(np.abs(planes - planes[0, 0]).max(axis=2) > 255 / 2))
+    low, high = morphology.bounding_boxes(
+        morphology.connected_components(np.abs(planes - planes[0, 0]).max(axis=2) > 255 / 2)
+    )
     return bool(((high - low).max(initial=0) + 1) >= 0.4 * max(planes.shape))
 
 
@@ -187,7 +176,7 @@ def _subtract_background(
     if not exact:
         noise = np.percentile(border_distance[border_distance < peak / 4], 95)
         # A codec's artefacts are as strong as a stroke's faint edge, but lie farther from the stroke.
-        near = dilate(ink > 0.3 * peak, 1 + max(ink.shape) // 100)
+        near = morphology.dilate(ink > 0.3 * peak, 1 + max(ink.shape) // 100)
         ink = np.where(near & (ink >= max(0.05 * peak, 3 * noise)), ink, 0)
     elif max(ink.shape) > SMALL_SIDE:
         ink = np.where(ink < 0.04 * peak, 0, ink)
@@ -209,7 +198,7 @@ def _divide_by_background(planes: Plane) -> tuple[Plane, list[InkStep]]:
 
     level = float(np.median(strength))
     noise = 1.4826 * float(np.median(np.abs(strength - level)))  # the standard deviation, by the median deviation
-    peak = float(box_blur(strength).max())
+    peak = float(morphology.box_blur(strength).max())
     if peak - level < max(4 * noise, MIN_CONTRAST / 255):
         raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
     threshold = max(level + 0.35 * (peak - level), level + 3 * noise)
@@ -223,22 +212,22 @@ def _is_dark_on_light(grey: Plane) -> bool:
 
     Strokes are narrow, unlike the edge of a shadow, and differ from the local median, unlike the inside of a 0.
     """
-    small = thumbnail(grey)
+    small = morphology.thumbnail(grey)
     height, width = small.shape
     reach = max(1, min(max(small.shape) // 4, min(small.shape) - 1))
     padded = np.pad(small, reach, mode="reflect" if min(small.shape) > 1 else "edge")
     offsets = range(0, 2 * reach + 1, max(1, reach // 4))
     median = np.median([padded[y : y + height, x : x + width] for y in offsets for x in offsets], axis=0)
     narrow = max(1, max(small.shape) // 10)
-    dark = np.minimum(close(small, narrow) - small, (median - small).clip(0))
-    bright = np.minimum(small + close(-small, narrow), (small - median).clip(0))
+    dark = np.minimum(morphology.close(small, narrow) - small, (median - small).clip(0))
+    bright = np.minimum(small + morphology.close(-small, narrow), (small - median).clip(0))
     return bool((dark**3).sum() >= (bright**3).sum())
 
 
 def _estimate_background(plane: Plane) -> Plane:
     """The brightness of the paper under the ink; the edges of shadows stay."""
-    small = thumbnail(plane)
+    small = morphology.thumbnail(plane)
     radius = max(1, max(small.shape) // 6)
-    with_shadows, lit = close(small, radius), close(small, radius, extend=False)
+    with_shadows, lit = morphology.close(small, radius), morphology.close(small, radius, extend=False)
     background = np.where(with_shadows < MIN_SHADOW * lit, lit, with_shadows)
-    return resize(box_blur(background), plane.shape)
+    return morphology.resize(morphology.box_blur(background), plane.shape)

@@ -5,18 +5,8 @@ The search works on a thumbnail, to whose pixels radii refer.
 
 import numpy as np
 
-from models.preprocessing.morphology import (
-    Mask,
-    Plane,
-    border_pixels,
-    box_blur,
-    close,
-    connected_components,
-    dilate,
-    largest_component,
-    resize,
-    thumbnail,
-)
+from models.preprocessing import morphology
+from models.preprocessing.morphology import Mask, Plane
 
 MIN_AREA = 0.1
 """The least share of a photograph that a sheet covers."""
@@ -39,33 +29,35 @@ def isolate_sheet(planes: Plane) -> Plane | None:
 
     Returns None without a bright sheet on a darker background, or with strokes outside it, so that an error loses none.
     """
-    grey = thumbnail(planes.mean(axis=2))
+    grey = morphology.thumbnail(planes.mean(axis=2))
     sheet = _find_sheet(grey)
     if sheet is None:
         return None
-    inner, outer = ~dilate(~sheet), ~dilate(sheet)
-    edge, beyond = grey[inner & dilate(~inner)], grey[outer & dilate(~outer)]
+    inner, outer = ~morphology.dilate(~sheet), ~morphology.dilate(sheet)
+    edge, beyond = grey[inner & morphology.dilate(~inner)], grey[outer & morphology.dilate(~outer)]
     if not len(edge) or not len(beyond) or np.median(edge) < MIN_EDGE * np.median(beyond):
         return None
     radius = max(1, max(grey.shape) // 6)
-    light = close(grey, radius)
+    light = morphology.close(grey, radius)
     strokes = (light - grey) / light.clip(1)
     if strokes[inner].max(initial=0) < max(MIN_STROKE, 2 * strokes[outer].max(initial=0)):
         return None
     shape = planes.shape[:2]
-    channels = [close(thumbnail(planes[..., channel]), radius) for channel in range(planes.shape[2])]
-    paper = np.stack([resize(_extrapolate(channel, inner), shape) for channel in channels], axis=2)
-    return np.where(resize(inner.astype(np.float32), shape)[..., None] > 0.5, planes, paper)
+    channels = [
+        morphology.close(morphology.thumbnail(planes[..., channel]), radius) for channel in range(planes.shape[2])
+    ]
+    paper = np.stack([morphology.resize(_extrapolate(channel, inner), shape) for channel in channels], axis=2)
+    return np.where(morphology.resize(inner.astype(np.float32), shape)[..., None] > 0.5, planes, paper)
 
 
 def _find_sheet(grey: Plane) -> Mask | None:
     """The mask of the sheet, including its ink; None when nothing has a sheet's size, shape and even brightness."""
     threshold = _otsu_threshold(grey)
-    if (border_pixels(grey) > threshold).mean() > 0.8:
+    if (morphology.border_pixels(grey) > threshold).mean() > 0.8:
         return None
     bright = grey > threshold
     # Closing keeps a stroke that leads off the sheet from cutting into it.
-    sheet = _fill_holes(largest_component(close(bright.astype(np.float32), STROKE_RADIUS) > 0))
+    sheet = _fill_holes(morphology.largest_component(morphology.close(bright.astype(np.float32), STROKE_RADIUS) > 0))
     if sheet.mean() < MIN_AREA or (bright & sheet).sum() < (1 - MAX_INK) * sheet.sum():
         return None
     if grey[sheet].max() > MAX_GLARE * np.median(grey[sheet]):
@@ -85,7 +77,7 @@ def _otsu_threshold(grey: Plane) -> float:
 
 def _fill_holes(mask: Mask) -> Mask:
     """Adds everything that is not connected to a corner: holes, and strokes that lead to the border."""
-    labels = connected_components(~mask)
+    labels = morphology.connected_components(~mask)
     corners = np.unique(labels[[0, 0, -1, -1], [0, -1, 0, -1]])
     return ~np.isin(labels, corners[corners > 0])
 
@@ -104,7 +96,7 @@ def _extrapolate(plane: Plane, known: Mask) -> Plane:
     weight = known.astype(np.float32)
     value = plane * weight
     while not weight.all():
-        spread, reached = box_blur(value), box_blur(weight)
+        spread, reached = morphology.box_blur(value), morphology.box_blur(weight)
         value = np.where(weight > 0, value, spread / reached.clip(1e-6))
         weight = np.maximum(weight, (reached > 0).astype(np.float32))
         value *= weight

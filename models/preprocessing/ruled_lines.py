@@ -9,17 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.preprocessing.morphology import (
-    Mask,
-    Plane,
-    bounding_boxes,
-    cell_maxima,
-    cell_side,
-    cells,
-    connected_components,
-    largest_component,
-    stroke_width,
-)
+from models.preprocessing import morphology
+from models.preprocessing.morphology import Mask, Plane
 
 Runs = NDArray[np.int32]
 """For each pixel the length of the vertical run of ink that it belongs to; 0 on the background."""
@@ -59,7 +50,7 @@ class TracedLine(NamedTuple):
 
 def remove_ruled_lines(ink: Plane) -> Plane:
     """Erases ruled lines except where strokes cross them or run along them."""
-    side = cell_side(ink.shape)
+    side = morphology.cell_side(ink.shape)
     return _remove_underline(_remove_paper_lines(ink, side), side)
 
 
@@ -79,7 +70,7 @@ def _remove_paper_lines(ink: Plane, side: int) -> Plane:
     columns, separate_columns = (mask.T for mask in _line_masks(np.ascontiguousarray(ink.T), vertical, side))
     crossings = rows & columns  # two lines that cross look as thick as a stroke
     erased: Plane = np.where(separate_rows | separate_columns | crossings, 0, ink)
-    written = largest_component(_rasterise(erased))
+    written = morphology.largest_component(_rasterise(erased))
     if not written.any() or np.ptp(np.nonzero(written), axis=1).max() < MIN_LENGTH:
         return ink
     is_squared = horizontal and len(vertical) > 1
@@ -107,8 +98,8 @@ def _have_free_ends(lines: list[Line], written: Mask) -> bool:
 def _remove_underline(ink: Plane, side: int) -> Plane:
     """Erases one line that extends beyond the digit on it to both sides."""
     raster = _rasterise(ink)
-    labels = connected_components(raster)
-    low, high = bounding_boxes(labels)
+    labels = morphology.connected_components(raster)
+    low, high = morphology.bounding_boxes(labels)
     for component in np.flatnonzero((high - low)[:, 1] >= MIN_LENGTH).tolist():
         (top, left), (bottom, right) = low[component], high[component] + 1
         length = right - left
@@ -143,17 +134,17 @@ def _remove_underline(ink: Plane, side: int) -> Plane:
 def _is_same_pen(line: TracedLine, strokes: Plane) -> bool:
     """Whether the pen that drew the strokes may have drawn the line."""
     strength = np.median(strokes[strokes > INK])
-    return bool(line.thickness > 0.6 * stroke_width(strokes) and line.strength > 0.8 * strength)
+    return bool(line.thickness > 0.6 * morphology.stroke_width(strokes) and line.strength > 0.8 * strength)
 
 
 def _rasterise(ink: Plane) -> Mask:
-    raster: Mask = cell_maxima(cells(ink)) > INK
+    raster: Mask = morphology.cell_maxima(morphology.cells(ink)) > INK
     return raster
 
 
 def _digit_bounds(raster: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first and the last row and column of the longest component and of those at least a third as long."""
-    low, high = bounding_boxes(connected_components(raster))
+    low, high = morphology.bounding_boxes(morphology.connected_components(raster))
     if not len(low):
         return np.zeros(2, np.int64), np.zeros(2, np.int64)
     length = (high - low).max(axis=1)

@@ -195,7 +195,7 @@ def test_a_picture_that_cannot_be_sent(picture: Any, words: str, client: Client)
 
 
 def test_a_picture_that_is_refused(client: Client) -> None:
-    with pytest.raises(PictureRefused, match="415: the bytes are text; we read PNG") as caught:
+    with pytest.raises(PictureRefused, match="415: unsupported image format") as caught:
         client.predict(b"words")
     problem = caught.value
     assert (problem.status, problem.type) == (415, "/problems/unknown-format")

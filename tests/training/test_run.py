@@ -255,7 +255,7 @@ def test_a_place_that_can_not_be_written_is_said_before_training(
             ["--recipe", "quick", "--teachers", "folder"],
             "Invalid value for --teachers: the recipe 'quick' has no teachers",
         ),
-        (["--device", "cuda:99"], "device 'cuda:99' is not available here; available are auto, cpu"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not available here; choose one of auto, cpu"),
         (["--data", "nowhere", "--no-download"], "nowhere/MNIST/raw"),
         (["--colour"], "--colour"),
     ],

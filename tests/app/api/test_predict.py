@@ -76,7 +76,7 @@ BAD_PICTURES: dict[str, tuple[Callable[[bytes], bytes], int, str, list[str]]] = 
     "empty": (lambda _: b"", 400, "empty-body", ["curl"]),
     "text": (lambda _: b"I am no picture", 415, "unknown-format", ["text", "PNG, JPEG, BMP, GIF, WEBP, TIFF"]),
     "heic": (lambda _: HEIC, 415, "unknown-format", ["HEIC"]),
-    "unknown bytes": (lambda _: bytes(range(256)), 415, "unknown-format", ["no picture that we know"]),
+    "unknown bytes": (lambda _: bytes(range(256)), 415, "unknown-format", ["unsupported image format"]),
     "truncated": (lambda png: png[: len(png) // 2], 422, "corrupt-picture", ["PNG"]),
     "corrupt": (lambda png: png[:60] + bytes(40) + png[100:], 422, "corrupt-picture", ["PNG"]),
     "enormous": (lambda _: png_header(50_000, 50_000), 413, "too-many-pixels", ["50000 x 50000", "50,000,000"]),

@@ -51,7 +51,7 @@ def test_a_home_that_can_not_be_written(run: Run, tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there(run: Run, tmp_path: Path) -> None:
     result = run("serve", INKLING_PORT=str(free_port()), INKLING_DEVICE="cuda:99", INKLING_HOME=str(tmp_path / "home"))
-    check_refused(result, "cuda:99", "available are auto, cpu")
+    check_refused(result, "cuda:99", "choose one of auto, cpu")
 
 
 def test_a_host_that_is_no_name(run: Run, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", list(networks.NETWORKS))
-def test_a_predictor_answers_as_its_network_does(name: str) -> None:
+def test_a_predictor_agrees_with_its_network(name: str) -> None:
     torch.manual_seed(0)
     network = networks.create(name)
     expected = parity.answers(network)
@@ -22,13 +22,13 @@ def test_a_predictor_answers_as_its_network_does(name: str) -> None:
     assert np.allclose(predictor.logits(parity.tiles()), expected, atol=1e-4)
 
 
-def test_the_tiles_differ_and_never_change() -> None:
+def test_the_fixed_tiles_differ_from_each_other_and_never_change() -> None:
     assert parity.tiles().shape == (8, 28, 28)
     assert len({tile.tobytes() for tile in parity.tiles()}) == 8
     assert np.array_equal(parity.tiles(), parity.tiles())
 
 
-def test_a_predictor_that_answers_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_predictor_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     version = Version("v7", Manifest(network="convnet"), networks.create("convnet"))
     fuse = networks.fuse_batch_norm
@@ -39,7 +39,7 @@ def test_a_predictor_that_answers_otherwise_is_refused(monkeypatch: pytest.Monke
         return network
 
     monkeypatch.setattr(networks, "fuse_batch_norm", spoilt)
-    with pytest.raises(BrokenVersion, match="v7 answers differently on cpu"):
+    with pytest.raises(BrokenVersion, match="v7 predicts differently on cpu"):
         version.predictor(CPU)
 
 

@@ -13,7 +13,7 @@ from training.data.mnist import Digits
 CPU = torch.device("cpu")
 
 
-def test_as_input_is_the_contract_of_the_networks() -> None:
+def test_as_input_gives_what_networks_expect() -> None:
     tiles = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     inputs = as_input(tiles)
     assert inputs.shape == (3, 1, 28, 28)
@@ -21,7 +21,7 @@ def test_as_input_is_the_contract_of_the_networks() -> None:
     assert np.allclose(inputs[:, 0].numpy(), tiles / 255)
 
 
-def test_a_prediction_is_consistent_in_itself() -> None:
+def test_the_fields_of_a_prediction_agree() -> None:
     predictor = Predictor(networks.create("convnet"), Calibration(threshold=0.2), "v7", CPU)
     for prediction in predictor.predict(np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)):
         assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-9)
@@ -32,7 +32,7 @@ def test_a_prediction_is_consistent_in_itself() -> None:
 
 @CUDA
 @pytest.mark.parametrize("name", ["convnet", "net"])
-def test_a_gpu_answers_as_the_processor_does(name: str, test_digits: Digits) -> None:
+def test_a_gpu_agrees_with_the_cpu(name: str, test_digits: Digits) -> None:
     tiles = test_digits.images[:2_000].numpy()
     here, there = (read(RELEASED / name).predictor(torch.device(device)).predict(tiles) for device in ("cpu", "cuda"))
     assert [(one.digit, one.verdict) for one in here] == [(one.digit, one.verdict) for one in there]

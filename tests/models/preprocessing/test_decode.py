@@ -11,14 +11,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from models.errors import CorruptPicture, PictureError, TooManyPixels, UnknownFormat
 from models.preprocessing import decode as decode_module
-from models.preprocessing.decode import FORMATS, WORKING, decode
+from models.preprocessing.decode import FORMATS, MAX_SIDE, decode
 
 GREY = np.arange(28 * 20, dtype=np.uint8).reshape(28, 20)
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_is_read(kind: str, encode: Callable[..., bytes]) -> None:
+def test_every_format_is_decoded(kind: str, encode: Callable[..., bytes]) -> None:
     options = {"lossless": True} if kind == "WEBP" else {"quality": 95} if kind == "JPEG" else {}
     flat = np.where(GREY > 127, 255, 0).astype(np.uint8)
     picture = decode(encode(flat, kind, **options))
@@ -28,7 +28,7 @@ def test_every_format_is_read(kind: str, encode: Callable[..., bytes]) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "I;16", "I", "F"])
-def test_every_mode_is_read(mode: str, encode: Callable[..., bytes]) -> None:
+def test_every_mode_is_decoded(mode: str, encode: Callable[..., bytes]) -> None:
     flat = np.where(GREY > 127, 255, 0).astype(np.uint8)
     if mode in ("I;16", "I", "F"):
         image = Image.fromarray(flat.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]) * 257)
@@ -39,7 +39,7 @@ def test_every_mode_is_read(mode: str, encode: Callable[..., bytes]) -> None:
     assert np.array_equal(decode(encode(image, kind)).pixels, flat)
 
 
-def test_ten_bits_in_sixteen_are_not_black(encode: Callable[..., bytes]) -> None:
+def test_ten_bits_stored_in_sixteen_use_the_full_range(encode: Callable[..., bytes]) -> None:
     assert decode(encode(GREY.astype(np.uint16) * 4)).pixels.max() == 255
 
 
@@ -49,7 +49,7 @@ def test_colour_stays_colour_and_grey_in_rgb_becomes_grey(encode: Callable[..., 
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
-def test_transparency_is_found_in_every_guise(mode: str, encode: Callable[..., bytes]) -> None:
+def test_transparency_is_found_in_every_mode(mode: str, encode: Callable[..., bytes]) -> None:
     image = Image.new("RGBA", (28, 20), (255, 255, 255, 255))
     image.paste((0, 0, 0, 0), (5, 5, 10, 10))
     if mode in ("P", "L"):
@@ -69,7 +69,7 @@ def test_transparency_is_found_in_every_guise(mode: str, encode: Callable[..., b
 def test_exif_orientation_is_undone(orientation: int, kind: str, encode: Callable[..., bytes]) -> None:
     upright = Image.new("L", (40, 24), 255)
     upright.paste(0, (0, 0, 8, 8))  # a dark top left corner
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transpose that a camera held this way amounts to
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transpose that a camera held this way applies
     stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -80,7 +80,7 @@ def test_exif_orientation_is_undone(orientation: int, kind: str, encode: Callabl
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "WEBP"])
-def test_of_several_frames_the_first_counts(kind: str, encode: Callable[..., bytes]) -> None:
+def test_only_the_first_frame_is_decoded(kind: str, encode: Callable[..., bytes]) -> None:
     frames = [Image.new("L", (30, 30), level) for level in (255, 0, 128)]
     data = encode(frames[0], kind, save_all=True, append_images=frames[1:])
     assert decode(data).pixels.min() == 255
@@ -93,7 +93,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("width, height", [(50_000, 50_000), (10_000, 5_001), (2**31 - 1, 2**31 - 1)])
-def test_too_many_pixels_are_seen_in_the_header(width: int, height: int) -> None:
+def test_the_pixel_limit_applies_to_the_header(width: int, height: int) -> None:
     with pytest.raises(TooManyPixels, match="50,000,000"):
         decode(png_header(width, height))
 
@@ -108,13 +108,13 @@ def test_the_pixel_limit_can_be_set(encode: Callable[..., bytes]) -> None:
     "data, name",
     [(b"just some words", "text"), (HEIC, "HEIC"), (b"%PDF-1.7 x", "PDF"), (b"<svg/>", "SVG"), (b'{"a":1}', "JSON")],
 )
-def test_another_format_is_named(data: bytes, name: str) -> None:
+def test_an_unsupported_format_is_named(data: bytes, name: str) -> None:
     with pytest.raises(UnknownFormat, match=f"{name}.*PNG, JPEG, BMP, GIF, WEBP, TIFF"):
         decode(data)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_truncated_anywhere_is_an_error_of_ours_or_still_a_picture(kind: str, encode: Callable[..., bytes]) -> None:
+def test_a_truncated_file_decodes_or_raises_a_picture_error(kind: str, encode: Callable[..., bytes]) -> None:
     data = encode(GREY, kind)
     outcomes = []
     for length in range(0, len(data), 7):
@@ -129,8 +129,8 @@ def test_truncated_anywhere_is_an_error_of_ours_or_still_a_picture(kind: str, en
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.filterwarnings("ignore")  # Pillow warns of odd metadata; the service does not mind
-def test_damaged_bytes_never_raise_anything_else(kind: str, encode: Callable[..., bytes]) -> None:
+@pytest.mark.filterwarnings("ignore")  # Pillow warns about odd metadata
+def test_damaged_bytes_decode_or_raise_a_picture_error(kind: str, encode: Callable[..., bytes]) -> None:
     random_source = random.Random(7)
     data = encode(GREY, kind)
     refused = 0
@@ -157,38 +157,38 @@ def test_large_pictures_are_reduced(mode: str, encode: Callable[..., bytes]) -> 
     for kind in kinds:
         picture = decode(encode(image, kind))
         height, width = picture.pixels.shape
-        assert 320 < width <= WORKING
+        assert 320 < width <= MAX_SIDE
         assert width / height == pytest.approx(1.5, rel=0.01)
         assert picture.pixels[height // 2, width // 2] == 0
         assert picture.pixels[0, 0] == 255
 
 
-def test_the_pixel_limit_can_be_set_higher_than_pillow_s() -> None:
+def test_the_pixel_limit_may_exceed_that_of_pillow() -> None:
     with pytest.raises(TooManyPixels, match="20000 x 20000 is 400,000,000 pixels; the limit is 300,000,000"):
         decode(png_header(20_000, 20_000), max_pixels=300_000_000)
     with pytest.raises(CorruptPicture):
         decode(png_header(20_000, 20_000), max_pixels=400_000_000)
 
 
-def test_long_texts_in_a_png_do_not_matter(encode: Callable[..., bytes]) -> None:
+def test_long_texts_in_a_png_are_ignored(encode: Callable[..., bytes]) -> None:
     information = PngInfo()
     information.add_text("comment", "x" * 3_000_000, zip=True)
     assert np.array_equal(decode(encode(GREY, pnginfo=information)).pixels, GREY)
 
 
-def test_odd_exif_tags_beside_the_orientation_do_not_matter(encode: Callable[..., bytes]) -> None:
+def test_odd_exif_tags_beside_the_orientation_are_ignored(encode: Callable[..., bytes]) -> None:
     entries = struct.pack("<HHII", 0x0112, 3, 1, 3) + struct.pack("<HHII", 0x0131, 3, 1, 7)
     exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
     assert decode(encode(GREY, "JPEG", exif=exif)).oriented
 
 
-def test_not_a_number_in_a_float_picture(encode: Callable[..., bytes]) -> None:
+def test_float_pixels_that_are_not_finite_are_refused(encode: Callable[..., bytes]) -> None:
     with pytest.raises(CorruptPicture, match="not finite"):
         decode(encode(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"))
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_a_broken_exif_tag_does_not_matter(encode: Callable[..., bytes]) -> None:
+def test_a_broken_exif_tag_is_ignored(encode: Callable[..., bytes]) -> None:
     data = bytearray(encode(np.dstack([GREY] * 3), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"))
     assert decode(bytes(data)).oriented is False
     assert Image.open(io.BytesIO(data)).size == (20, 28)
@@ -202,7 +202,7 @@ def outcome(data: bytes) -> object:
         return type(error)
 
 
-def test_the_short_way_for_plain_files_gives_what_the_general_one_does(encode, monkeypatch) -> None:
+def test_the_fast_decoder_for_plain_pngs_agrees_with_the_general_one(encode, monkeypatch) -> None:
     rng = np.random.default_rng(0)
     shapes = [(28, 28), (1, 1), (3, 200), (200, 1), (64, 64)]
     plain = [encode(rng.integers(0, 256, shape, dtype=np.uint8)) for shape in shapes]
@@ -215,12 +215,12 @@ def test_the_short_way_for_plain_files_gives_what_the_general_one_does(encode, m
             files += [bytes(broken), rechecked(bytes(broken)), data[: rng.integers(len(data))], data + b"more"]
     short = [outcome(data) for data in files]
     assert sum(isinstance(found, list) for found in short) > len(plain)
-    monkeypatch.setattr(decode_module, "_plain_png", lambda *_: None)
+    monkeypatch.setattr(decode_module, "_decode_plain_png", lambda *_: None)
     assert short == [outcome(data) for data in files]
 
 
 def rechecked(data: bytes) -> bytes:
-    """The chunks of a PNG with the checksums that belong to what they now hold."""
+    """A PNG with the checksums of its chunks made right."""
     fixed, start = data[:8], 8
     while start + 12 <= len(data):
         end = start + 8 + int.from_bytes(data[start : start + 4], "big")
