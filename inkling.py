@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs inside itself, so that `inkling --help` answers at once."""
+"""The command line. Commands import what they need when they run, so that `inkling --help` answers at once."""
 
 import io
 import sys
@@ -18,10 +18,10 @@ app = typer.Typer(
 @app.command(epilog="Example: INKLING_PORT=9000 inkling serve")
 def serve(
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that answer; INKLING_WORKERS.", show_default=False)
+        int | None, typer.Option(min=1, help="Number of worker processes; INKLING_WORKERS.", show_default=False)
     ] = None,
 ) -> None:
-    """Serve the active model over HTTP; INKLING_* variables set it up."""
+    """Serve the active model over HTTP, configured by INKLING_* variables."""
     settings = commands.settings()
     from app.processes.supervisor import serve
 
@@ -42,7 +42,7 @@ def train(context: typer.Context) -> None:
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )
 def evaluate(context: typer.Context) -> None:
-    """Measure a model on digits that it was not trained on; `inkling evaluate --help` lists the options."""
+    """Evaluate a model on images that it was not trained on; `inkling evaluate --help` lists the options."""
     from training.evaluation.__main__ import main
 
     main(context.args, "inkling evaluate")
@@ -50,13 +50,11 @@ def evaluate(context: typer.Context) -> None:
 
 @app.command(epilog="Example: inkling predict seven.png scans/ --json")
 def predict(
-    pictures: Annotated[
-        list[str], typer.Argument(help="Files; folders, with all that is below them; - is standard input.")
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as the service answers.")] = False,
+    pictures: Annotated[list[str], typer.Argument(help="Image files, folders of them, or - for standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, as the service.")] = False,
     quiet: commands.Quiet = False,
 ) -> None:
-    """Read the digits in pictures, without a server; status 2 where one could not be read."""
+    """Read the digits in image files, without a server; exit status 2 if one cannot be read."""
     settings = commands.settings()
     from app.cli import predict
 
@@ -71,7 +69,7 @@ app.command(epilog="Example: inkling backup monday.tar")(commands.backup)
 
 
 def main() -> None:
-    """Runs the command line: 2 for what the caller can mend, and one line that says what it is."""
+    """Runs the command line; an error that the caller can fix is one line and exit status 2."""
     from training.exit_status import run
 
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""`inkling models`, `retrain`, `feedback` and `backup`: what the service does and has, from a shell."""
+"""The commands `inkling models`, `retrain`, `feedback` and `backup`."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 Quiet = Annotated[bool, typer.Option("--quiet", help="No bar.")]
 
 CLIENT_WAIT_SECONDS = 3
-"""For how long a person waits for a service that does not answer."""
+"""How long a command tries to reach the service."""
 
-models = typer.Typer(help="List the saved versions; `activate` makes one the version that answers.")
-feedback = typer.Typer(help="Count the corrections; send, delete and export them.")
+models = typer.Typer(help="List the saved versions; `activate` makes one the active version.")
+feedback = typer.Typer(help="Count the feedback; send, delete and export it.")
 
 
 def settings() -> "Settings":
-    """From the environment; one line for each variable that does not fit, and status 2."""
+    """Settings from the environment; an invalid variable ends the command with a line and status 2."""
     from pydantic import ValidationError
 
     from app.settings import Settings
@@ -44,7 +44,7 @@ def settings() -> "Settings":
 
 @models.callback(invoke_without_command=True, epilog="Example: inkling models")
 def list_models(context: typer.Context) -> None:
-    """List the saved versions: of the service at INKLING_URL, or under INKLING_HOME where no URL is given."""
+    """List the versions of the service at INKLING_URL; if that is not set, those under INKLING_HOME."""
     if context.invoked_subcommand is not None:
         return
     active, found = _versions()
@@ -58,7 +58,7 @@ def list_models(context: typer.Context) -> None:
 
 
 def _accuracy(metrics: Mapping[str, Any]) -> str:
-    """As a manifest that anybody may have written has it."""
+    """The accuracy in a manifest, which may have been written by hand."""
     held_out = metrics.get("held_out")
     accuracy = held_out.get("accuracy") if isinstance(held_out, Mapping) else None
     return f"{accuracy:.2%}" if isinstance(accuracy, float) else ""
@@ -66,7 +66,7 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
 
 @models.command("activate", epilog="Example: inkling models activate v2")
 def activate_model(version: str) -> None:
-    """Make a version the one that answers; an older one rolls back."""
+    """Make a version the active one; an older version rolls back."""
     chosen = settings()
     if _has_url(chosen):
         with _service(chosen) as client:
@@ -96,18 +96,18 @@ def retrain(
 
 @feedback.callback(invoke_without_command=True, epilog="Example: inkling feedback")
 def count_feedback(context: typer.Context) -> None:
-    """Count the corrections that the service at INKLING_URL holds."""
+    """Count the feedback that the service at INKLING_URL holds."""
     if context.invoked_subcommand is not None:
         return
     with _service(settings()) as client:
         counts = client.feedback_counts()
     rows = [[str(label), f"{counts.by_label.get(label, 0):,}"] for label in range(10)]
-    terminal.print_rows(["digit", "corrections"], [*rows, ["all", f"{counts.total:,}"]])
+    terminal.print_rows(["digit", "images"], [*rows, ["all", f"{counts.total:,}"]])
 
 
 @feedback.command("send", epilog="Example: inkling feedback send 7 seven.png another.png")
 def send_feedback(
-    label: Annotated[int, typer.Argument(min=0, max=9, help="The digit that they show.")],
+    label: Annotated[int, typer.Argument(min=0, max=9, help="The digit that the pictures show.")],
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
     quiet: Quiet = False,
 ) -> None:
@@ -132,18 +132,18 @@ def send_feedback(
 
 
 @feedback.command("delete", epilog="Example: inkling feedback delete b27b684c...")
-def delete_feedback(correction: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Delete a correction and its picture."""
+def delete_feedback(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Delete one feedback image."""
     with _service(settings()) as client:
-        client.delete_feedback(correction)
+        client.delete_feedback(name)
 
 
-@feedback.command("export", epilog="Example: inkling feedback export corrections")
+@feedback.command("export", epilog="Example: inkling feedback export digits")
 def export_feedback(
     folder: Annotated[Path, typer.Argument(help="A folder that is new or empty.", show_default=False)],
     quiet: Quiet = False,
 ) -> None:
-    """Write the corrections under INKLING_HOME as torchvision's ImageFolder reads them: FOLDER/LABEL/ID.png."""
+    """Write the feedback under INKLING_HOME as an ImageFolder: FOLDER/LABEL/ID.png."""
     from app.storage.database import Database
     from app.storage.feedback import FeedbackStore
 
@@ -153,44 +153,44 @@ def export_feedback(
         raise typer.Exit(2)
     database = Database(chosen)
     database.migrate()
-    corrections = FeedbackStore(chosen.home, database, chosen.max_feedback)
-    with terminal.Bar("exporting", corrections.count(), "corrections", quiet) as bar:
-        count = corrections.export(folder, bar.advance)
+    store = FeedbackStore(chosen.home, database, chosen.max_feedback)
+    with terminal.Bar("exporting", store.count(), "images", quiet) as bar:
+        count = store.export(folder, bar.advance)
     database.close()
-    terminal.console().print(f"{count:,} corrections in {folder}")
+    terminal.console().print(f"exported {count:,} to {folder}")
 
 
 def backup(
     file: Annotated[Path, typer.Argument(help="A new file; - is standard output.", show_default=False)],
     quiet: Quiet = False,
 ) -> None:
-    """Write versions, corrections and database under INKLING_HOME to a tar file, also while a service uses them."""
+    """Write the versions and the database under INKLING_HOME to a tar file, also while a service runs."""
     from app.storage import backup
 
     chosen = settings()
     if str(file) == "-" and sys.stdout.isatty():
-        sys.stderr.write("error: a backup is no text; name a file, or send standard output to one\n")
+        sys.stderr.write("error: a backup is binary; name a file, or redirect standard output to one\n")
         raise typer.Exit(2)
     count = backup.write(chosen, sys.stdout.buffer, quiet) if str(file) == "-" else backup.save(chosen, file, quiet)
     sys.stderr.write(f"{count:,} files of {chosen.home}\n")
     if not backup.has_database(chosen):
-        sys.stderr.write("the database is not among them: PostgreSQL has tools of its own\n")
+        sys.stderr.write("the database is not included: back up PostgreSQL with pg_dump\n")
 
 
 def _follow(client: "Client", job: "Job", quiet: bool) -> None:
     state = None
     with terminal.Bar(job.state, 100, "%", quiet) as bar:
-        for news in client.follow(job.id):
-            bar.move(100 * news.progress, news.state)
-            if news.state != state:
-                state = news.state
-                bar.print(f"{state}: {news.reason}" if news.reason else state)
+        for event in client.follow(job.id):
+            bar.move(100 * event.progress, event.state)
+            if event.state != state:
+                state = event.state
+                bar.print(f"{state}: {event.reason}" if event.reason else state)
     if state != "succeeded":
         raise typer.Exit(1)
 
 
 def _versions() -> "tuple[str | None, Mapping[str, Version | Manifest]]":
-    """The active one's name, and what is told of each, newest first."""
+    """The active version's name, and all versions, newest first."""
     chosen = settings()
     if _has_url(chosen):
         with _service(chosen) as client:
@@ -216,7 +216,7 @@ def _has_url(chosen: "Settings") -> bool:
 
 @contextmanager
 def _service(chosen: "Settings") -> Iterator["Client"]:
-    """The service at INKLING_URL; one line and status 2 for whatever it refuses."""
+    """A client of the service at INKLING_URL; a refusal ends the command with one line and status 2."""
     from app.client import Client, ClientError
 
     try:

@@ -52,7 +52,7 @@ def test_feedback_and_models_through_the_service(run: Run, idle: Server, seven, 
     assert counted.returncode == 0
     home = str(idle.app.state.inference.settings.home)
     exported = run("feedback", "export", "corrections", INKLING_HOME=home)
-    assert exported.stdout == "1 corrections in corrections\n", exported.stderr
+    assert exported.stdout == "exported 1 to corrections\n", exported.stderr
     assert [path.parent.name for path in Path("corrections").rglob("*.png")] == ["1"]
     again = run("feedback", "export", "corrections", INKLING_HOME=home)
     assert again.returncode == 2
