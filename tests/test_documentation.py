@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = {"sh", "python", "json", "text"}
 
 _BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)^```$", re.MULTILINE)
@@ -239,6 +239,8 @@ Way = Callable[[Checkout, str], None]
 
 WAYS: list[tuple[str, Way, str]] = [
     (r"make .*", find_target, "sets up a machine, for minutes"),
+    (r"uv .*", leave, "downloads gigabytes"),
+    (r"\.venv/bin/pre-commit install", leave, "changes the repository"),
     (r"(docker|kubectl) .*", leave, "needs a daemon or a cluster; tests/deploy tests the files"),
     (r"(\.venv/bin/)?python -m benchmarks\..*", ask_for_help, "takes minutes"),
     (r"python -m training(\.retraining)?", find_program, "is only named"),
