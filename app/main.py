@@ -86,7 +86,7 @@ def create_app(settings: Settings, lines: LogHandler | None = None, board: Multi
     app.state.key = settings.key()
     app.state.jobs = Jobs(database)
     app.state.job_events = JobEvents(app.state.jobs)
-    app.state.feedback = FeedbackStore(settings.home, database, settings.max_feedback)
+    app.state.feedback = FeedbackStore(database, settings.max_feedback)
     app.access_log = AccessLog(worker_metrics, lines)
     app.fast_predict = FastPredict(inference, app.access_log)
     app.include_router(predict.router)

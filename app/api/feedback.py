@@ -1,7 +1,8 @@
-"""POST /feedback and what has come of it."""
+"""The feedback routes: add an image with its label, count, delete."""
 
 import asyncio
 import re
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -17,14 +18,14 @@ router = APIRouter(prefix="/feedback", tags=["feedback"], dependencies=NEEDS_KEY
 
 
 class FeedbackBody(BaseModel):
-    """One correction as it is stored."""
+    """An image that is stored as feedback."""
 
-    id: str = Field(description="sha256 of the picture as the network sees it: the same digit again is the same one.")
+    id: str = Field(description="sha256 of the tile, the image as the network sees it. The same tile has the same id.")
     label: int = Field(ge=0, le=9)
-    prediction: int = Field(ge=0, le=9, description="What the service read.")
-    model: str = Field(description="The version that read it.")
+    prediction: int = Field(ge=0, le=9, description="The digit that the service answered.")
+    model: str = Field(description="The version that answered.")
     created_at: datetime
-    replaced: bool = Field(description="Whether this label replaced another one.")
+    replaced: bool = Field(description="Whether this label replaced another label.")
 
 
 class FeedbackCountsBody(BaseModel):
@@ -52,36 +53,28 @@ _BODY: dict[str, Any] = {
 }
 
 
-@router.post("", summary="Say what digit a picture shows", status_code=201, openapi_extra=_BODY)
+@router.post("", summary="Say what digit an image shows", status_code=201, openapi_extra=_BODY)
 async def add(
     request: Request, response: Response, inference: InferenceDependency, store: FeedbackDependency
 ) -> FeedbackBody:
-    """A picture as the multipart field `file` and its digit as the field `label`; 200 where it was known already."""
+    """An image as the multipart field `file` and its digit as the field `label`; 200 if its tile was stored before."""
     data, label = await body.read_image_and_field(
         request.scope, request.receive, inference.settings.max_upload_bytes, "label"
     )
     if not re.fullmatch("[0-9]", label):
         raise Problem("bad-parameter", f"label: expected a digit from 0 to 9, got {label[:20]!r}", field="label")
     tile, prediction = await inference.submit(data)
-    stored, before = await asyncio.to_thread(store.add, tile.pixels, int(label), prediction)
-    response.status_code = 200 if before else 201
-    return FeedbackBody(
-        id=stored.id,
-        label=stored.label,
-        prediction=stored.prediction,
-        model=stored.model,
-        created_at=stored.created_at,
-        replaced=before is not None and before.label != stored.label,
-    )
+    stored, former = await asyncio.to_thread(store.add, tile.pixels, int(label), prediction)
+    response.status_code = 201 if former is None else 200
+    return FeedbackBody(**asdict(stored), replaced=former is not None and former.label != stored.label)
 
 
-@router.get("", summary="How many corrections there are, by label and by day")
+@router.get("", summary="Count the feedback by label and by day")
 def counts(store: FeedbackDependency) -> FeedbackCountsBody:
-    found = store.counts()
-    return FeedbackCountsBody(total=found.total, by_label=found.by_label, by_day=found.by_day)
+    return FeedbackCountsBody(**asdict(store.counts()))
 
 
-@router.delete("/{id}", summary="Delete a correction and its picture", status_code=204)
+@router.delete("/{id}", summary="Delete an image from the feedback", status_code=204)
 def delete(id: str, store: FeedbackDependency) -> None:  # noqa: A002 the path's own name
     if not store.delete(id):
-        raise Problem("not-found", f"there is no correction {id[:64]!r}")
+        raise Problem("not-found", f"there is no feedback {id[:64]!r}")

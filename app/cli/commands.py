@@ -153,16 +153,15 @@ def export_feedback(
         raise typer.Exit(2)
     database = Database(chosen)
     database.migrate()
-    store = FeedbackStore(chosen.home, database, chosen.max_feedback)
+    store = FeedbackStore(database, chosen.max_feedback)
     with terminal.Bar("exporting", store.count(), "images", quiet) as bar:
-        count = store.export(folder, bar.advance)
+        count = store.export_images(folder, bar.advance)
     database.close()
     terminal.console().print(f"exported {count:,} to {folder}")
 
 
 def backup(
     file: Annotated[Path, typer.Argument(help="A new file; - is standard output.", show_default=False)],
-    quiet: Quiet = False,
 ) -> None:
     """Write the versions and the database under INKLING_HOME to a tar file, also while a service runs."""
     from app.storage import backup
@@ -171,7 +170,7 @@ def backup(
     if str(file) == "-" and sys.stdout.isatty():
         sys.stderr.write("error: a backup is binary; name a file, or redirect standard output to one\n")
         raise typer.Exit(2)
-    count = backup.write(chosen, sys.stdout.buffer, quiet) if str(file) == "-" else backup.save(chosen, file, quiet)
+    count = backup.write(chosen, sys.stdout.buffer) if str(file) == "-" else backup.save(chosen, file)
     sys.stderr.write(f"{count:,} files of {chosen.home}\n")
     if not backup.has_database(chosen):
         sys.stderr.write("the database is not included: back up PostgreSQL with pg_dump\n")

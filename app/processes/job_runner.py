@@ -48,7 +48,7 @@ class JobRunner:
         self.database = Database(settings)
         self.jobs = Jobs(self.database)
         self.owner = JobOwner(socket.gethostname(), os.getpid())
-        self._corrections = FeedbackStore(settings.home, self.database, settings.max_feedback)
+        self._feedback = FeedbackStore(self.database, settings.max_feedback)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
@@ -94,8 +94,9 @@ class JobRunner:
     def _train(self, job: Job, folder: Path, lost: threading.Event) -> tuple[JobState, str | None]:
         """How the job ended, and why."""
         shutil.rmtree(self.folder, ignore_errors=True)  # of jobs that a killed service left
-        feedback = folder / "feedback"
-        self._corrections.export(feedback)
+        folder.mkdir(parents=True)
+        feedback = folder / "feedback.npy"
+        self._feedback.export_array(feedback)
         order = folder / "order.json"
         order.write_text(
             json.dumps(

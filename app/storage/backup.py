@@ -1,7 +1,5 @@
-"""A backup of HOME as one tar file, made while the service runs; unpacked into an empty folder, it is a HOME again."""
+"""A backup of HOME as one tar file, made while the service runs. Unpacked into an empty folder, it is a HOME again."""
 
-import io
-import os
 import sqlite3
 import tarfile
 import tempfile
@@ -9,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
-from app.cli import terminal
 from app.settings import Settings
 from app.storage.database import url_of
+from models import fs
 from models.errors import HomeError
 from models.registry.reader import ModelRegistryReader
 
@@ -20,49 +18,40 @@ class BackupError(HomeError):
     pass
 
 
-def write(settings: Settings, file: BinaryIO, quiet: bool = True) -> int:
-    """Writes versions, corrections and database, and returns how many files; a database that is no SQLite is left out.
+def write(settings: Settings, file: BinaryIO) -> int:
+    """Writes the versions and the SQLite database, which holds the feedback, and returns the number of files.
 
-    Data sets and what a running job has written so far are not in it. Raises BackupError.
-    quiet: no bar for the pictures, of which there may be many.
+    A PostgreSQL database, data sets and the files of a running job are left out. Raises BackupError.
     """
-    saved = ModelRegistryReader(settings.home)
-    if not saved.names():
-        raise BackupError(f"{settings.home} holds no versions; expected INKLING_HOME to name the HOME of a service")
+    registry = ModelRegistryReader(settings.home)
+    if not registry.names():
+        raise BackupError(f"{settings.home} holds no versions; INKLING_HOME should name the HOME of a service")
     try:
         with tarfile.open(fileobj=file, mode="w|") as tar:
-            # First the rows, then the pictures: each row was written after its picture, so that none is without one.
-            database = _add_database(tar, settings)
-            pictures = _add_pictures(tar, settings.home, quiet)
-            with saved.locked():  # no version goes, and no other one becomes active
-                paths = [path for name in saved.names() for path in (saved.folder / name).iterdir()]
-                versions = sum(_add(tar, path, settings.home) for path in [saved.folder / "active", *sorted(paths)])
+            count = _add_database(tar, settings)
+            with registry.locked():  # nobody prunes or activates a version meanwhile
+                paths = [path for name in registry.names() for path in (registry.folder / name).iterdir()]
+                for path in [registry.active_file, *sorted(paths)]:
+                    tar.add(path, path.relative_to(settings.home))
         file.flush()
     except OSError as error:
-        raise BackupError(f"the backup can not be written: {error.strerror or error}") from error
-    return database + pictures + versions
+        raise BackupError(f"the backup cannot be written: {error.strerror or error}") from error
+    return count + 1 + len(paths)
 
 
-def save(settings: Settings, path: Path, quiet: bool = True) -> int:
-    """As `write`, to a new file that nobody else may read and that appears whole. Raises BackupError."""
+def save(settings: Settings, path: Path) -> int:
+    """Writes a backup to a new file, which appears whole and which only its owner can read. Raises BackupError."""
     if path.exists():
-        raise BackupError(f"{path} is there already; a backup is written to a new file")
+        raise BackupError(f"{path} exists already; a backup is written to a new file")
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
+        with fs.replacing(path, mode=0o600) as file:
+            return write(settings, file)
     except OSError as error:
-        raise BackupError(f"{path} can not be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            count = write(settings, file, quiet)
-            os.fsync(descriptor)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return count
+        raise BackupError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def has_database(settings: Settings) -> bool:
-    """Whether the database is a file, and so a part of the backup."""
+    """Whether the database is a file, which belongs to the backup."""
     return url_of(settings).get_backend_name() == "sqlite"
 
 
@@ -70,29 +59,9 @@ def _add_database(tar: tarfile.TarFile, settings: Settings) -> int:
     path = Path(str(url_of(settings).database))
     if not has_database(settings) or not path.is_file():
         return 0
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(":memory:")) as copy:
-        source.backup(copy)  # one moment of it, whatever is written meanwhile
-        data = copy.serialize()
-    entry = tarfile.TarInfo("inkling.db")
-    entry.size, entry.mtime, entry.mode = len(data), int(path.stat().st_mtime), 0o644
-    tar.addfile(entry, io.BytesIO(data))
+    with tempfile.TemporaryDirectory(prefix="inkling-backup-") as folder:
+        copy = Path(folder) / "inkling.db"
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)  # a consistent copy, whatever is written meanwhile
+        tar.add(copy, "inkling.db")
     return 1
-
-
-def _add_pictures(tar: tarfile.TarFile, home: Path, quiet: bool) -> int:
-    paths = list((home / "feedback").glob("*/[!.]*.png"))
-    count = 0
-    with terminal.Bar("backing up", len(paths), "pictures", quiet) as bar:
-        for path in paths:
-            count += _add(tar, path, home)
-            bar.advance(1)
-    return count
-
-
-def _add(tar: tarfile.TarFile, path: Path, home: Path) -> bool:
-    """False for a correction that was deleted meanwhile."""
-    try:
-        tar.add(path, path.relative_to(home))
-    except FileNotFoundError:
-        return False
-    return True

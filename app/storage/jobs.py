@@ -1,10 +1,10 @@
-"""Retraining jobs as rows of the database, and the lock that lets one of them run at a time.
+"""Retraining jobs in the database, and the lock that lets one of them run at a time.
 
     queued -> running -> evaluating -> succeeded | rejected
     failed and cancelled can follow any of the first three
 
-Workers submit, read and cancel; the supervisor (app/processes/job_runner.py) claims a job, keeps its lock alive and
-records what becomes of it.
+Workers submit, read and cancel jobs. The job runner (app/processes/job_runner.py) claims a job, renews its lock and
+records its progress and its end.
 """
 
 import secrets
@@ -15,12 +15,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.storage.database import Database, jobs, lock, now
+from app.storage.database import Database, now, retry_conflicts
+from app.storage.tables import jobs, lock
 from models.contract import ENDED_STATES, JOB_STATES, JobState
 from models.errors import InklingError
 
 STALE = timedelta(seconds=15)
-"""A lock without a heartbeat for so long belongs to nobody."""
+"""A lock whose last heartbeat is older has lost its owner."""
 IDEMPOTENCY = timedelta(hours=24)
 LISTED = 100
 
@@ -51,7 +52,7 @@ class KeyReused(InklingError):
 
 @dataclass(frozen=True)
 class Job:
-    """progress: 0..1. cancelling: somebody asked for its end. log: the last lines that the trainer wrote."""
+    """progress: 0 to 1. cancelling: somebody asked to cancel it. log: the last lines of the trainer."""
 
     id: str
     state: JobState
@@ -84,15 +85,11 @@ class Jobs:
         self._database = database
 
     def submit(self, parameters: Mapping[str, Any], key: str | None = None) -> Job:
-        """Queues a job; the same idempotency key within 24 h gives the job that it gave before.
+        """Queues a job; an idempotency key that was used in the last 24 hours gives its job again.
 
-        Raises JobRunning while another one is not done, KeyReused for a key that came with other parameters.
+        Raises JobRunning while another job is not done, KeyReused for a key that came with other parameters.
         """
-        while True:
-            try:
-                return self._submit(dict(parameters), key)
-            except sa.exc.IntegrityError:  # another worker was faster; the next look finds its job
-                continue
+        return retry_conflicts(lambda: self._submit(dict(parameters), key))
 
     def _submit(self, parameters: dict[str, Any], key: str | None) -> Job:
         with self._database.write() as connection:
@@ -121,7 +118,7 @@ class Jobs:
             return _get(connection, name)
 
     def find(self, names: Iterable[str]) -> list[Job]:
-        """The jobs of these names, in no order; a name that no job has is left out."""
+        """The jobs of these ids, in any order, without ids that no job has."""
         with self._database.read() as connection:
             rows = connection.execute(_select().where(jobs.c.id.in_(list(names)))).all()
         return [Job(**row._mapping) for row in rows]
@@ -133,7 +130,7 @@ class Jobs:
         return [Job(**row._mapping) for row in rows]
 
     def states(self) -> dict[JobState, int]:
-        """How many jobs are in each state."""
+        """The number of jobs in each state."""
         with self._database.read() as connection:
             rows = connection.execute(
                 sa.select(jobs.c.state, sa.func.count().label("jobs")).group_by(jobs.c.state)
@@ -141,7 +138,7 @@ class Jobs:
         return dict.fromkeys(JOB_STATES, 0) | {row.state: row.jobs for row in rows}
 
     def cancel(self, name: str) -> Job:
-        """Asks for the end of a job. Raises UnknownJob, and JobEnded."""
+        """Ends a queued job; asks the job runner to end a running one. Raises UnknownJob or JobEnded."""
         with self._database.write() as connection:
             job = _get(connection, name)
             if job.ended:
@@ -153,7 +150,7 @@ class Jobs:
             return _get(connection, name)
 
     def claim(self, owner: JobOwner) -> Job | None:
-        """The queued job, now running and owned; None where there is none."""
+        """Makes the queued job a running job of the owner; None if no job is queued."""
         with self._database.read() as connection:  # the usual answer, and it disturbs nobody
             if connection.execute(sa.select(lock.c.job).where(lock.c.host.is_(None))).first() is None:
                 return None
@@ -170,24 +167,24 @@ class Jobs:
             return _get(connection, found)
 
     def beat(self, name: str, owner: JobOwner) -> bool:
-        """Renews the lock. False when it is no longer the owner's: then the job was given up by somebody else."""
+        """Renews the lock. False if the owner has lost it, because another process gave the job up."""
         mine = sa.and_(lock.c.job == name, lock.c.host == owner.host, lock.c.pid == owner.pid)
         with self._database.write() as connection:
             return connection.execute(sa.update(lock).where(mine).values(heartbeat=now())).rowcount == 1
 
     def record(self, name: str, **values: Any) -> None:
-        """Changes columns of a job that has not ended."""
+        """Changes columns of a job, unless it has ended."""
         going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED_STATES))
         with self._database.write() as connection:
             connection.execute(sa.update(jobs).where(going).values(**values))
 
     def finish(self, name: str, state: JobState, reason: str | None) -> None:
-        """Ends a job, once, and lets the next one begin."""
+        """Ends a job, unless it has ended, and releases the lock for the next one."""
         with self._database.write() as connection:
             _finish(connection, name, state, reason)
 
     def reap(self) -> None:
-        """Ends the job whose owner has not been heard of for STALE."""
+        """Ends the job whose lock is stale."""
         with self._database.read() as connection:
             if connection.execute(sa.select(lock.c.job).where(_stale())).first() is None:
                 return

@@ -6,6 +6,7 @@ import pytest
 from app.settings import Settings
 from models.registry.manifest import Manifest
 from models.registry.registry import WEIGHTS, ModelRegistry
+from tests.support.disk import file_size_limit
 from tests.support.service import KEY, WITH_KEY, Server, check_problem, running
 from tests.support.versions import another
 from tests.support.waiting import wait_until
@@ -67,3 +68,13 @@ def test_a_version_that_does_not_load_is_409_and_the_old_one_stays(open_server: 
     (saved.folder / "v3" / "manifest.json").write_text("{}")
     names = [version["version"] for version in open_server.client.get("/models").json()["versions"]]
     assert names == ["v2", "v1"]
+
+
+def test_an_activation_on_a_full_disk_is_507_and_the_active_version_stays(open_server: Server) -> None:
+    registry = ModelRegistry(open_server.app.state.inference.settings.home)
+    another(registry)
+    with file_size_limit(1):
+        answer = open_server.client.post("/models/v2/activate")
+    check_problem(answer, 507, "storage-full")
+    assert registry.active() == "v1"
+    assert open_server.client.post("/models/v2/activate").status_code == 200

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import torch
 
 from app.settings import Settings
-from app.storage import database as tables
+from app.storage import tables
 from app.storage.database import Database, now
 from app.storage.feedback import FeedbackStore
 from models.contract import ENDED_STATES

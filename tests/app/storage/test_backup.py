@@ -20,7 +20,7 @@ def unpack(file: Path, folder: Path) -> Path:
     return folder
 
 
-def test_what_is_restored_while_the_service_goes_on_is_what_was_there(tmp_path: Path, seven, encode) -> None:
+def test_a_backup_of_a_running_service_restores_its_state(tmp_path: Path, seven, encode) -> None:
     settings = Settings(home=tmp_path / "home", api_key=KEY)
     picture = encode(seven)
     with serving(settings) as server:
@@ -41,21 +41,16 @@ def test_what_is_restored_while_the_service_goes_on_is_what_was_there(tmp_path: 
         restored.client.headers.update(WITH_KEY)
         assert state(restored.client) == before
         assert restored.predict(picture)["model"] == "v2"
-    assert [path.read_bytes() for path in pictures(home)] == [path.read_bytes() for path in pictures(settings.home)]
 
 
 def state(client: httpx.Client) -> list[object]:
     return [client.get(path).json() for path in ("/models", "/feedback", "/retrain")]
 
 
-def pictures(home: Path) -> list[Path]:
-    return sorted((home / "feedback").rglob("*.png"))
-
-
-def test_half_written_files_data_and_scratch_are_left_out(tmp_path: Path) -> None:
+def test_temporary_files_data_sets_and_running_jobs_are_left_out(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     ModelRegistry(settings.home).seed("net")
-    for name in ("models/.v2/weights.pt", "feedback/ab/.new-x.png", "retraining/job/order.json", "data/MNIST/raw/x"):
+    for name in ("models/.v2/weights.pt", "retraining/job/job.json", "data/MNIST/raw/x"):
         (settings.home / name).parent.mkdir(parents=True)
         (settings.home / name).touch()
     assert backup.save(settings, tmp_path / "backup.tar") == 3
@@ -63,7 +58,7 @@ def test_half_written_files_data_and_scratch_are_left_out(tmp_path: Path) -> Non
         assert tar.getnames() == ["models/active", "models/v1/manifest.json", "models/v1/weights.pt"]
 
 
-def test_postgresql_is_left_to_its_own_tools(tmp_path: Path) -> None:
+def test_a_postgresql_database_is_left_out(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, database_url="postgresql://nowhere/inkling")
     ModelRegistry(tmp_path).seed("net")
     assert not backup.has_database(settings)
@@ -73,12 +68,14 @@ def test_postgresql_is_left_to_its_own_tools(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "home, file, words",
     [
-        ("none", "backup.tar", "none holds no versions; expected INKLING_HOME"),
-        ("home", "there.tar", "there.tar is there already"),
-        ("home", "no/backup.tar", "no/backup.tar can not be written: No such file"),
+        ("none", "backup.tar", "none holds no versions; INKLING_HOME"),
+        ("home", "there.tar", "there.tar exists already"),
+        ("home", "no/backup.tar", "no/backup.tar cannot be written: No such file"),
     ],
 )
-def test_what_can_not_be_done(home: str, file: str, words: str, tmp_path: Path) -> None:
+def test_a_backup_that_cannot_be_written_is_an_error_and_leaves_nothing(
+    home: str, file: str, words: str, tmp_path: Path
+) -> None:
     ModelRegistry(tmp_path / "home").seed("net")
     (tmp_path / "there.tar").touch()
     with pytest.raises(backup.BackupError, match=words):
@@ -86,17 +83,20 @@ def test_what_can_not_be_done(home: str, file: str, words: str, tmp_path: Path) 
     assert {path.name for path in tmp_path.iterdir()} == {"home", "there.tar"}
 
 
-def test_the_command_line(tmp_path: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+@pytest.mark.processes
+def test_the_command_line_writes_a_backup_once(
+    tmp_path: Path, run: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     ModelRegistry(tmp_path / "home").seed("net")
     file = tmp_path / "backup.tar"
     made = run("backup", str(file), INKLING_HOME=str(tmp_path / "home"))
     assert (made.returncode, made.stdout, made.stderr) == (0, "", f"3 files of {tmp_path}/home\n")
     again = run("backup", str(file), INKLING_HOME=str(tmp_path / "home"))
     assert again.returncode == 2
-    assert again.stderr == f"error: {file} is there already; a backup is written to a new file\n"
+    assert again.stderr == f"error: {file} exists already; a backup is written to a new file\n"
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")

@@ -1,4 +1,6 @@
-import threading
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -6,8 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from app.settings import Settings
-from app.storage.database import Database, DatabaseError, file_system, jobs, metadata, url_of
+from app.storage import database as database_module
+from app.storage.database import Database, DatabaseError, DatabaseUnavailable, StorageFull, file_system, url_of
+from app.storage.feedback import FeedbackStore
+from app.storage.tables import jobs
 from models.errors import HomeError
+from tests.support.disk import file_size_limit
+from tests.support.feedback import READ_AS_3, tile
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
@@ -17,36 +24,7 @@ MOUNTS = """\
 """
 
 
-def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    with database.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-
-
-def test_several_may_migrate_at_once_and_again(database_url: str) -> None:
-    databases = [Database(Settings(database_url=database_url)) for _ in range(4)]
-    failures: list[Exception] = []
-
-    def migrate(database: Database) -> None:
-        try:
-            database.migrate()
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=migrate, args=(database,)) for database in databases]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    databases[0].migrate()
-    assert failures == []
-    for database in databases:
-        database.close()
-
-
-def test_times_come_back_aware_and_in_utc(database: Database) -> None:
+def test_times_are_read_aware_and_in_utc(database: Database) -> None:
     moment = datetime(2026, 11, 23, 1, 30, tzinfo=timezone(timedelta(hours=2)))
     values = {"state": "queued", "parameters": {}, "progress": 0.0, "metrics": {}, "log": "", "cancelling": False}
     with database.write() as connection:
@@ -57,7 +35,7 @@ def test_times_come_back_aware_and_in_utc(database: Database) -> None:
     assert (found, found.tzinfo, str(day)) == (moment, UTC, "2026-11-22")
 
 
-def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
+def test_a_failed_transaction_changes_nothing(database: Database) -> None:
     values = {"state": "queued", "parameters": {}, "progress": 0.0, "metrics": {}, "log": "", "cancelling": False}
     with pytest.raises(RuntimeError), database.write() as connection:
         connection.execute(sa.insert(jobs).values(id="a", created_at=datetime.now(UTC), **values))
@@ -79,34 +57,34 @@ def test_sqlite_lies_under_home_with_a_write_ahead_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url, words",
     [
-        ("nonsense", "no SQLAlchemy URL"),
+        ("nonsense", "not a SQLAlchemy URL"),
         ("oracle://scott:tiger@host/x", "expected sqlite or postgresql"),
-        ("martian://host/x", "no SQLAlchemy URL"),
+        ("martian://host/x", "not a SQLAlchemy URL"),
         ("sqlite://", "in memory"),
     ],
 )
-def test_a_url_that_can_not_be_used_is_said(url: str, words: str) -> None:
+def test_a_url_that_cannot_be_used_is_an_error_without_its_password(url: str, words: str) -> None:
     with pytest.raises(DatabaseError, match=words) as caught:
         url_of(Settings(database_url=url))
     assert "tiger" not in str(caught.value)
 
 
-def test_a_database_that_is_none_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "inkling.db").write_text("I am no database, and long enough to be sure of it. " * 100)
     database = Database(Settings(home=tmp_path))
-    with pytest.raises(DatabaseError, match=r"inkling.db can not be used: file is not a database"):
+    with pytest.raises(DatabaseError, match=r"inkling.db cannot be used: file is not a database"):
         database.migrate()
     database.close()
 
 
-def test_a_server_that_does_not_answer_is_said_without_its_password() -> None:
+def test_a_server_that_does_not_answer_is_an_error_without_its_password() -> None:
     database = Database(Settings(database_url="postgresql://inkling:secret@127.0.0.1:9/inkling"))
-    with pytest.raises(DatabaseError, match="can not be used") as caught:
+    with pytest.raises(DatabaseError, match="cannot be used") as caught:
         database.migrate()
     assert "secret" not in str(caught.value)
 
 
-def test_a_home_that_can_not_be_written(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HomeError, match="cannot be written by uid"):
         Database(Settings(home=tmp_path / "file" / "home")).migrate()
@@ -128,3 +106,59 @@ def test_sqlite_refuses_a_network_file_system(kind: str, tmp_path: Path, monkeyp
     with pytest.raises(DatabaseError, match=rf"network file system \({kind}\).*PostgreSQL"):
         database.migrate()
     database.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    found = Database(Settings(home=tmp_path))
+    found.migrate()
+    yield found
+    found.close()
+
+
+def test_a_full_disk_is_storage_full_and_loses_nothing(sqlite: Database) -> None:
+    store = FeedbackStore(sqlite, limit=10)
+    store.add(tile(0), 1, READ_AS_3)
+    with file_size_limit(500), pytest.raises(StorageFull):
+        store.add(tile(1), 2, READ_AS_3)
+    assert store.counts().by_label == {"1": 1}
+    store.add(tile(1), 2, READ_AS_3)
+    assert store.counts().total == 2
+
+
+@pytest.mark.parametrize("pragma", ["query_only = ON", "max_page_count = 1"])
+def test_a_database_that_cannot_grow_or_is_read_only_is_storage_full(pragma: str, sqlite: Database) -> None:
+    with pytest.raises(StorageFull), sqlite.write() as connection:
+        connection.exec_driver_sql(f"PRAGMA {pragma}")
+        for number in range(10):
+            connection.exec_driver_sql(f"CREATE TABLE t{number} (x)")
+
+
+def test_an_exhausted_pool_is_an_unavailable_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 1)
+    database = Database(Settings(database_url=database_url))
+    database.migrate()
+    with ExitStack() as stack:
+        with pytest.raises(DatabaseUnavailable) as caught:
+            for _ in range(100):
+                stack.enter_context(database.read())
+        assert isinstance(caught.value.__cause__, sa.exc.TimeoutError)
+    with database.read() as connection:
+        assert connection.execute(sa.select(jobs)).all() == []
+    database.close()
+
+
+def test_an_error_of_the_database_is_an_unavailable_database(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable), database.read() as connection:
+        connection.exec_driver_sql("SELECT * FROM nowhere")
+
+
+def test_an_error_of_sqlalchemy_is_an_unavailable_database(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable), database.read() as connection:
+        connection.execute(sa.select(jobs)).one()
+
+
+def test_a_missing_postgresql_driver_names_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # importing it raises ModuleNotFoundError
+    with pytest.raises(DatabaseError, match=r"pip install -e '\.\[postgresql\]'"):
+        Database(Settings(database_url="postgresql://nowhere/inkling"))

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from app.storage import database as tables
+from app.storage import tables
 from app.storage.database import Database, now
 from app.storage.jobs import INTERRUPTED, JobEnded, JobOwner, JobRunning, Jobs, KeyReused, UnknownJob
 

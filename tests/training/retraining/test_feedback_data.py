@@ -4,67 +4,89 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from app.settings import Settings
+from app.storage.database import Database
+from app.storage.feedback import FeedbackStore
 from models.errors import DataError
+from tests.support.feedback import READ_AS_3, tile, tile_id, write_feedback
 from training.data.mnist import Digits
 from training.retraining import feedback_data
 
 
-def write(folder: Path, count: int) -> dict[str, tuple[int, np.ndarray]]:
-    """Tiles as the service exports them: by name, the label and the pixels."""
-    written = {}
-    for number in range(count):
-        tile = np.random.default_rng(number).integers(0, 256, (28, 28), np.uint8)
-        name = hashlib.sha256(tile.tobytes()).hexdigest()
-        (folder / str(number % 10)).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(tile).save(folder / str(number % 10) / f"{name}.png")
-        written[name] = (number % 10, tile)
-    return written
+def ids(digits: Digits) -> list[str]:
+    return [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in digits.images]
 
 
-def names(digits: Digits) -> list[str]:
-    return [hashlib.sha256(tile.numpy().tobytes()).hexdigest() for tile in digits.images]
+def read(path: Path, count: int) -> feedback_data.Feedback:
+    write_feedback(path, count)
+    return feedback_data.read(path)
 
 
-def test_what_was_exported_is_read_with_its_labels(tmp_path: Path) -> None:
-    written = write(tmp_path, 30)
-    digits = feedback_data.read(tmp_path)
-    assert names(digits) == sorted(written)
-    assert digits.labels.tolist() == [written[name][0] for name in sorted(written)]
+def test_what_the_store_exports_is_read(tmp_path: Path) -> None:
+    database = Database(Settings(home=tmp_path))
+    database.migrate()
+    store = FeedbackStore(database, limit=100)
+    for number in range(30):
+        store.add(tile(number), number % 10, READ_AS_3)
+    store.export_array(tmp_path / "feedback.npy")
+    database.close()
+    feedback = feedback_data.read(tmp_path / "feedback.npy")
+    order = sorted(range(30), key=tile_id)
+    assert feedback.ids == ids(feedback.digits) == [tile_id(number) for number in order]
+    assert feedback.digits.labels.tolist() == [number % 10 for number in order]
 
 
-def test_none_at_all(tmp_path: Path) -> None:
-    digits = feedback_data.read(tmp_path)
-    assert (digits.images.shape, len(digits)) == ((0, 28, 28), 0)
-    parts = feedback_data.split(digits, feedback_data.NONE)
-    assert [len(part) for part in parts] == [0, 0]
+def test_feedback_may_be_empty(tmp_path: Path) -> None:
+    feedback = read(tmp_path / "feedback.npy", 0)
+    assert (feedback.digits.images.shape, feedback.ids) == ((0, 28, 28), [])
+    assert [len(part) for part in feedback_data.split(feedback, feedback_data.NONE)] == [0, 0]
 
 
 def test_one_in_five_is_held_out_by_its_own_hash(tmp_path: Path) -> None:
-    write(tmp_path, 300)
-    digits = feedback_data.read(tmp_path)
-    trained, held_out = feedback_data.split(digits, feedback_data.NONE)
-    assert sorted(names(trained) + names(held_out)) == names(digits)
+    feedback = read(tmp_path / "feedback.npy", 300)
+    trained, held_out = feedback_data.split(feedback, feedback_data.NONE)
+    assert sorted(ids(trained) + ids(held_out)) == feedback.ids
     assert 35 <= len(held_out) <= 85
-    some = torch.arange(0, 300, 3)  # whatever else is there, each stays on its side
-    assert set(names(feedback_data.split(digits[some], feedback_data.NONE)[1])) <= set(names(held_out))
+    assert all(int(name, 16) % 5 == 0 for name in ids(held_out))
+    fewer = read(tmp_path / "fewer.npy", 100)
+    assert set(ids(feedback_data.split(fewer, feedback_data.NONE)[1])) <= set(ids(held_out))
 
 
-def test_a_held_out_mnist_digit_that_somebody_sends_is_not_trained_on(tmp_path: Path) -> None:
-    write(tmp_path, 50)
-    digits = feedback_data.read(tmp_path)
-    trained, held_out = feedback_data.split(digits, feedback_data.NONE)
-    again, same = feedback_data.split(digits, trained[torch.tensor([0, 1])])
-    assert names(again) == names(trained)[2:]
-    assert names(same) == names(held_out)
+def test_a_held_out_mnist_digit_in_the_feedback_is_not_trained_on(tmp_path: Path) -> None:
+    feedback = read(tmp_path / "feedback.npy", 50)
+    trained, held_out = feedback_data.split(feedback, feedback_data.NONE)
+    fewer, same = feedback_data.split(feedback, trained[torch.tensor([0, 1])])
+    assert ids(fewer) == ids(trained)[2:]
+    assert ids(same) == ids(held_out)
 
 
-def test_a_file_that_is_no_tile_is_named(tmp_path: Path) -> None:
-    (tmp_path / "3").mkdir()
-    (tmp_path / "3" / "a.png").write_text("words")
-    with pytest.raises(DataError, match=r"3/a\.png can not be read"):
-        feedback_data.read(tmp_path)
-    Image.new("L", (5, 5)).save(tmp_path / "3" / "a.png")
-    with pytest.raises(DataError, match="is no tile of 28 x 28"):
-        feedback_data.read(tmp_path)
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(3),
+        np.zeros(3, [("id", "S64"), ("label", np.int64)]),
+        np.zeros(3, [("id", "S64"), ("label", np.int64), ("tile", np.uint8, (5, 5))]),
+        np.zeros(3, [("id", "S64"), ("label", np.int64), ("tile", np.float32, (28, 28))]),
+        np.array([{"a": "pickled object"}]),
+    ],
+    ids=["numbers", "no tiles", "small tiles", "float tiles", "pickle"],
+)
+def test_another_array_is_refused(array: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "feedback.npy", array)
+    with pytest.raises(DataError, match=r"feedback\.npy"):
+        feedback_data.read(tmp_path / "feedback.npy")
+
+
+@pytest.mark.parametrize("length", [0, 10, 1000])
+def test_a_truncated_file_is_refused(length: int, tmp_path: Path) -> None:
+    path = tmp_path / "feedback.npy"
+    write_feedback(path, 3)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(DataError, match=r"feedback\.npy"):
+        feedback_data.read(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        feedback_data.read(tmp_path / "feedback.npy")

@@ -5,13 +5,18 @@ from pathlib import Path
 
 from models.registry.registry import ModelRegistry
 from tests.support.environment import ROOT
+from tests.support.feedback import write_feedback
 
 
 def order(tmp_path: Path, **changes: object) -> Path:
     ModelRegistry(tmp_path / "home").seed("net")
-    (tmp_path / "feedback").mkdir(exist_ok=True)
+    write_feedback(tmp_path / "feedback.npy", 0)
     path = tmp_path / "order.json"
-    places = {"home": str(tmp_path / "home"), "data": str(tmp_path / "data"), "feedback": str(tmp_path / "feedback")}
+    places = {
+        "home": str(tmp_path / "home"),
+        "data": str(tmp_path / "data"),
+        "feedback": str(tmp_path / "feedback.npy"),
+    }
     rest = {"job": "a", "download": False, "device": "cpu", "keep_versions": 10}
     path.write_text(json.dumps({**places, **rest, **changes}))
     return path

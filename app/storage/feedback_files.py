@@ -1,0 +1,49 @@
+"""The feedback tiles of HOMEs from before migration 0002: a PNG for each row, HOME/feedback/ab/ID.png."""
+
+import hashlib
+import io
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from models.errors import InklingError
+
+
+class BrokenPicture(InklingError):
+    """The picture is missing or is not the tile that its id names."""
+
+
+def folder_of(home: Path) -> Path:
+    return home / "feedback"
+
+
+def read_tile(home: Path, name: str) -> bytes:
+    """The 784 bytes of a tile. Raises BrokenPicture, or OSError for a file that exists and cannot be read."""
+    path = folder_of(home) / name[:2] / f"{name}.png"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise BrokenPicture(f"{path} is missing") from None
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if (image.size, image.mode) != ((28, 28), "L"):
+                raise BrokenPicture(f"{path} is not a tile of 28 x 28 grey levels")
+            tile = np.asarray(image).tobytes()
+    except BrokenPicture:
+        raise
+    except Exception as error:  # Pillow raises whatever its decoder met
+        raise BrokenPicture(f"{path} is broken: {error}") from error
+    if hashlib.sha256(tile).hexdigest() != name:
+        raise BrokenPicture(f"{path} does not have the sha256 that its name says")
+    return tile
+
+
+def remove(home: Path) -> None:
+    """Removes the pictures; whatever else lies in the folder stays."""
+    for part in folder_of(home).glob("[0-9a-f][0-9a-f]"):
+        shutil.rmtree(part, ignore_errors=True)
+    with suppress(OSError):  # missing, or not empty
+        folder_of(home).rmdir()
