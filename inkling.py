@@ -33,6 +33,7 @@ def serve(
 )
 def train(context: typer.Context) -> None:
     """Train a network on MNIST and save it as the next version; `inkling train --help` lists the options."""
+    commands.check_variables()
     from training.__main__ import main
 
     main(context.args, "inkling train")
@@ -43,6 +44,7 @@ def train(context: typer.Context) -> None:
 )
 def evaluate(context: typer.Context) -> None:
     """Evaluate a model on images that it was not trained on; `inkling evaluate --help` lists the options."""
+    commands.check_variables()
     from training.evaluation.__main__ import main
 
     main(context.args, "inkling evaluate")

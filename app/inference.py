@@ -37,14 +37,14 @@ class Health:
 class Inference:
     """One worker's batcher and decoders. `open` before use, `close` afterwards."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, workers: int = 1) -> None:
+        """workers: how many processes share this machine's cores."""
         self.settings = settings
         self.metrics = metrics
         self._opened = time.monotonic()
         self._batcher: DynamicBatcher | None = None
         # A worker's share of the cores: more would hold more large images in memory and starve the event loops.
-        usable = cpus.usable()
-        self._decoder_count = max(1, usable // settings.workers_on(usable))
+        self._decoder_count = max(1, cpus.usable() // workers)
         self._decoders = ThreadPoolExecutor(self._decoder_count, "decode")
         self._free_decoders = asyncio.Semaphore(self._decoder_count)
         self._refused_version: str | None = None

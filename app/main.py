@@ -48,10 +48,13 @@ class Inkling(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings, lines: LogHandler | None = None, board: MultiprocessStore | None = None) -> Inkling:
+def create_app(
+    settings: Settings, lines: LogHandler | None = None, board: MultiprocessStore | None = None, workers: int = 1
+) -> Inkling:
     """The application. It loads and warms its model during start-up, before it takes the first request.
 
-    lines: where requests are logged, None for nowhere; board: where the workers of a service meet, None for a lone one.
+    lines: where requests are logged, None for nowhere; board: where the workers of a service meet, None for a lone one;
+    workers: how many there are.
     """
 
     @asynccontextmanager
@@ -71,7 +74,7 @@ def create_app(settings: Settings, lines: LogHandler | None = None, board: Multi
             database.close()
 
     worker_metrics = Metrics(board, PROBLEM_TYPES)
-    inference = Inference(settings, worker_metrics)
+    inference = Inference(settings, worker_metrics, workers)
     database = Database(settings)
     app = Inkling(
         title="Inkling",

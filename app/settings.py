@@ -1,49 +1,76 @@
 """The service's settings: environment variables with the prefix INKLING_."""
 
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models import cpus
+from models.contract import ReleasedModel
 from models.errors import InklingError
 from models.preprocessing.decode import MAX_PIXELS
 
+PREFIX = "INKLING_"
+MAX_CPU_WORKERS = 4
+
+FORMER_NAMES = {
+    "QUEUE_LIMIT": "MAX_CONCURRENT_IMAGES",
+    "BATCH_LIMIT": "MAX_CLIENT_BATCH",
+    "MODEL": "INITIAL_MODEL",
+    "FEEDBACK_LIMIT": "MAX_FEEDBACK",
+}
+
+# Kubernetes describes a Service named `inkling`, or `inkling-NAME`, to every container by such variables.
+_KUBERNETES_NAME = re.compile(r".*(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
+_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
+
 
 class BadKeyFile(InklingError):
-    pass
+    """No key can be had from the settings."""
+
+
+class FormerSetting(InklingError):
+    """A variable has the former name of a setting."""
 
 
 class Settings(BaseSettings):
     """Each field is INKLING_ and its name in capitals; docs/settings.md lists them all."""
 
-    model_config = SettingsConfigDict(env_prefix="INKLING_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     home: Path = Field(Path("state"), description="all state of a service: versions, database, feedback")
     data: Path = Field(Path("data"), description="data sets; MNIST in torchvision's layout, `MNIST/raw/`")
-    download: bool = Field(True, description="whether MNIST may be fetched where it is missing")
-    initial_model: Literal["convnet", "net"] = Field(
-        "convnet", description="the released model that starts a new HOME as v1"
-    )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; one that is not there is an error")
-    api_key: SecretStr | None = Field(None, description="the key for whatever changes or reveals what people sent")
+    download: bool = Field(True, description="whether MNIST may be downloaded where it is missing")
+    initial_model: ReleasedModel = Field("convnet", description="the released model that starts a new HOME as v1")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; one that is missing is an error")
+    api_key: SecretStr | None = Field(None, description="the key for every call that changes state or shows feedback")
     api_key_file: Path | None = Field(None, description="a file that holds the key")
     database_url: SecretStr | None = Field(None, description="SQLAlchemy URL, sqlite or postgresql; SQLite under HOME")
-    host: str = Field("127.0.0.1", description="the address to listen on")
+    host: str = Field("127.0.0.1", description="the address to listen on; a name means all its addresses")
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on")
-    workers: int | None = Field(None, ge=1, description="processes that answer; none: one a core up to 4, 1 on a GPU")
+    workers: int | None = Field(None, ge=1, description="worker processes; none: one a core up to 4, 1 on a GPU")
     root_path: str = Field("", description="the path under which a proxy serves Inkling")
-    max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="the largest body")
-    max_pixels: int = Field(MAX_PIXELS, ge=1, description="the largest picture, width times height")
-    max_client_batch: int = Field(256, ge=1, description="the most pictures in one batch")
-    max_concurrent_images: int = Field(256, ge=1, description="images being answered at a time")
-    max_feedback: int = Field(100_000, ge=1, description="corrections that are kept")
-    keep_versions: int = Field(10, ge=1, description="versions that are kept; the active one and its parent always")
+    max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="the largest request body, in bytes")
+    max_pixels: int = Field(MAX_PIXELS, ge=1, description="the largest image, width times height")
+    max_client_batch: int = Field(256, ge=1, description="the most images in one batch request")
+    max_concurrent_images: int = Field(256, ge=1, description="the most images in flight in each worker")
+    max_feedback: int = Field(100_000, ge=1, description="the most feedback images that are kept")
+    keep_versions: int = Field(10, ge=1, description="the newest versions that are kept; the active one always is")
     url: str = Field("http://127.0.0.1:8000", description="the service that client commands talk to")
 
-    def workers_on(self, cores: int) -> int:
-        """How many processes answer where so many cores may be used."""
-        return self.workers or min(4, cores)
+    @field_validator("port", mode="before")
+    @classmethod
+    def _ignore_kubernetes_port(cls, value: Any) -> Any:
+        """Kubernetes sets INKLING_PORT=tcp://ADDRESS:PORT for a Service named `inkling`: nobody chose that port."""
+        return cls.model_fields["port"].default if _KUBERNETES_PORT.match(str(value)) else value
+
+    def worker_count(self, device_type: str) -> int:
+        """How many worker processes serve on a device of this type: "cpu", "cuda" or "mps"."""
+        return self.workers or (min(MAX_CPU_WORKERS, cpus.usable()) if device_type == "cpu" else 1)
 
     def key(self) -> str | None:
         """The key that the two settings name; None where they name none. Raises BadKeyFile."""
@@ -51,12 +78,28 @@ class Settings(BaseSettings):
         if self.api_key_file is None:
             return given or None
         if given:
-            raise BadKeyFile("INKLING_API_KEY and INKLING_API_KEY_FILE are both set; one key is enough")
+            raise BadKeyFile("INKLING_API_KEY and INKLING_API_KEY_FILE are both set; unset one of them")
         try:
             key = self.api_key_file.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise BadKeyFile(f"INKLING_API_KEY_FILE={self.api_key_file} can not be read: {reason}") from error
+            raise BadKeyFile(f"INKLING_API_KEY_FILE={self.api_key_file} cannot be read: {reason}") from error
         if not key:
             raise BadKeyFile(f"INKLING_API_KEY_FILE={self.api_key_file} is empty; expected the key")
         return key
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """A warning for each variable with our prefix that is no setting. Raises FormerSetting for a former name."""
+    known = [name.upper() for name in Settings.model_fields]
+    warnings = []
+    for variable, value in environment.items():
+        prefix, name = variable[: len(PREFIX)].upper(), variable[len(PREFIX) :].upper()
+        if prefix != PREFIX or name in known or _KUBERNETES_NAME.fullmatch(name) or _KUBERNETES_PORT.match(value):
+            continue
+        if name in FORMER_NAMES:
+            raise FormerSetting(f"{variable} is now called {PREFIX}{FORMER_NAMES[name]}; set that instead")
+        nearest = get_close_matches(name, known, 1)
+        hint = f"did you mean {PREFIX}{nearest[0]}?" if nearest else "docs/settings.md lists the settings"
+        warnings.append(f"{variable} is not a setting; {hint}")
+    return warnings

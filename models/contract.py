@@ -70,7 +70,7 @@ class JobEvent(BaseModel):
     state: JobState | None = None
     epoch: int | None = None
     epochs: int | None = None
-    progress: float | None = Field(None, ge=0, le=1)
+    progress: float | None = None
     metrics: dict[str, Any] | None = None
     version: str | None = None
     reason: str | None = None

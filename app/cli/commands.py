@@ -1,5 +1,6 @@
 """The commands `inkling models`, `retrain`, `feedback` and `backup`."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,12 +28,21 @@ models = typer.Typer(help="List the saved versions; `activate` makes one the act
 feedback = typer.Typer(help="Count the feedback; send, delete and export it.")
 
 
+def check_variables() -> None:
+    """Warns of INKLING_ variables that are no settings. Raises FormerSetting for a former name."""
+    from app.settings import unknown_variables
+
+    for warning in unknown_variables(os.environ):
+        sys.stderr.write(f"warning: {printable(warning)}\n")
+
+
 def settings() -> "Settings":
     """Settings from the environment; an invalid variable ends the command with a line and status 2."""
     from pydantic import ValidationError
 
     from app.settings import Settings
 
+    check_variables()
     try:
         return Settings()
     except ValidationError as error:

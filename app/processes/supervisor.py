@@ -1,17 +1,17 @@
-"""The process that `inkling serve` starts: it owns the socket, and the workers that answer on it.
+"""The process that `inkling serve` starts. It owns the sockets, the workers that answer on them, and the job runner.
 
-It imports no torch, so that it is up at once and stays small, and it outlives every worker: whatever a service has
-once, and not once a worker, is started and stopped here.
+It imports no torch, so that it starts at once and stays small. It outlives every worker, so what a service has once,
+and not once a worker, is started and stopped here.
 """
 
 import contextlib
+import errno
 import logging
 import multiprocessing
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,15 +19,16 @@ from pathlib import Path
 from app.observability import logs
 from app.observability.multiprocess import MultiprocessStore, new_folder
 from app.processes.job_runner import JobRunner
+from app.processes.messages import KILL_SECONDS, Failed, Ready
 from app.settings import Settings
-from models import cpus
 from models.errors import InklingError
 
-DRAIN_SECONDS = 10
-"""How long a worker may take to answer what it has accepted."""
-_KILL_SECONDS = DRAIN_SECONDS + 5
-_STEADY_SECONDS = 10
-_LONGEST_PAUSE = 30.0
+BACKLOG = 2048
+STEADY_SECONDS = 10
+"""A worker that has served for so long is started again at once when it ends."""
+MAX_PAUSE_SECONDS = 30.0
+
+_MISSING_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 log = logging.getLogger(__name__)
 
@@ -36,56 +37,42 @@ _spawning = multiprocessing.get_context("spawn")
 
 
 class PortTaken(InklingError):
-    pass
+    """The service cannot listen where the settings say."""
 
 
 class StartFailed(InklingError):
-    """A worker could not begin to serve; the message is the worker's own."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """What a worker reports once it answers: the model, and the device by name and kind ("cpu", "cuda", "mps")."""
-
-    model: str
-    device: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """What a worker reports when it can not begin to serve."""
-
-    reason: str
+    """A worker cannot begin to serve; the message is the worker's own."""
 
 
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises InklingError for what the operator can mend, before anything is served."""
     logs.set_up()
-    settings.key()  # before anything is served, and not once a worker
-    with listen(settings.host, settings.port) as listening, new_folder(settings.home) as folder:
-        Supervisor(settings, listening, folder).run()
+    settings.key()  # a bad key file is an error at start
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(listening) for listening in listen(settings.host, settings.port)]
+        folder = stack.enter_context(new_folder(settings.home))
+        Supervisor(settings, sockets, folder).run()
 
 
 class Supervisor:
-    """Starts the workers on one socket, replaces those that end, and stops them together.
+    """Starts the workers, replaces those that end, and stops them together.
 
-    folder: where the workers' board is.
+    sockets: listening, and shared by all workers. folder: where the workers publish their metrics.
     """
 
-    def __init__(self, settings: Settings, listening: socket.socket, folder: Path) -> None:
+    def __init__(self, settings: Settings, sockets: Sequence[socket.socket], folder: Path) -> None:
         self.settings = settings
-        self.listening = listening
+        self.sockets = sockets
         self.folder = folder
         self.workers: list[WorkerSlot] = []
-        self._runner = JobRunner(settings)
+        self._job_runner = JobRunner(settings)
         self._stopping = False
 
     def run(self) -> None:
-        """Until SIGTERM or SIGINT. Raises StartFailed when the first worker can not begin to serve."""
+        """Runs until SIGTERM or SIGINT. Raises StartFailed when the first worker cannot begin to serve."""
         with self._signals() as signals:
             try:
-                self._runner.start()
+                self._job_runner.start()
                 self._start(signals)
                 while not self._stopping:
                     for worker in self.workers:
@@ -101,41 +88,42 @@ class Supervisor:
             self._wait(signals)
             if self._stopping:
                 return
-            if (reason := first.hear()) is not None:
+            if (reason := first.receive()) is not None:
                 raise StartFailed(reason)
-        count = self.settings.workers_on(cpus.usable() if first.ready.kind == "cpu" else 1)
-        for _ in range(count - 1):
+        for _ in range(first.ready.workers - 1):
             self._add_worker()
-        host, port = self.listening.getsockname()[:2]
-        log.info("serving %s on %s, workers: %d", first.ready.model, first.ready.device, count)
-        log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        log.info("serving %s on %s, workers: %d", first.ready.model, first.ready.device, first.ready.workers)
+        for listening in self.sockets:
+            host, port = listening.getsockname()[:2]
+            log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
     def _add_worker(self) -> "WorkerSlot":
-        worker = WorkerSlot(self.settings, self.listening, MultiprocessStore(self.folder, len(self.workers)))
+        worker = WorkerSlot(self.settings, self.sockets, MultiprocessStore(self.folder, len(self.workers)))
         worker.start()
         self.workers.append(worker)
         return worker
 
     def _stop(self) -> None:
-        """Lets the workers answer what they have accepted, within a bound."""
-        self.listening.close()
-        self._runner.ask_to_stop()
+        """Stops accepting, and lets the workers answer what they have accepted, within a bound."""
+        for listening in self.sockets:
+            listening.close()
+        self._job_runner.ask_to_stop()
         for worker in self.workers:
             worker.ask_to_stop()
-        deadline = time.monotonic() + _KILL_SECONDS
+        deadline = time.monotonic() + KILL_SECONDS
         for worker in self.workers:
             worker.join(deadline)
-        self._runner.join()
+        self._job_runner.join()
 
     def _wait(self, signals: socket.socket) -> None:
-        """Until a signal comes, a worker reports or ends, or one is due to be started."""
+        """Waits until a signal comes, a worker reports or ends, or a worker is due to be started."""
         events = [event for worker in self.workers for event in worker.events()]
         due = [worker.due for worker in self.workers if worker.due is not None]
         wait([signals, *events], max(0.0, min(due) - time.monotonic()) if due else None)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[socket.socket]:
-        """SIGTERM and SIGINT ask the service to stop; the socket becomes readable with them."""
+        """SIGTERM and SIGINT ask the service to stop, and make this socket readable, which ends `_wait`."""
 
         def stop(*_: object) -> None:
             self._stopping = True
@@ -153,15 +141,15 @@ class Supervisor:
 
 
 class WorkerSlot:
-    """The place of one worker process. When the process ends, `tend` starts another, after a pause if it soon ended.
+    """One worker process at a time: when it ends, `tend` starts another, after a pause if it ended soon.
 
-    ready: its report, None until it answers; due: when the next process is to be started, None while there is one.
+    ready: the worker's report, None until it answers. due: when the next process starts, None while there is one.
     """
 
-    def __init__(self, settings: Settings, listening: socket.socket, board: MultiprocessStore) -> None:
+    def __init__(self, settings: Settings, sockets: Sequence[socket.socket], store: MultiprocessStore) -> None:
         self.settings = settings
-        self.listening = listening
-        self.board = board
+        self.sockets = sockets
+        self.store = store
         self.ready: Ready | None = None
         self.due: float | None = None
         self._process: BaseProcess | None = None
@@ -172,26 +160,26 @@ class WorkerSlot:
 
     def start(self) -> None:
         self._reports, theirs = _spawning.Pipe(duplex=False)
-        self._process = _spawning.Process(target=_work, args=(self.settings, self.listening, theirs, self.board))
+        self._process = _spawning.Process(target=_work, args=(self.settings, self.sockets, theirs, self.store))
         self._process.start()
         theirs.close()
         self._started = time.monotonic()
         self.ready = self.due = self._reason = None
 
     def tend(self) -> None:
-        """Starts another process where the last one has ended, once it is due."""
-        if self.due is None and (reason := self.hear()) is not None:
-            if self.ready is not None and time.monotonic() - self._started > _STEADY_SECONDS:
+        """Once the process has ended, starts another when it is due."""
+        if self.due is None and (reason := self.receive()) is not None:
+            if self.ready is not None and time.monotonic() - self._started > STEADY_SECONDS:
                 self._pause = 0.0
             log.error("%s; another one starts%s", reason, f" in {self._pause:g} s" if self._pause else "")
             self.due = time.monotonic() + self._pause
-            self._pause = min(max(1.0, 2 * self._pause), _LONGEST_PAUSE)
+            self._pause = min(max(1.0, 2 * self._pause), MAX_PAUSE_SECONDS)
             self._forget()
         if self.due is not None and time.monotonic() >= self.due:
             self.start()
 
-    def hear(self) -> str | None:
-        """Takes in what the process reports. Why it ended, once it has."""
+    def receive(self) -> str | None:
+        """Takes in the worker's reports. Returns why the process ended, once it has."""
         while self._reports is not None and self._reports.poll():
             try:
                 report = self._reports.recv()
@@ -206,7 +194,7 @@ class WorkerSlot:
         return self._reason or f"worker {self._process.pid} {_ending(self._process.exitcode)}"
 
     def events(self) -> list[Connection | int]:
-        """What becomes ready when `hear` would tell something new."""
+        """What `multiprocessing.connection.wait` has to watch: the worker's reports and its end."""
         found: list[Connection | int] = [] if self._reports is None else [self._reports]
         return found if self._process is None else [*found, self._process.sentinel]
 
@@ -215,12 +203,12 @@ class WorkerSlot:
             self._process.terminate()
 
     def join(self, deadline: float) -> None:
-        """Waits for the end of the process; one that goes on beyond the deadline is killed."""
+        """Waits for the end of the process, and kills it after the deadline."""
         if self._process is None:
             return
         self._process.join(max(0.0, deadline - time.monotonic()))
         if self._process.is_alive():
-            log.error("worker %d did not end in %d s and is killed", self._process.pid, _KILL_SECONDS)
+            log.error("worker %d did not end in %d s and is killed", self._process.pid, KILL_SECONDS)
             self._process.kill()
             self._process.join()
         self._forget()
@@ -228,32 +216,58 @@ class WorkerSlot:
     def _forget(self) -> None:
         if self._process is not None:
             self._process.close()
-            self.board.clear("state")
+            self.store.clear("state")
         if self._reports is not None:
             self._reports.close()
         self._process = self._reports = self.ready = None
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises PortTaken, also for a host that is none."""
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listens on every address of the host: `localhost` is ::1 and 127.0.0.1. Port 0 takes a free port.
+
+    Leaves out an address that this machine does not have, as ::1 in a container without IPv6, unless no address is
+    left. Raises PortTaken, also for a host that has no address.
+    """
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(2048)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            free = (address[0], sockets[0].getsockname()[1], *address[2:]) if sockets and not port else address
+            try:
+                sockets.append(_listening(family, kind, protocol, free))
+            except OSError as error:
+                if error.errno not in _MISSING_ADDRESS:
+                    raise
+                missing = error
+        if missing is not None and not sockets:
+            raise missing
     except (OSError, UnicodeError) as error:
+        for listening in sockets:
+            listening.close()
         reason = error.strerror if isinstance(error, OSError) else error
         raise PortTaken(
-            f"can not listen on {host}:{port}: {reason}; INKLING_HOST and INKLING_PORT choose another"
+            f"cannot listen on {host}:{port}: {reason}; INKLING_HOST and INKLING_PORT choose another"
         ) from error
+    return sockets
+
+
+def _listening(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
     return listening
 
 
-def _work(settings: Settings, listening: socket.socket, reports: Connection, board: MultiprocessStore) -> None:
+def _work(settings: Settings, sockets: list[socket.socket], reports: Connection, store: MultiprocessStore) -> None:
     from app.processes import worker  # it imports torch
 
-    worker.run(settings, listening, reports, board)
+    worker.run(settings, sockets, reports, store)
 
 
 def _ending(code: int | None) -> str:

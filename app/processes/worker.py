@@ -1,4 +1,4 @@
-"""One worker process: loads the model, then answers HTTP on the socket that all workers share."""
+"""One worker process: loads the model, then answers HTTP on the sockets that all workers share."""
 
 import asyncio
 import contextlib
@@ -21,44 +21,48 @@ from app.http.protocol import Protocol
 from app.main import Inkling, create_app
 from app.observability import logs
 from app.observability.multiprocess import MultiprocessStore
-from app.processes.supervisor import DRAIN_SECONDS, Failed, Ready
+from app.processes.messages import DRAIN_SECONDS, KILL_SECONDS, Failed, Ready
 from app.settings import Settings
+from models import devices
 from models.errors import InklingError
 
 _ACCEPT_PAUSE = 1
-_CROWD = 16
+_CONNECTIONS_PER_ACCEPT = 16
 
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, listening: socket.socket, reports: Connection, board: MultiprocessStore) -> None:
+def run(
+    settings: Settings, sockets: list[socket.socket], reports: Connection, store: MultiprocessStore | None = None
+) -> None:
     """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     lines = logs.set_up()
-    # One small forward pass gains nothing from more threads, and threads of several workers fight.
+    # One small forward pass gains nothing from more threads, and the threads of several workers compete.
     torch.set_num_threads(1)
     try:
-        app = create_app(settings, lines, board)
+        workers = settings.worker_count(devices.resolve(settings.device).type)
+        app = create_app(settings, lines, store, workers)
         app.state.inference.open()
     except InklingError as error:
         reports.send(Failed(str(error)))
         sys.exit(2)
-    except Exception:  # what multiprocessing would print is no line of a log
-        log.exception("the worker can not begin to serve")
+    except Exception:  # multiprocessing would print the traceback, and not log it
+        log.exception("the worker cannot begin to serve")
         sys.exit(1)
 
-    # What is loaded stays: without this the collector walks all of torch's objects every few thousand requests.
+    # What is loaded now stays. Without this the collector walks all of torch's objects every few thousand requests.
     gc.collect()
     gc.freeze()
     batcher = app.state.inference.batcher
 
     def ready() -> None:
         predictor = batcher.predictor
-        reports.send(Ready(predictor.model, str(predictor.device), predictor.device.type))
+        reports.send(Ready(predictor.model, str(predictor.device), workers))
         reports.close()
 
-    Server(app, settings, ready).run(sockets=[listening])
+    Server(app, settings, ready).run(sockets=sockets)
     if batcher.lost:
         sys.exit(1)
 
@@ -87,7 +91,7 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Takes few connections at a time: uvicorn's servers take all there are, and leave the other workers none."""
+        """Accepts few connections at a time. uvicorn accepts all there are, and leaves the other workers none."""
         await super().startup([])
         self._listening = sockets or []
         for listening in self._listening:
@@ -96,7 +100,7 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Takes what has connected already, stops accepting, and ends as uvicorn does."""
+        """Accepts what has connected already, then stops accepting, and ends as uvicorn does."""
         for listening in self._listening:
             while self._accept(listening):
                 pass
@@ -108,20 +112,20 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().add_reader(listening, self._accept_some, listening)
 
     def _accept_some(self, listening: socket.socket) -> None:
-        """One at first, and more at a time the more there are: a crowd must not wait for as many turns of the loop."""
-        for _ in range(1 + len(self.server_state.connections) // _CROWD):
+        """Accepts more at a time the more are connected: many new ones must not wait for many turns of the loop."""
+        for _ in range(1 + len(self.server_state.connections) // _CONNECTIONS_PER_ACCEPT):
             if not self._accept(listening):
                 break
 
     def _accept(self, listening: socket.socket) -> bool:
-        """Takes one connection; False where there is none any more: another worker may have been faster."""
+        """Accepts one connection. False where none is left: another worker may have been faster."""
         loop = asyncio.get_running_loop()
         try:
             connection, _ = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
-        except OSError as error:  # no more file descriptors, or memory: trying at once would only keep a core busy
-            log.error("can not accept connections: %s", error)
+        except OSError as error:  # out of file descriptors or memory: trying again at once would keep a core busy
+            log.error("cannot accept connections: %s", error)
             loop.remove_reader(listening)
             loop.call_later(_ACCEPT_PAUSE, self._resume_accepting, listening)
             return False
@@ -141,11 +145,11 @@ class Server(uvicorn.Server):
 
         try:
             await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
-        except OSError:  # the client has gone again
+        except OSError:  # the client has disconnected
             connection.close()
 
     async def on_tick(self, counter: int) -> bool:
-        """Also ends the worker when its device is lost to it: another process may get it back."""
+        """Also ends the worker when its device is lost: a new process may get it back."""
         if self._app.state.inference.batcher.lost:
             log.critical("the device is lost: %s", self._app.state.inference.batcher.failure)
             return True
@@ -164,5 +168,5 @@ def _end_with_supervisor() -> None:
     if supervisor is not None:
         supervisor.join()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(DRAIN_SECONDS + 5)
-        os._exit(1)  # nobody is left to end a worker that can not end itself
+        time.sleep(KILL_SECONDS)
+        os._exit(1)  # no supervisor is left to kill a worker that does not end

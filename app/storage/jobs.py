@@ -166,8 +166,8 @@ class Jobs:
             connection.execute(sa.update(jobs).where(jobs.c.id == found).values(state="running", started_at=now()))
             return _get(connection, found)
 
-    def beat(self, name: str, owner: JobOwner) -> bool:
-        """Renews the lock. False if the owner has lost it, because another process gave the job up."""
+    def renew_lease(self, name: str, owner: JobOwner) -> bool:
+        """Renews the heartbeat. False when the job belongs to another process by now."""
         mine = sa.and_(lock.c.job == name, lock.c.host == owner.host, lock.c.pid == owner.pid)
         with self._database.write() as connection:
             return connection.execute(sa.update(lock).where(mine).values(heartbeat=now())).rowcount == 1
@@ -183,8 +183,8 @@ class Jobs:
         with self._database.write() as connection:
             _finish(connection, name, state, reason)
 
-    def reap(self) -> None:
-        """Ends the job whose lock is stale."""
+    def fail_abandoned(self) -> None:
+        """Fails the job whose owner has sent no heartbeat for STALE."""
         with self._database.read() as connection:
             if connection.execute(sa.select(lock.c.job).where(_stale())).first() is None:
                 return

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings
+from app.settings import FORMER_NAMES, FormerSetting, Settings, unknown_variables
+from models import cpus
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_table_in_the_documentation_holds_every_setting_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `INKLING_([A-Z_]+)` \|([^|]*)\|", DOCUMENT.read_text(), re.MULTILINE))
+def test_the_documented_table_holds_every_setting_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `INKLING_([A-Z_]+)` \|([^|]*)\|", PAGE.read_text(), re.MULTILINE))
     defaults = {
         name.upper(): "" if field.default is None else str(field.default)
         for name, field in Settings.model_fields.items()
@@ -27,6 +29,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.max_pixels, settings.download) == (1000, False)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "name, value",
     [
@@ -38,10 +41,76 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("WORKERS", "0"),
     ],
 )
-def test_a_setting_that_does_not_fit_is_one_line_and_status_2(
-    name: str, value: str, run: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_setting_that_does_not_fit_is_one_line_and_status_2(name: str, value: str, run: Run) -> None:
     result = run("serve", **{f"INKLING_{name}": value})
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith(f"error: INKLING_{name}={value!r}: ")
+
+
+def test_one_worker_for_each_core_up_to_four_but_one_on_a_gpu() -> None:
+    assert Settings().worker_count("cpu") == min(4, cpus.usable())
+    assert Settings().worker_count("cuda") == Settings().worker_count("mps") == 1
+    assert Settings(workers=3).worker_count("cpu") == Settings(workers=3).worker_count("cuda") == 3
+
+
+def test_a_misspelt_variable_is_a_warning_that_names_the_nearest_setting() -> None:
+    (warning,) = unknown_variables({"INKLING_WORKRES": "2", "INKLING_WORKERS": "2", "WORKERS": "2"})
+    assert "INKLING_WORKRES " in warning
+    assert "INKLING_WORKERS?" in warning
+
+
+def test_a_variable_like_no_setting_is_a_warning_without_a_name() -> None:
+    (warning,) = unknown_variables({"INKLING_QQQ": "2"})
+    assert "INKLING_QQQ " in warning
+    assert "did you mean" not in warning
+
+
+def test_every_setting_is_known_by_its_name() -> None:
+    assert unknown_variables({f"INKLING_{name.upper()}": "x" for name in Settings.model_fields}) == []
+
+
+@pytest.mark.parametrize("former", FORMER_NAMES)
+def test_a_former_name_is_an_error_that_names_the_setting(former: str) -> None:
+    assert FORMER_NAMES[former].lower() in Settings.model_fields
+    with pytest.raises(FormerSetting, match=f"INKLING_{former} .*INKLING_{FORMER_NAMES[former]};"):
+        unknown_variables({f"INKLING_{former}": "1"})
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("command", ["serve", "predict x.png", "models", "feedback", "train", "evaluate"])
+def test_every_command_that_reads_settings_refuses_a_former_name(command: str, run: Run) -> None:
+    result = run(*command.split(), INKLING_QUEUE_LIMIT="5", INKLING_PROT="9000")
+    assert result.returncode == 2
+    lines = result.stderr.splitlines()
+    assert lines[-1].startswith("error: INKLING_QUEUE_LIMIT ")
+    assert len(lines) == 1
+
+
+@pytest.mark.processes
+def test_a_command_goes_on_after_the_warning(run: Run) -> None:
+    result = run("models", INKLING_HOEM="elsewhere")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.startswith("warning: INKLING_HOEM ")
+    assert "INKLING_HOME?" in result.stderr
+
+
+def test_what_kubernetes_sets_for_a_service_named_inkling_is_neither_a_setting_nor_a_mistake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variables = {
+        "INKLING_SERVICE_HOST": "10.0.0.11",
+        "INKLING_SERVICE_PORT": "8000",
+        "INKLING_SERVICE_PORT_HTTP": "8000",
+        "INKLING_PORT": "tcp://10.0.0.11:8000",
+        "INKLING_PORT_8000_TCP": "tcp://10.0.0.11:8000",
+        "INKLING_PORT_8000_TCP_PROTO": "tcp",
+        "INKLING_PORT_8000_TCP_PORT": "8000",
+        "INKLING_PORT_8000_TCP_ADDR": "10.0.0.11",
+        "INKLING_DATABASE_SERVICE_HOST": "10.0.0.12",
+        "INKLING_DATABASE_PORT": "tcp://10.0.0.12:5432",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert unknown_variables(variables) == []
+    assert Settings().port == 8000

@@ -95,20 +95,21 @@ def serving(settings: Settings) -> Iterator[Server]:
     app = create_app(settings)
     loops: list[asyncio.AbstractEventLoop] = []
     server = HttpServer(app, settings, lambda: loops.append(asyncio.get_running_loop()))
-    listening = listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    sockets = listen("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets})
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive())
         assert server.started
-        found = Server(f"http://127.0.0.1:{listening.getsockname()[1]}", app=app)
+        found = Server(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", app=app)
         found.loop = loops[0]
         with found.client:
             yield found
     finally:
         server.should_exit = True
         thread.join(30)
-        listening.close()
+        for listening in sockets:
+            listening.close()
 
 
 KEY = "correct horse"

@@ -1,4 +1,4 @@
-"""`python -m training.retraining ORDER.json`: one job, run for app/processes/job_runner.py."""
+"""`python -m training.retraining JOB.json`: runs one job for app/processes/job_runner.py. JOB.json holds a JobSpec."""
 
 import os
 import signal
@@ -9,29 +9,30 @@ from pathlib import Path
 
 
 def main(path: str) -> None:
-    """Status 2, and the reason told, for what somebody can mend."""
-    _yield_to_others()
-    _end_with_owner()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is half-written is cleaned up
+    """Reports the job as failed and exits with status 2 for what a person can mend."""
+    _use_idle_priority()
+    _end_with_job_runner()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` removes half-written files
 
     import torch
 
     from models import cpus
+    from models.contract import JobSpec
     from models.errors import InklingError
-    from training.retraining.events import log, tell
-    from training.retraining.job import Order, retrain
+    from training.retraining.events import emit, log
+    from training.retraining.job import retrain
 
     torch.set_num_threads(cpus.usable())
     try:
-        retrain(Order.model_validate_json(Path(path).read_bytes()))
+        retrain(JobSpec.model_validate_json(Path(path).read_bytes()))
     except InklingError as error:
         log(f"error: {error}")
-        tell(state="failed", reason=str(error))
+        emit(state="failed", reason=str(error))
         sys.exit(2)
 
 
-def _yield_to_others() -> None:
-    """Idle priority, before any thread starts: the service takes the cores whenever it has something to do."""
+def _use_idle_priority() -> None:
+    """Leaves the cores to the service. Threads inherit the priority, so this comes before any thread starts."""
     with suppress(OSError):
         os.nice(19)
     if hasattr(os, "SCHED_IDLE"):
@@ -39,11 +40,11 @@ def _yield_to_others() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _end_with_owner() -> None:
-    """The owner holds the other end of standard input; when that closes, it is gone, and so is the use of all this."""
+def _end_with_job_runner() -> None:
+    """Kills this process and its children when standard input closes: then the job runner, which holds it, is gone."""
 
     def wait() -> None:
-        while os.read(0, 1024):  # not sys.stdin, whose lock would break the interpreter's end
+        while os.read(0, 1024):  # sys.stdin has a lock that this thread would hold while the interpreter exits
             pass
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)

@@ -1,6 +1,5 @@
-"""What the owner of this process is told: one JSON object a line; plain lines are the job's log."""
+"""What the trainer process writes to standard output: a JobEvent as JSON on one line, or a line of the job's log."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,46 +7,49 @@ from statistics import fmean
 from time import monotonic
 from typing import Any
 
+from models.contract import JobEvent
 from training.progress import Bar, Report
 
+REPORT_SECONDS = 1.0
 
-def tell(**news: Any) -> None:
-    """Members of the job that have changed, to the process that owns it."""
-    print(json.dumps(news), flush=True)  # noqa: T201 standard output is the pipe to the owner
+
+def emit(**changes: Any) -> None:
+    """Reports fields of JobEvent that have changed."""
+    log(JobEvent(**changes).model_dump_json(exclude_unset=True))
 
 
 def log(line: str) -> None:
-    """For the log of the job."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 class JobProgress:
-    """News of the running job, at most once a second; its loss and accuracy are the means since the last ones."""
+    """Reports progress at most once a second, with the mean loss and accuracy since the last report."""
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
-        self._told = 0.0
+        self._reported = 0.0
         self._figures: list[tuple[float, float]] = []
 
     def advance(self, epoch: int, share: float, loss: float | None = None, accuracy: float | None = None) -> None:
+        """share: how much of the whole job is done, 0..1; at 1 it is reported in any case."""
         if loss is not None and accuracy is not None:
             self._figures.append((loss, accuracy))
-        if monotonic() - self._told < 1 and share < 1:
+        if monotonic() - self._reported < REPORT_SECONDS and share < 1:
             return
-        self._told = monotonic()
-        metrics = {}
+        self._reported = monotonic()
+        changes: dict[str, Any] = {"epoch": epoch, "epochs": self._epochs, "progress": round(share, 4)}
         if self._figures:
             losses, accuracies = zip(*self._figures, strict=True)
-            metrics = {"metrics": {"loss": round(fmean(losses), 4), "accuracy": round(fmean(accuracies), 4)}}
+            changes["metrics"] = _metrics(fmean(losses), fmean(accuracies))
             self._figures = []
-        tell(epoch=epoch, epochs=self._epochs, progress=round(share, 4), **metrics)
+        emit(**changes)
 
 
 class JobReport(Report):
-    """A report of the ordinary training loop that tells the owner: whatever its bars count is the job's progress.
+    """The ordinary training loop's report, as job events: what its bars count is the job's progress.
 
-    images: what all bars count together, those of tiles that are drawn before an epoch begins as well.
+    images: what all bars count together, including the synthetic tiles that are drawn before an epoch begins.
     """
 
     def __init__(self, epochs: int, images: int) -> None:
@@ -60,7 +62,7 @@ class JobReport(Report):
         log(text)
 
     def scores(self, loss: float, accuracy: float) -> None:
-        tell(metrics={"loss": round(loss, 4), "accuracy": round(accuracy, 4)})
+        emit(metrics=_metrics(loss, accuracy))
 
     @contextmanager
     def bar(self, title: str, total: int) -> Iterator[Bar]:
@@ -82,3 +84,7 @@ class _JobBar(Bar):
 
     def retitle(self, title: str) -> None:
         self._bar.retitle(title)
+
+
+def _metrics(loss: float, accuracy: float) -> dict[str, float]:
+    return {"loss": round(loss, 4), "accuracy": round(accuracy, 4)}

@@ -1,14 +1,13 @@
-"""One retraining job, from the active version and the corrections to a candidate that may take over, or may not."""
+"""One retraining job: trains a candidate from MNIST and the feedback, and activates it if it passes the gate."""
 
 import dataclasses
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
 from models import devices
+from models.contract import JobSpec
 from models.errors import DataError
 from models.inference import networks
 from models.inference.predictor import Predictor
@@ -20,37 +19,16 @@ from training.data.mnist import Digits
 from training.loop import fit
 from training.recipes import RECIPES, Recipe
 from training.retraining import feedback_data, finetune, gate
-from training.retraining.events import JobProgress, JobReport, log, tell
+from training.retraining.events import JobProgress, JobReport, emit, log
 from training.retraining.finetune import FineTuning
 
-Settings = TypeVar("Settings", FineTuning, Recipe)
-
-FEEDBACK_SHARE, MOST_REPEATED = 0.1, 50
-"""From scratch, corrections are repeated up to this share of the digits, but none more often than that."""
-
-
-class Order(BaseModel, extra="forbid"):
-    """What the owner of the process asks for; None leaves it to the recipe, or to the active version."""
-
-    job: str
-    home: Path
-    data: Path
-    download: bool
-    device: str
-    keep_versions: int
-    feedback: Path
-    network: str | None = None
-    epochs: int | None = None
-    start_from: Literal["current", "scratch"] = "current"
-    use_feedback: bool = True
-    seed: int = 0
-    learning_rate: float | None = None
-    activate: Literal["auto", "manual"] = "auto"
+FEEDBACK_SHARE, MAX_REPEATS = 0.1, 50
+"""From scratch, the feedback is repeated up to this share of the MNIST digits, each image at most MAX_REPEATS times."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Each part in two: trained on, and held out."""
+    """MNIST and the feedback, each split into digits to train on and held-out digits."""
 
     digits: Digits
     held_out: Digits
@@ -58,26 +36,27 @@ class Data:
     held_out_feedback: Digits
 
 
-def retrain(order: Order) -> None:
-    """Trains, compares, saves the candidate whole and activates it where it may. Tells all of it; raises InklingError.
+def retrain(spec: JobSpec) -> None:
+    """Trains a candidate, compares it with the active version, saves it, and activates it if the gate and spec allow.
 
-    A rejected candidate is saved as well: a person may still activate it.
+    Reports job events on the way. Saves a rejected candidate as well, because a person may still activate it. Raises
+    InklingError for what a person can mend.
     """
-    torch.manual_seed(order.seed)
-    saved, device = ModelRegistry(order.home), devices.resolve(order.device)
+    torch.manual_seed(spec.seed)
+    saved, device = ModelRegistry(spec.home), devices.resolve(spec.device)
     base = saved.load(saved.active())
-    data = _data(order)
+    data = _data(spec)
     log(
-        f"from {base.name if order.start_from == 'current' else 'scratch'} on {device}: {len(data.digits):,} MNIST "
-        f"digits and {len(data.feedback):,} corrections; held out {len(data.held_out):,} and "
+        f"from {base.name if spec.start_from == 'current' else 'scratch'} on {device}: {len(data.digits):,} MNIST "
+        f"digits and {len(data.feedback):,} feedback images; held out {len(data.held_out):,} and "
         f"{len(data.held_out_feedback):,}"
     )
-    network, training = _train(order, base, data, device)
+    network, training = _train(spec, base, data, device)
 
-    tell(state="evaluating", progress=1.0)
+    emit(state="evaluating", progress=1.0)
     weights = packaging.weights_of(network)
     predictor = packaging.calibrated(network, data.held_out)
-    active = saved.load(saved.active())  # somebody may have activated another one meanwhile
+    active = saved.load(saved.active())  # a person may have activated another version since
     against = active.predictor(torch.device("cpu"))
     on_mnist = _compare(against, predictor, data.held_out)
     on_feedback = _compare(against, predictor, data.held_out_feedback)
@@ -92,72 +71,75 @@ def retrain(order: Order) -> None:
             parent=active.name,
             calibration=predictor.calibration,
             metrics={"held_out": scoring.score(predictor, data.held_out), "gate": {"active": active.name, **figures}},
-            training={**training, "job": order.job, "seed": order.seed, "device": str(device)},
+            training={**training, "job": spec.job_id, "seed": spec.seed, "device": str(device)},
             dataset=_dataset(data),
             libraries=packaging.libraries(),
         ),
     )
-    tell(version=name, metrics={"gate": {"active": active.name, **figures}})
-    _end(order, saved, name, active.name, reason)
+    emit(version=name, metrics={"gate": {"active": active.name, **figures}})
+    _end(spec, saved, name, active.name, reason)
 
 
-def _end(order: Order, saved: ModelRegistry, name: str, active: str, reason: str | None) -> None:
+def _end(spec: JobSpec, saved: ModelRegistry, name: str, active: str, reason: str | None) -> None:
     if reason:
-        tell(state="rejected", reason=f"{name} is {reason}")
-    elif order.activate == "manual":
-        tell(state="succeeded", reason=f"{name} passed and waits for POST /models/{name}/activate")
+        emit(state="rejected", reason=f"{name} is {reason}")
+    elif spec.activate == "manual":
+        emit(state="succeeded", reason=f"{name} passed and waits for POST /models/{name}/activate")
     elif saved.active() != active:
-        tell(state="succeeded", reason=f"{name} passed against {active}, but {saved.active()} was activated meanwhile")
+        emit(
+            state="succeeded",
+            reason=f"{name} passed against {active}, but {saved.active()} was activated since",
+        )
     else:
         saved.activate(name)
-        tell(state="succeeded", reason=f"{name} passed and is active")
-    for removed in saved.prune(order.keep_versions):
-        log(f"{removed} was removed: INKLING_KEEP_VERSIONS={order.keep_versions}")
+        emit(state="succeeded", reason=f"{name} passed and is active")
+    for removed in saved.prune(spec.keep_versions):
+        log(f"{removed} was removed: INKLING_KEEP_VERSIONS={spec.keep_versions}")
 
 
-def _data(order: Order) -> Data:
-    digits, held_out = mnist.split(mnist.training_set(order.data, order.download))
-    feedback, held_out_feedback = feedback_data.split(feedback_data.read(order.feedback), held_out)
-    return Data(digits, held_out, feedback if order.use_feedback else feedback_data.NONE, held_out_feedback)
+def _data(spec: JobSpec) -> Data:
+    digits, held_out = mnist.split(mnist.training_set(spec.data, spec.download))
+    feedback, held_out_feedback = feedback_data.split(feedback_data.read(spec.feedback), held_out)
+    return Data(digits, held_out, feedback if spec.use_feedback else feedback_data.NONE, held_out_feedback)
 
 
-def _train(order: Order, base: Version, data: Data, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:
-    """The trained network, and the settings that it was trained with."""
-    name = order.network or base.manifest.network
-    if order.start_from == "current":
+def _train(spec: JobSpec, base: Version, data: Data, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:
+    """The trained network, and the training settings for its manifest."""
+    name = spec.network or base.manifest.network
+    if spec.start_from == "current":
         if name != base.manifest.network:
             raise DataError(f"{base.name} is a {base.manifest.network}; a {name} can only start from scratch")
-        settings = _given(FineTuning(), epochs=order.epochs, learning_rate=order.learning_rate)
+        settings = _given(FineTuning(), epochs=spec.epochs, learning_rate=spec.learning_rate)
         network = base.network.to(device)
         advance = JobProgress(settings.epochs).advance
-        finetune.fit(settings, network, data.digits, data.feedback, order.seed, advance)
+        finetune.fit(settings, network, data.digits, data.feedback, spec.seed, advance)
         return network, {"recipe": "fine-tuning", "network": name, **dataclasses.asdict(settings)}
-    recipe = RECIPES["default"].untaught()  # teachers would take longer than the rest, and know no corrections
-    recipe = recipe.but(network=name, epochs=order.epochs, learning_rate=order.learning_rate)
+    recipe = RECIPES["default"].untaught()  # teachers take longer than all the rest, and know no feedback
+    recipe = recipe.but(network=name, epochs=spec.epochs, learning_rate=spec.learning_rate)
     network = networks.create(name).to(device)
     digits = _mixed(data)
     report = JobReport(recipe.epochs, _images(recipe, len(digits)))
-    fit.fit(recipe, network, digits, data.held_out, order.seed, report)
+    fit.fit(recipe, network, digits, data.held_out, spec.seed, report)
     return network, {"recipe": "default", **dataclasses.asdict(recipe)}
 
 
 def _images(recipe: Recipe, digits: int) -> int:
-    """How many are drawn and trained on in all."""
+    """How many images the whole job draws and trains on, for its progress."""
     epoch = digits // recipe.batch_size * recipe.batch_size
     return sum(sum(fit.counts(recipe, part, digits)) + part.epochs * epoch for part in recipe.parts)
 
 
-def _given(settings: Settings, **values: Any) -> Settings:
-    """The settings, but for the values that are not None."""
+def _given(settings: FineTuning, **values: Any) -> FineTuning:
+    """The settings with the given values in place, except those that are None."""
     return dataclasses.replace(settings, **{name: value for name, value in values.items() if value is not None})
 
 
 def _mixed(data: Data) -> Digits:
     if not len(data.feedback):
         return data.digits
-    times = min(MOST_REPEATED, max(1, round(FEEDBACK_SHARE * len(data.digits) / len(data.feedback))))
-    images: list[Tensor] = [data.digits.images, *[data.feedback.images] * times]
-    labels: list[Tensor] = [data.digits.labels, *[data.feedback.labels] * times]
+    repeats = min(MAX_REPEATS, max(1, round(FEEDBACK_SHARE * len(data.digits) / len(data.feedback))))
+    images: list[Tensor] = [data.digits.images, *[data.feedback.images] * repeats]
+    labels: list[Tensor] = [data.digits.labels, *[data.feedback.labels] * repeats]
     return Digits(torch.cat(images), torch.cat(labels))
 
 

@@ -28,6 +28,7 @@ STATUSES = {
     "DatabaseUnavailable": 503,
     "DeviceError": 503,
     "DeviceLost": 503,
+    "FormerSetting": 500,
     "JobEnded": 409,
     "JobRunning": 409,
     "KeyReused": 422,

@@ -162,7 +162,7 @@ def test_corrections_that_contradict_each_other_are_rejected_and_the_active_vers
     tmp_path: Path, data_folder: Path
 ) -> None:
     home = tmp_path / "home"
-    with running(Settings(home=home, data=data_folder, model="net", api_key=KEY)) as server:
+    with running(Settings(home=home, data=data_folder, initial_model="net", api_key=KEY)) as server:
         store: FeedbackStore = server.app.state.feedback
         generator = np.random.default_rng(0)
         tiles = np.kron(generator.integers(0, 2, (300, 7, 7)), np.ones((4, 4))).astype(np.uint8) * 255

@@ -1,23 +1,31 @@
+import contextlib
+import gc
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from app.main import create_app
 from app.observability.multiprocess import MultiprocessStore
-from app.processes.supervisor import WorkerSlot, listen
+from app.processes.supervisor import PortTaken, WorkerSlot, listen
 from app.settings import Settings
+from models import cpus
 from models.registry.registry import WEIGHTS, ModelRegistry
 from tests.support.environment import ROOT
 from tests.support.service import Server, free_port, spawn
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.processes
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Serve = Callable[..., Server]
@@ -33,7 +41,7 @@ def check_refused(result: subprocess.CompletedProcess[str], *words: str) -> None
     assert "Traceback" not in result.stderr
 
 
-def test_a_taken_port(run: Run, tmp_path: Path) -> None:
+def test_a_taken_port_is_an_error_at_start(run: Run, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -43,22 +51,22 @@ def test_a_taken_port(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
-def test_a_home_that_can_not_be_written(run: Run, tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_written_is_an_error_at_start(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     result = run("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "file" / "home"))
     check_refused(result, f"{tmp_path}/file/home", "cannot be written by uid")
 
 
-def test_a_device_that_is_not_there(run: Run, tmp_path: Path) -> None:
+def test_a_missing_device_is_an_error_at_start(run: Run, tmp_path: Path) -> None:
     result = run("serve", INKLING_PORT=str(free_port()), INKLING_DEVICE="cuda:99", INKLING_HOME=str(tmp_path / "home"))
     check_refused(result, "cuda:99", "choose one of auto, cpu")
 
 
-def test_a_host_that_is_no_name(run: Run, tmp_path: Path) -> None:
-    check_refused(run("serve", INKLING_HOST="a..b", INKLING_HOME=str(tmp_path / "home")), "can not listen on a..b")
+def test_a_host_that_has_no_address_is_an_error_at_start(run: Run, tmp_path: Path) -> None:
+    check_refused(run("serve", INKLING_HOST="a..b", INKLING_HOME=str(tmp_path / "home")), "cannot listen on a..b")
 
 
-def test_an_active_file_that_names_no_version(run: Run, tmp_path: Path) -> None:
+def test_an_active_file_that_names_no_version_is_an_error_at_start(run: Run, tmp_path: Path) -> None:
     saved = ModelRegistry(tmp_path / "home")
     saved.seed("convnet")
     (saved.folder / "active").write_text("v9")
@@ -66,7 +74,7 @@ def test_an_active_file_that_names_no_version(run: Run, tmp_path: Path) -> None:
     check_refused(result, f"{saved.folder}/active names 'v9', which is not a version; there are v1")
 
 
-def test_corrupted_weights(run: Run, tmp_path: Path) -> None:
+def test_corrupt_weights_are_an_error_at_start(run: Run, tmp_path: Path) -> None:
     home = tmp_path / "home"
     saved = ModelRegistry(home)
     saved.seed("convnet")
@@ -147,14 +155,97 @@ def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve
     wait_until(lambda: not any(alive(worker) for worker in workers))
 
 
-def test_a_worker_that_can_not_start_is_tried_again_after_a_pause(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
-    with listen("127.0.0.1", 0) as listening:
-        worker = WorkerSlot(Settings(device="cuda:99"), listening, MultiprocessStore(tmp_path, 0))
+def test_a_worker_reports_how_many_workers_its_device_needs(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", device="cpu", workers=None)
+    with closing_all(listen("127.0.0.1", 0)) as sockets:
+        worker = WorkerSlot(settings, sockets, MultiprocessStore(tmp_path, 0))
         worker.start()
-        wait_until(lambda: worker.hear() is not None)
+        try:
+            wait_until(lambda: worker.receive() is not None or worker.ready is not None)
+            assert worker.ready is not None
+            assert worker.ready.workers == settings.worker_count("cpu") == min(4, cpus.usable())
+        finally:
+            worker.ask_to_stop()
+            worker.join(time.monotonic() + 60)
+
+
+def test_decoders_share_the_cores_among_the_workers_that_there_are() -> None:
+    cores = cpus.usable()
+    for workers in (1, cores, cores + 1):
+        app = create_app(Settings(), workers=workers)
+        assert app.state.inference._decoder_count == max(1, cores // workers)
+
+
+@contextlib.contextmanager
+def closing_all(sockets: list[socket.socket]) -> Iterator[list[socket.socket]]:
+    try:
+        yield sockets
+    finally:
+        for listening in sockets:
+            listening.close()
+
+
+def resolve_all_names_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    resolve = socket.getaddrinfo
+
+    def found(host: str, port: int, **options: Any) -> list[Any]:
+        return [entry for address in addresses for entry in resolve(address, port, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+def test_a_name_means_all_its_addresses_on_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve_all_names_to(monkeypatch, "127.0.0.1", "127.0.0.2", "127.0.0.1")
+    with closing_all(listen("localhost", 0)) as sockets:
+        (first, port), (second, same_port) = [listening.getsockname() for listening in sockets]
+        assert (first, second, port) == ("127.0.0.1", "127.0.0.2", same_port)
+        monkeypatch.undo()
+        for address in (first, second):
+            socket.create_connection((address, port), timeout=30).close()
+
+
+def test_an_address_that_the_machine_lacks_is_left_out_unless_it_is_the_only_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolve_all_names_to(monkeypatch, "192.0.2.1", "127.0.0.1")  # RFC 5737: an address for documentation
+    with closing_all(listen("localhost", 0)) as sockets:
+        assert [listening.getsockname()[0] for listening in sockets] == ["127.0.0.1"]
+    monkeypatch.undo()
+    with pytest.raises(PortTaken, match=r"192\.0\.2\.1:0"):
+        listen("192.0.2.1", 0)
+
+
+def test_no_socket_stays_open_when_one_address_of_a_name_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        resolve_all_names_to(monkeypatch, "127.0.0.1", "127.0.0.2")
+        with pytest.raises(PortTaken, match="in use"):
+            listen("localhost", port)
+        monkeypatch.undo()
+        gc.collect()  # a socket that was not closed would warn here, which is an error
+        for listening in listen("127.0.0.1", port):
+            listening.close()
+
+
+def test_localhost_answers_on_each_of_its_addresses(serve: Serve) -> None:
+    server = serve(INKLING_HOST="localhost", INKLING_WORKERS="1")
+    assert server.log is not None
+    addresses = re.findall(r"listening on (http://[^\s\"]+)", server.log.read_text())
+    assert addresses
+    for address in addresses:
+        assert httpx.get(f"{address}/health/live", timeout=30).status_code == 200
+
+
+def test_a_worker_that_cannot_start_is_tried_again_after_a_pause(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing_all(listen("127.0.0.1", 0)) as sockets:
+        worker = WorkerSlot(Settings(device="cuda:99"), sockets, MultiprocessStore(tmp_path, 0))
+        worker.start()
+        wait_until(lambda: worker.receive() is not None)
         worker.tend()
         assert worker.due is None, "the first time it is started again at once"
-        wait_until(lambda: worker.hear() is not None)
+        wait_until(lambda: worker.receive() is not None)
         worker.tend()
         assert worker.due is not None
         assert 0.5 < worker.due - time.monotonic() <= 1

@@ -96,15 +96,15 @@ def test_a_lock_without_heartbeat_for_15_s_goes_stale(jobs: Jobs, database: Data
     job = jobs.submit({})
     jobs.claim(HERE)
     age(database, 14)
-    jobs.reap()
+    jobs.fail_abandoned()
     assert jobs.get(job.id).state == "running"
-    assert jobs.beat(job.id, HERE)
-    assert not jobs.beat(job.id, THERE)
+    assert jobs.renew_lease(job.id, HERE)
+    assert not jobs.renew_lease(job.id, THERE)
     age(database, 15.1)
-    jobs.reap()
+    jobs.fail_abandoned()
     ended = jobs.get(job.id)
     assert (ended.state, ended.reason) == ("failed", INTERRUPTED)
-    assert not jobs.beat(job.id, HERE)
+    assert not jobs.renew_lease(job.id, HERE)
 
 
 def test_a_stale_lock_keeps_nobody_from_submitting(jobs: Jobs, database: Database) -> None:
@@ -117,6 +117,6 @@ def test_a_stale_lock_keeps_nobody_from_submitting(jobs: Jobs, database: Databas
 
 def test_a_queued_job_waits_for_whoever_comes(jobs: Jobs) -> None:
     job = jobs.submit({})
-    jobs.reap()
+    jobs.fail_abandoned()
     assert jobs.get(job.id).state == "queued"
     assert jobs.claim(THERE) is not None

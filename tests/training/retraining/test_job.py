@@ -1,4 +1,4 @@
-"""How a job ends once its candidate is saved; a whole job is run in tests/app/processes/test_job_runner.py."""
+"""How a job ends once its candidate is saved; tests/app/processes/test_job_runner.py runs whole jobs."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 import torch
 
+from models.contract import JobSpec
 from models.inference import networks
 from models.registry.manifest import Manifest
 from models.registry.registry import ModelRegistry
 from training.data.mnist import Digits
 from training.retraining import job
 from training.retraining.feedback_data import NONE
-from training.retraining.job import Data, Order
+from training.retraining.job import Data
+
+Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -26,47 +29,47 @@ def saved(tmp_path: Path) -> ModelRegistry:
     return found
 
 
-def end(saved: ModelRegistry, capsys: pytest.CaptureFixture[str], reason: str | None = None, **changes: Any) -> dict:
+def end(saved: ModelRegistry, capsys: Output, reason: str | None = None, **changes: Any) -> dict:
     against = changes.pop("against", "v3")
-    places = {"home": saved.folder.parent, "data": "data", "feedback": "feedback"}
-    order = Order(job="a", download=False, device="cpu", **{"keep_versions": 10, **places, **changes})
-    job._end(order, saved, "v4", against, reason)
+    paths = {"home": saved.folder.parent, "data": Path("data"), "feedback": Path("feedback")}
+    spec = JobSpec(job_id="a", download=False, device="cpu", **{"keep_versions": 10, **paths, **changes})
+    job._end(spec, saved, "v4", against, reason)
     return json.loads(capsys.readouterr().out.splitlines()[0])
 
 
-def test_one_that_passes_takes_over(saved: ModelRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_candidate_that_passes_becomes_active(saved: ModelRegistry, capsys: Output) -> None:
     assert end(saved, capsys) == {"state": "succeeded", "reason": "v4 passed and is active"}
     assert saved.active() == "v4"
 
 
-def test_one_that_does_not_pass_stays_beside(saved: ModelRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rejected_candidate_is_kept_and_not_activated(saved: ModelRegistry, capsys: Output) -> None:
     assert end(saved, capsys, "worse") == {"state": "rejected", "reason": "v4 is worse"}
     assert (saved.active(), saved.names()[-1]) == ("v3", "v4")
 
 
-def test_a_person_may_want_to_decide(saved: ModelRegistry, capsys: pytest.CaptureFixture[str]) -> None:
-    told = end(saved, capsys, activate="manual")
-    assert told["state"] == "succeeded"
-    assert "waits for POST /models/v4/activate" in told["reason"]
+def test_manual_activation_leaves_the_decision_to_a_person(saved: ModelRegistry, capsys: Output) -> None:
+    event = end(saved, capsys, activate="manual")
+    assert event["state"] == "succeeded"
+    assert "waits for POST /models/v4/activate" in event["reason"]
     assert saved.active() == "v3"
 
 
-def test_what_a_person_activated_meanwhile_stays(saved: ModelRegistry, capsys: pytest.CaptureFixture[str]) -> None:
-    told = end(saved, capsys, against="v2")
-    assert told == {"state": "succeeded", "reason": "v4 passed against v2, but v3 was activated meanwhile"}
+def test_a_version_that_a_person_activated_during_the_job_stays_active(saved: ModelRegistry, capsys: Output) -> None:
+    event = end(saved, capsys, against="v2")
+    assert event == {"state": "succeeded", "reason": "v4 passed against v2, but v3 was activated since"}
     assert saved.active() == "v3"
 
 
-def test_old_versions_go(saved: ModelRegistry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_old_versions_are_pruned(saved: ModelRegistry, capsys: Output) -> None:
     end(saved, capsys, keep_versions=2)
     assert saved.names() == ["v3", "v4"]
 
 
-def test_from_scratch_corrections_are_repeated_but_not_for_ever() -> None:
+def test_from_scratch_feedback_is_repeated_up_to_a_bound() -> None:
 
     def digits(count: int) -> Digits:
         return Digits(torch.zeros(count, 28, 28, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64))
 
-    for corrections, expected in ((0, 10_000), (2, 10_100), (100, 11_000), (5_000, 15_000)):
-        data = Data(digits(10_000), NONE, digits(corrections), NONE)
+    for feedback, expected in ((0, 10_000), (2, 10_100), (100, 11_000), (5_000, 15_000)):
+        data = Data(digits(10_000), NONE, digits(feedback), NONE)
         assert len(job._mixed(data)) == expected

@@ -1,0 +1,109 @@
+"""The process that trains for one job.
+
+It runs `python -m training.retraining` in a process group of its own, reads a JobSpec from a file, and writes lines: a
+JobEvent as a JSON object, or a line for the job's log. It kills itself when the pipe to its standard input closes, so
+it never outlives the job runner, however that ended.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from pydantic import ValidationError
+
+from models.contract import ENDED_STATES, JobEvent, JobSpec, JobState
+
+ROOT = Path(__file__).parents[2]
+TERM_SECONDS = 2.0
+"""From SIGTERM to SIGKILL; a cancelled job is gone within 5 s in all."""
+LOG_LINES = 100
+
+
+class TrainerProcess:
+    """Use as a context manager: leaving it ends the process and its children.
+
+    outcome: how the job ended, and why, once the process has reported it.
+    """
+
+    def __init__(self, spec: JobSpec, path: Path) -> None:
+        """Writes the spec to the path and starts the process."""
+        path.write_text(spec.model_dump_json())
+        self.outcome: tuple[JobState, str | None] | None = None
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        # The spec says all that the trainer needs; what it does not know, such as the key, it cannot reveal.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"  # a thread that spins while it waits would take a core
+        self._process = subprocess.Popen(  # noqa: S603 our own module
+            [sys.executable, "-m", "training.retraining", str(path.absolute())],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            process_group=0,  # not a new session: Linux may give sessions equal shares, whatever their priority
+        )
+        self._reader = threading.Thread(target=self._read, name="trainer output", daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> "TrainerProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(TERM_SECONDS)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def next_event(self, seconds: float) -> JobEvent | None:
+        """The next event; an empty one for a line of the log, or when the time is over; None after the last line."""
+        try:
+            line = self._lines.get(timeout=seconds)
+        except Empty:
+            return JobEvent()
+        if line is None:
+            self._lines.put(None)  # for the next call
+            return None
+        try:
+            event = JobEvent.model_validate_json(line)
+        except ValidationError:
+            self._log.append(f"{time.strftime('%H:%M:%S')}  {line.rstrip()}")
+            return JobEvent()
+        if event.state in ENDED_STATES:
+            self.outcome = event.state, event.reason
+        return event
+
+    def log(self) -> str:
+        """The last lines of the log."""
+        return "\n".join(self._log)
+
+    def failure(self) -> tuple[JobState, str]:
+        """How the job ended where the process has not reported it: from its exit status."""
+        status = self._process.wait()
+        if status < 0:
+            return "failed", f"interrupted: the trainer was ended by {signal.Signals(-status).name}"
+        return "failed", f"the trainer ended with status {status}; its log says more"
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 a pipe was asked for
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
