@@ -7,6 +7,7 @@ It is run as it stands and has to end with status 0, unless WAYS says otherwise.
 import contextlib
 import importlib.util
 import io
+import json
 import os
 import re
 import runpy
@@ -273,6 +274,18 @@ def test_a_documented_command_works(example: Example, checkout: Checkout) -> Non
 def test_a_documented_python_example_works(example: Example, checkout: Checkout) -> None:
     (checkout.folder / "example.py").write_text(example.text.replace("http://127.0.0.1:8000", checkout.service.url))
     run(checkout, ".venv/bin/python -W error example.py")
+
+
+def test_the_readme_shows_the_real_answer(checkout: Checkout) -> None:
+    (shown,) = (
+        json.loads(text) for language, text in _BLOCK.findall((ROOT / "README.md").read_text()) if language == "json"
+    )
+    answer = checkout.service.predict((ROOT / "docs" / "pictures" / "seven.png").read_bytes())
+    assert list(answer) == list(shown)
+    for member, value in shown.items():
+        assert answer[member] == (
+            pytest.approx(value, abs=1e-4) if member in ("confidence", "probabilities") else value
+        )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
