@@ -14,6 +14,10 @@ def summary(name: str) -> str:
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
-if __name__ == "__main__":
+def main() -> None:
     for name in NAMES:
         print(f"python -m benchmarks.{name:<18} {summary(name)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""The pictures that servers are asked about, and the bodies that carry them."""
+"""The images that servers are asked about, and the request bodies that carry them."""
 
 import io
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from models.preprocessing.normalise import normalise
 
 SEVEN = ROOT / "docs" / "pictures" / "seven.png"
 DIGIT = 0
-"""What the tile shows."""
+"""What `tile` and `canvas` show."""
 BOUNDARY = "inkling"
 
 
@@ -21,26 +21,32 @@ class Body:
     data: bytes
 
 
-def tile() -> bytes:
-    """A nought as MNIST would hold it, 28 x 28 with an empty border, as a PNG: every side reads it as it is."""
+def canvas() -> bytes:
+    """A zero drawn in white on black, as a PNG of 280 x 280 pixels."""
     drawn = Image.new("L", (280, 280), 0)
     ImageDraw.Draw(drawn).ellipse((75, 40, 205, 240), outline=255, width=26)
-    buffer, drawing = io.BytesIO(), io.BytesIO()
-    drawn.save(drawing, "PNG")
-    Image.fromarray(normalise(decode(drawing.getvalue())).pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encode(drawn, "PNG")
+
+
+def tile() -> bytes:
+    """The same zero, normalised as in MNIST, as a PNG of 28 x 28 pixels: every server reads it without changes."""
+    return encode(Image.fromarray(normalise(decode(canvas())).pixels), "PNG")
 
 
 def photograph(width: int = 4000, height: int = 3000) -> bytes:
-    """A seven on a card of 12 megapixels, as the JPEG that a telephone would send."""
+    """A seven on a white card, as the 12 megapixel JPEG of a phone."""
     with Image.open(SEVEN) as seven:
         large = seven.convert("RGB").resize((height, height), Image.Resampling.BICUBIC)
     card = Image.new("RGB", (width, height), (255, 255, 255))
     card.paste(large, ((width - height) // 2, 0))
-    # Grain, without which a JPEG of this size would be far quicker to decode than a photograph.
+    # A real photograph has grain; without it a JPEG of this size decodes far faster.
     grain = Image.effect_noise((width, height), 12).convert("RGB")
+    return encode(Image.blend(card, grain, 0.15), "JPEG", quality=90)
+
+
+def encode(image: Image.Image, kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
-    Image.blend(card, grain, 0.15).save(buffer, "JPEG", quality=90)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Servers as processes: bound to cores, watched, halted while others are measured, ended with all their children."""
+"""Servers as processes: bound to cores, measured, stopped while others are measured, and ended with all children."""
 
 import contextlib
 import os
@@ -7,20 +7,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 
 import httpx
+import psutil
 
 from benchmarks.machine import ROOT, BenchmarkError
 from benchmarks.pictures import Body
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+KEY = "benchmark-key-of-32-characters-"
+READY_SECONDS = 120
 
 
 class Server:
-    """One server and whatever processes it starts."""
+    """One server, with every process that it starts. As a context manager it stops at the end.
+
+    cores: what its processes are bound to, None for all; client: sends the API key.
+    """
 
     def __init__(
         self,
@@ -28,13 +33,14 @@ class Server:
         command: Sequence[str],
         port: int,
         folder: Path,
-        cores: set[int],
+        cores: set[int] | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self.log = folder / f"{name.replace(' ', '-')}-{port}.log"
+        self.client = httpx.Client(base_url=self.url, headers={"X-API-Key": KEY}, timeout=60)
+        self.log = folder / f"{name}-{port}.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -44,85 +50,112 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, cores),
+                preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
             )
         self._sessions = {self.process.pid}
 
-    def first_answer(self, path: str, body: Body, seconds: float = 90) -> httpx.Response:
-        """What it answers once it is ready, whatever that is. Raises BenchmarkError with the end of its log."""
-        deadline = time.monotonic() + seconds
-        answer = None
-        while time.monotonic() < deadline and self.process.poll() is None:
-            answer = self.ask(path, body)
-            if answer is not None and answer.status_code < 500:
-                return answer
-            time.sleep(0.02)
-        found = f"answered {answer.status_code}" if answer is not None else "did not answer"
-        lines = self.log.read_text(errors="replace").splitlines()[-15:]
-        raise BenchmarkError("\n".join([f"{self.name} {found} within {seconds:.0f} s; its log ends:", *lines]))
+    def __enter__(self) -> "Server":
+        return self
 
-    def ask(self, path: str, body: Body) -> httpx.Response | None:
-        """One answer, or None while nobody listens."""
-        try:
-            return httpx.post(
-                self.url + path, content=body.data, headers={"Content-Type": body.content_type}, timeout=30
-            )
-        except httpx.TransportError:
-            return None
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
 
-    def members(self) -> list[int]:
-        """Its living processes, children before parents; also those whose parent ended before them."""
-        found: list[int] = []
-        for pid, fields in _processes():
-            state, parent, session = fields[0], int(fields[1]), int(fields[3])
-            if session in self._sessions or parent in found:
-                self._sessions.add(session)  # BentoML's worker leads a session of its own
-                if state != "Z":
-                    found.append(pid)
-        return found[::-1]
+    def wait_ready(self, pause: float = 0.02) -> "Server":
+        """Returns once /health/ready answers 200. Raises BenchmarkError with the end of its log."""
+        self._wait(lambda: self.client.get("/health/ready"), lambda status: status == 200, READY_SECONDS, pause)
+        return self
 
-    def memory(self) -> dict[int, int]:
-        """Resident bytes of each process."""
-        return {pid: int(fields[21]) * _PAGE for pid in self.members() if (fields := _stat(Path(f"/proc/{pid}")))}
+    def first_answer(self, path: str, body: Body, seconds: float = READY_SECONDS) -> httpx.Response:
+        """The first answer below 500, whatever it says. Raises BenchmarkError with the end of its log."""
+        return self._wait(lambda: self.ask(path, body), lambda status: status < 500, seconds)
+
+    def ask(self, path: str, body: Body) -> httpx.Response:
+        return self.client.post(path, content=body.data, headers={"Content-Type": body.content_type})
+
+    def members(self) -> list[psutil.Process]:
+        """Its living processes, oldest first, including orphans and children in sessions of their own."""
+        found: list[psutil.Process] = []
+        for process in sorted(psutil.process_iter(["create_time"]), key=_age):
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                session = os.getsid(process.pid)
+                if session in self._sessions or process.ppid() in [member.pid for member in found]:
+                    self._sessions.add(session)
+                    if process.status() != psutil.STATUS_ZOMBIE:
+                        found.append(process)
+        return found
+
+    def memory(self, kind: str = "rss") -> list[int]:
+        """The bytes of each process, oldest first: `rss`, or `pss`, which divides shared pages among their users."""
+        sizes = []
+        for process in self.members():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                info = process.memory_full_info() if kind == "pss" else process.memory_info()
+                sizes.append(int(getattr(info, kind)))
+        return sizes
 
     def cpu_seconds(self) -> float:
-        """What its processes have used so far."""
-        found = (_stat(Path(f"/proc/{pid}")) for pid in self.members())
-        return sum(int(fields[11]) + int(fields[12]) for fields in found if fields) / _TICKS
+        """The processor time that its living processes have used, in seconds."""
+        used = 0.0
+        for process in self.members():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                used += times.user + times.system
+        return used
 
     def halt(self) -> None:
-        """Its idle loops take nothing from the server that is being measured."""
-        self._signal(signal.SIGSTOP)
+        """SIGSTOP, so that its idle loops take no time from the server that is being measured."""
+        self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self._signal(signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
-    def stop(self, seconds: float = 10) -> int | None:
-        """SIGTERM, and SIGKILL for what is left after a while; the exit status, None if it had to be killed."""
+    def stop(self, seconds: float = 15) -> int | None:
+        """SIGTERM, then SIGKILL for what is left. Returns the exit status, None if the server had to be killed."""
         self.resume()
         if self.process.poll() is None:
             self.process.terminate()
-        ended = True
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            ended = False
-        self._signal(signal.SIGKILL)
+        status = self.process.poll()
+        self.kill()
+        return status
+
+    def kill(self) -> None:
+        """SIGKILL for all its processes."""
+        self.client.close()
+        self.signal(signal.SIGKILL)
         self.process.wait()
-        return self.process.returncode if ended else None
 
-    def _signal(self, number: int) -> None:
-        for pid in self.members():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def signal(self, number: int) -> None:
+        for process in self.members():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def _wait(
+        self, ask: Callable[[], httpx.Response], accepted: Callable[[int], bool], seconds: float, pause: float = 0.02
+    ) -> httpx.Response:
+        deadline = time.monotonic() + seconds
+        found = "did not answer"
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                answer = ask()
+            except httpx.TransportError:
+                time.sleep(pause)
+                continue
+            if accepted(answer.status_code):
+                return answer
+            found = f"answered {answer.status_code}"
+            time.sleep(pause)
+        lines = self.log.read_text(errors="replace").splitlines()[-15:]
+        raise BenchmarkError("\n".join([f"{self.name} {found} within {seconds:.0f} s; its log ends:", *lines]))
 
 
-def inkling(name: str, folder: Path, cores: set[int], **variables: str) -> Server:
-    """`inkling serve` with a HOME under the folder and INKLING_* variables, else at its shipped defaults."""
+def inkling(name: str, folder: Path, cores: set[int] | None = None, checkout: Path = ROOT, **settings: str) -> Server:
+    """Starts `inkling serve` of a checkout, with HOME under the folder, an API key and these settings."""
     port = free_port()
-    settings = {"HOME": str(folder / f"home-{name}"), "PORT": str(port), **variables}
-    environment = {f"INKLING_{setting}": value for setting, value in settings.items()}
-    return Server(name, [sys.executable, str(ROOT / "inkling.py"), "serve"], port, folder, cores, environment)
+    given = {"HOME": str(folder / f"home-{name}"), "PORT": str(port), "API_KEY": KEY, **settings}
+    environment = {f"INKLING_{setting}": value for setting, value in given.items()}
+    return Server(name, [sys.executable, str(checkout / "inkling.py"), "serve"], port, folder, cores, environment)
 
 
 def free_port() -> int:
@@ -131,24 +164,14 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def _age(process: psutil.Process) -> tuple[float, int]:
+    return process.info["create_time"], process.pid
+
+
 def digit_of(answer: httpx.Response) -> int | None:
-    """The digit of an answer; of a batch, the one that all its results share."""
+    """The digit of a prediction, or the one digit that all predictions of a batch share."""
     content = answer.json()
     if isinstance(content, dict) and "results" in content:
         content = content["results"]
     digits = {item.get("digit") for item in content} if isinstance(content, list) else {content.get("digit")}
     return digits.pop() if len(digits) == 1 else None
-
-
-def _processes() -> list[tuple[int, list[str]]]:
-    """Every process with its fields, the oldest first: a parent comes before its children."""
-    found = ((int(folder.name), _stat(folder)) for folder in Path("/proc").iterdir() if folder.name.isdecimal())
-    return sorted(((pid, fields) for pid, fields in found if fields), key=lambda item: (int(item[1][19]), item[0]))
-
-
-def _stat(folder: Path) -> list[str]:
-    """The fields of /proc/PID/stat after the name, the first being the state; empty if the process is gone."""
-    try:
-        return (folder / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []

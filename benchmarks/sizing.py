@@ -1,100 +1,66 @@
-"""How much memory a service takes, by its number of workers, and while it retrains.
+"""Memory of a service by its number of workers, and of its trainer.
 
-Memory is the proportional set size (PSS) of all its processes: what several share is counted once. Measured after
-pictures of two sizes were answered on 8 connections.
-
-    python -m benchmarks.sizing [--data FOLDER]
+Memory is the proportional set size (PSS), which divides a shared page among the processes that share it. It is read
+after images of two sizes were answered on 8 connections; the trainer's is the peak of a job of one epoch.
 """
 
 import argparse
-import os
-import subprocess
+import contextlib
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from benchmarks import pictures
-from benchmarks.arguments import positive
-from benchmarks.learning.service import ENDED, START_SECONDS, Service, new_home, trainers, wait
-from benchmarks.machine import describe, end_in_order, say
+import psutil
+import uvloop
+
+from benchmarks import client, pictures, runner
+from benchmarks.learning.service import ENDED, new_folder, newest_job, serve, trainers, wait
+from benchmarks.machine import BenchmarkError, say
+from benchmarks.runner import Report
+from benchmarks.servers import READY_SECONDS, Server
 from benchmarks.tables import table
 
 REQUESTS, CONNECTIONS = 2000, 8
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sizing", description="How much memory a service takes.")
-    data = Path(os.environ.get("INKLING_DATA", "data"))
-    parser.add_argument("--data", type=Path, default=data, help="holds MNIST/raw")
-    parser.add_argument("--workers", type=positive, nargs="+", default=[1, 2, 4], help="(1 2 4)")
-    options = parser.parse_args()
-    if not (options.data / "MNIST/raw").is_dir():
-        parser.error(f"MNIST is not in {options.data}; --data names the folder that holds MNIST/raw")
-    if min(options.workers) < 1:
-        parser.error("--workers starts at 1")
+def measure(options: argparse.Namespace) -> Report:
     if sys.platform != "linux":
-        parser.error("the memory that processes share is only told by Linux")
-    end_in_order()
-    rows = [_row(workers, options.data.absolute()) for workers in options.workers]
-    print(describe())
-    print()
-    print(table(["workers", "each, MB", "what starts them, MB", "all, MB", "the trainer at most, MB"], rows))
+        raise BenchmarkError("the proportional set size needs Linux")
+    rows = []
+    for workers in options.workers:
+        with new_folder() as folder, serve(folder, options.data, WORKERS=str(workers)) as server:
+            _load(server, workers)
+            sizes = sorted(server.memory("pss"), reverse=True)
+            server.client.post("/retrain", json={"epochs": 1}).raise_for_status()
+            trainer = 0
+            while newest_job(server)["state"] not in ENDED:
+                trainer = max([trainer, *(_pss(process) for process in trainers(folder))])
+                time.sleep(0.1)
+        rows.append([workers, sum(sizes[:workers]) / workers, sum(sizes[workers:]), sum(sizes), trainer])
+        say(f"{workers} workers: {rows[-1]} bytes")
+    names = ["workers", "each worker", "supervisor", "all", "trainer, peak"]
+    header = [names[0], *(f"{name}, MB" for name in names[1:])]
+    shown = [[str(row[0]), *(f"{size / 1e6:,.0f}" for size in row[1:])] for row in rows]
+    return Report([table(header, shown)], figures={"bytes": [dict(zip(names, row, strict=True)) for row in rows]})
 
 
-def _row(workers: int, data: Path) -> list[str]:
-    with new_home() as home:
-        service = Service(home, data, INKLING_WORKERS=str(workers))
-        try:
-            _ask(service, workers)
-            sizes = sorted((pss(pid) for pid in members(service.process.pid)), reverse=True)
-            most = _trainer(service)
-        finally:
-            service.stop()
-    figures = [str(workers), sum(sizes[:workers]) / workers, sum(sizes[workers:]), sum(sizes), most]
-    row = [figure if isinstance(figure, str) else f"{figure / 1e6:,.0f}" for figure in figures]
-    say(", ".join(row))
-    return row
+def _load(server: Server, workers: int) -> None:
+    """Until every worker runs and has answered images of both sizes."""
+    wait(lambda: len(server.members()) > workers, READY_SECONDS)
+    both = (pictures.tile(), pictures.SEVEN.read_bytes())
+    requests = [client.post("/predict", pictures.multipart(picture)) for picture in both]
+    answers = uvloop.run(client.closed(server.port, requests, CONNECTIONS, lambda count: count < REQUESTS))
+    failed = [answer for answer in answers if answer.status != 200]
+    if failed:
+        raise BenchmarkError(f"{len(failed)} of {len(answers)} requests failed, the first with {failed[0].status}")
 
 
-def _ask(service: Service, workers: int) -> None:
-    """Until every worker has loaded its model and answered pictures of both kinds."""
-    wait(lambda: len(members(service.process.pid)) > workers, START_SECONDS)
-    bodies = [pictures.multipart(picture) for picture in (pictures.tile(), pictures.SEVEN.read_bytes())]
-
-    def ask(number: int) -> None:
-        body = bodies[number % len(bodies)]
-        answer = service.client.post("/predict", content=body.data, headers={"Content-Type": body.content_type})
-        answer.raise_for_status()
-
-    with ThreadPoolExecutor(CONNECTIONS) as threads:
-        for _ in threads.map(ask, range(REQUESTS)):
-            pass
-
-
-def _trainer(service: Service) -> int:
-    """The most that was seen of the trainer's memory, in a job of one epoch."""
-    service.client.post("/retrain", json={"epochs": 1}).raise_for_status()
-    most = 0
-    while service.job()["state"] not in ENDED:
-        most = max([most, *map(pss, trainers(service.home))])
-        time.sleep(0.1)
-    return most
-
-
-def members(session: int) -> list[int]:
-    listed = subprocess.run(["ps", "-s", str(session), "-o", "pid="], capture_output=True, text=True, check=True)
-    return [int(pid) for pid in listed.stdout.split()]
-
-
-def pss(pid: int) -> int:
-    """Bytes; 0 for a process that has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+def _pss(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(process.memory_full_info().pss)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    parser = runner.parser("sizing", __doc__, data=True)
+    parser.add_argument("--workers", type=runner.positive, nargs="+", default=[1, 2, 4], help="(1 2 4)")
+    runner.main(parser, measure)

@@ -1,4 +1,4 @@
-"""Tables in Markdown, so that they can go into a page as they are, and targets with what was measured of them."""
+"""Markdown tables, and targets with their measured values."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,11 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Target:
-    """values: of each round, empty when it was not measured. A target is met by the median."""
+    """A bound on a measured figure.
+
+    name: what is measured, with its unit; target, stretch: the bound and a better one; values: one for each round,
+    empty if nothing was measured. The median decides.
+    """
 
     name: str
     target: float
@@ -43,7 +47,7 @@ def targets_table(targets: Iterable[Target]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned, for the terminal too."""
+    """A Markdown table whose columns are padded to one width, so that it is readable in a terminal."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -53,6 +57,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """The median, and in brackets the smallest and the largest."""
+    """The median, with the smallest and the largest value in brackets."""
     low, middle, high = (form.format(value) for value in (min(values), median(values), max(values)))
     return middle if len(values) == 1 else f"{middle} ({low} to {high})"

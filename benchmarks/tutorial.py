@@ -1,79 +1,67 @@
-"""The tutorial recipe against the loop that every introduction has: seconds an epoch, and accuracy.
-
-    python -m benchmarks.tutorial [--data FOLDER] [--rounds N]
+"""The recipe `tutorial` against the loop of every introduction: seconds per epoch, and test accuracy.
 
 Both sides train the same network on the same 55,000 digits with the same optimiser settings, in turn, in one process.
-The other side is a DataLoader (num_workers=0) over torchvision's MNIST with ToTensor(). Accuracy is on the MNIST test
-set, of which nothing is chosen here.
+The other side is a DataLoader (num_workers=0) over torchvision's MNIST with ToTensor(). The accuracy is that of the
+recipe on the MNIST test set, which nothing is chosen by.
 """
 
 import argparse
-import os
-import statistics
+from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from time import perf_counter
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.table import Table
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
 from app.settings import Settings
-from benchmarks.arguments import positive
-from models.errors import DataError
+from benchmarks import runner
+from benchmarks.machine import say
+from benchmarks.runner import Report
+from benchmarks.tables import Target, spread, table
 from models.inference import networks
 from models.inference.predictor import as_input
 from training.data import mnist
 from training.loop import tutorial
-from training.progress import Report
+from training.progress import Report as Progress
 from training.recipes import RECIPES
 
 SEEDS = range(5)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The tutorial recipe against a loop over DataLoader.")
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("INKLING_DATA", "data")))
-    parser.add_argument("--rounds", type=positive, default=3, help="how often each side is timed")
-    options = parser.parse_args()
-    try:
-        digits, _ = mnist.split(mnist.training_set(options.data, Settings().download))
-        test = mnist.test_set(options.data, Settings().download)
-    except DataError as error:
-        parser.error(str(error))
-
+def measure(options: argparse.Namespace) -> Report:
+    digits, _ = mnist.split(mnist.training_set(options.data, Settings().download))
+    test = mnist.test_set(options.data, Settings().download)
     samples = _samples(options.data)
     ours, theirs = [], []
     for seed in range(options.rounds):
         ours.append(_seconds(lambda seed=seed: _tutorial(digits, test, seed)))
         theirs.append(_seconds(lambda seed=seed: _data_loader(*samples, seed)))
+        say(f"round {seed + 1} of {options.rounds}: {ours[-1]:.2f} s and {theirs[-1]:.2f} s")
     accuracies = [_accuracy(_tutorial(digits, test, seed), test) for seed in SEEDS]
-
-    table = Table("", "median s an epoch", "fastest", "slowest")
-    for name, seconds in (("inkling train --recipe tutorial", ours), ("DataLoader and ToTensor", theirs)):
-        table.add_row(name, *(f"{value:.2f}" for value in (statistics.median(seconds), min(seconds), max(seconds))))
-    console = Console()
-    console.print(table)
+    rows = [["recipe `tutorial`", spread(ours, "{:.2f}")], ["DataLoader and ToTensor", spread(theirs, "{:.2f}")]]
+    shares = ", ".join(f"{share:.2%}" for share in accuracies)
+    note = f"MNIST test accuracy of the recipe, seeds 0 to 4: {shares}; mean {mean(accuracies):.2%}"
     ratios = [slow / fast for slow, fast in zip(theirs, ours, strict=True)]
-    console.print(f"ratio, round by round: {', '.join(f'{ratio:.1f}' for ratio in ratios)}")
-    console.print(f"test accuracy of the recipe, seeds 0 to 4: {', '.join(f'{value:.2%}' for value in accuracies)}")
-    console.print(
-        f"mean {statistics.mean(accuracies):.2%}; torch {torch.__version__}, {torch.get_num_threads()} threads"
+    return Report(
+        [table(["loop", f"s per epoch, {torch.get_num_threads()} threads"], rows), note],
+        [Target("seconds per epoch of the DataLoader / of the recipe", 2, 3, ratios)],
+        {"recipe seconds": ours, "data loader seconds": theirs, "accuracies": accuracies},
     )
 
 
 def _tutorial(digits: mnist.Digits, test: mnist.Digits, seed: int) -> torch.nn.Module:
     torch.manual_seed(seed)
     network = networks.create("net")
-    tutorial.fit(RECIPES["tutorial"], network, digits, test, seed, Report(quiet=True))
+    tutorial.fit(RECIPES["tutorial"], network, digits, test, seed, Progress(quiet=True))
     return network
 
 
 def _samples(folder: Path) -> tuple[Dataset, Dataset]:
-    """What the other side trains and tests on, as an introduction would write it, less the held-out digits."""
+    """The other side's training set, without the held-out digits, and its test set."""
     held_out = set(mnist.held_out_indices().tolist())
     chosen = [index for index in range(60_000) if index not in held_out]
     train = Subset(MNIST(str(folder), train=True, transform=ToTensor()), chosen)
@@ -100,11 +88,11 @@ def _accuracy(network: torch.nn.Module, test: mnist.Digits) -> float:
         return float((network(as_input(test.images)).argmax(1) == test.labels).double().mean())
 
 
-def _seconds(work: object) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     started = perf_counter()
     work()
     return perf_counter() - started
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(runner.parser("tutorial", __doc__, rounds=3, data=True), measure)

@@ -1,4 +1,4 @@
-"""wrk, the load generator: a closed loop in C that keeps one request in flight on each connection."""
+"""wrk, a load generator in C: a closed loop that keeps one request in flight on each connection."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.machine import program
 from benchmarks.pictures import Body
 
-# The request never changes, so wrk builds it once; `done` prints what wrk would only print rounded.
+# wrk builds a request without a `request` function once. `done` prints exact figures; wrk itself rounds them.
 _SCRIPT = """
 local file = assert(io.open("{body}", "rb"))
 wrk.method = "POST"
@@ -28,12 +28,12 @@ end
 
 
 class LoadFailed(Exception):
-    """Some requests had no answer, or none of success."""
+    """A request had no answer, or one whose status is not 2xx."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """rate: answers a second; median, p99: seconds."""
+    """rate: answers per second; median, p99: latencies in seconds."""
 
     rate: float
     median: float
@@ -41,8 +41,8 @@ class Load:
 
 
 def find() -> str:
-    """Raises BenchmarkError when wrk is not installed."""
-    return program("wrk", "wrk")
+    """Raises BenchmarkError if wrk is not installed."""
+    return program("wrk")
 
 
 def script(folder: Path, name: str, body: Body) -> Path:
@@ -54,7 +54,7 @@ def script(folder: Path, name: str, body: Body) -> Path:
 
 
 def run(url: str, path: Path, connections: int, seconds: int, cores: set[int]) -> Load:
-    """Raises LoadFailed when an answer is missing or is no success."""
+    """Raises LoadFailed if an answer is missing or its status is not 2xx."""
     found = subprocess.run(command(url, path, connections, seconds, cores), capture_output=True, text=True)
     if found.returncode != 0:
         raise LoadFailed(f"wrk ended with {found.returncode}: {found.stderr.strip() or found.stdout.strip()}")
@@ -67,14 +67,14 @@ def command(url: str, path: Path, connections: int, seconds: int, cores: set[int
 
 
 def parse(output: str) -> Load:
-    """The last line of wrk's output, as the script writes it. Raises LoadFailed."""
+    """Reads the last line of the output, which the script writes. Raises LoadFailed."""
     fields = json.loads(output.rstrip().rpartition("\n")[2])
     failures = {name: fields[name] for name in ("connect", "read", "write", "status", "timeout") if fields[name]}
     if failures:
         told = ", ".join(f"{name}: {count}" for name, count in failures.items())
-        raise LoadFailed(f"of {fields['requests']} requests some failed ({told})")
+        raise LoadFailed(f"{fields['requests']} requests, of which some failed ({told})")
     if not fields["requests"]:
-        raise LoadFailed("no answer at all")
+        raise LoadFailed("no request was answered")
     return Load(
         rate=fields["requests"] / fields["microseconds"] * 1e6,
         median=fields["median"] / 1e6,

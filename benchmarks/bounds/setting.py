@@ -1,17 +1,16 @@
-"""Where a bound is measured: the cores, the folder, and how long."""
+"""What the measurement of a bound has to know: the cores, a folder, and how long to measure."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import servers
+from benchmarks import servers, wrk
+from benchmarks.pictures import Body
 from benchmarks.servers import Server
 
 
 @dataclass(frozen=True)
 class Setting:
-    """requests: how many the memory line sends; seconds: how long a load lasts; rounds: how often sides take turns."""
+    """seconds: how long a load lasts; rounds: how often sides take turns; requests: how many `growth` sends."""
 
     folder: Path
     server_core: int
@@ -20,11 +19,10 @@ class Setting:
     rounds: int
     requests: int
 
-    @contextmanager
-    def inkling(self, name: str, **variables: str) -> Iterator[Server]:
-        """One worker at its shipped defaults, alone on the servers' core."""
-        server = servers.inkling(name, self.folder, {self.server_core}, **{"WORKERS": "1", **variables})
-        try:
-            yield server
-        finally:
-            server.stop()
+    def inkling(self, name: str, **settings: str) -> Server:
+        """One worker with default settings, on the servers' core."""
+        return servers.inkling(name, self.folder, {self.server_core}, **{"WORKERS": "1", **settings})
+
+    def wrk(self, server: Server, body: Body, connections: int) -> wrk.Load:
+        script = wrk.script(self.folder, server.name, body)
+        return wrk.run(f"{server.url}/predict", script, connections, self.seconds, {self.load_core})

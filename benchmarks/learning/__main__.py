@@ -1,111 +1,123 @@
-"""The learning loop: what corrections are worth, what they cost those who predict, and what can not break it.
+"""The learning loop: what feedback gains, what retraining costs those who predict, and what the loop survives.
 
-    python -m benchmarks.learning [gain|latency|worth|poison|activations|kills ...] [--usps FILE] [--data FOLDER]
-
-Each part starts services of its own on loopback. Without a part, all of them run, which takes most of an hour.
+worth: the accuracy by the number of digits that were sent as feedback, and held-out MNIST before and after. latency:
+/predict while a job runs. poison: random labels, which the gate has to reject. activations: swaps under full load.
+kills: SIGKILL at seeded moments. Each part starts services of its own on loopback; all of them take most of an hour.
 """
 
 import argparse
-import json
-import os
-import statistics
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 
-from rich.console import Console
-from rich.table import Table
+from benchmarks import runner
+from benchmarks.client import percentile
+from benchmarks.learning import activations, feedback, hand, kills
+from benchmarks.learning.feedback import Outcome
+from benchmarks.machine import say
+from benchmarks.runner import Report
+from benchmarks.tables import Target, table
 
-from benchmarks.arguments import positive
-from benchmarks.learning import activations, gain, hand, kills
-from benchmarks.learning.gain import Gain
-from benchmarks.machine import end_in_order
-from models.errors import DataError
-
-CORRECTIONS, POISON = 500, 2_000
-CURVE = (10, 50, 100, 500)
-
-console = Console(soft_wrap=True, highlight=False)
+MOST, POISON = 500, 2_000
+COUNTS = (10, 50, 100, MOST)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="What the learning loop gains, costs and survives.")
-    data = Path(os.environ.get("INKLING_DATA", "data"))
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--data", type=Path, default=data, help="holds MNIST/raw")
-    parser.add_argument("--usps", type=Path, help="zip.train.gz; under DATA/usps if not given")
-    parser.add_argument("--seeds", type=positive, help="how many: 3 for gain and worth, 5 for poison if not given")
-    parser.add_argument("--count", type=positive, help="activations (20) or kills (50)")
-    parser.add_argument("--plot", type=Path, default=Path("docs/pictures/corrections.svg"), help="what `worth` draws")
-    options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"{', '.join(sorted(unknown))}: expected {', '.join(PARTS)}")
-    end_in_order()
-    options.usps = options.usps or options.data / "usps" / "zip.train.gz"
-    try:
-        options.hand = hand.load(options.usps)
-    except DataError as error:
-        parser.error(str(error))
-    for part in options.parts or PARTS:
-        console.rule(part)
-        PARTS[part](options)
+def worth(options: argparse.Namespace, report: Report) -> None:
+    rounds = options.rounds or 3
+    found = {count: [_measure(options, count, seed) for seed in range(rounds)] for count in options.counts}
+    rows = []
+    for count, outcomes in found.items():
+        before, after = mean(one.before for one in outcomes), mean(one.after for one in outcomes)
+        mnist = [mean(shares) for shares in zip(*(one.mnist for one in outcomes), strict=True)]
+        passed = sum(one.job["state"] == "succeeded" for one in outcomes)
+        seconds = [one.seconds for one in outcomes]
+        rows.append(
+            [
+                str(count),
+                f"{before:.1%}",
+                f"{after:.1%}",
+                f"{(1 - after) / (1 - before):.2f}",
+                f"{mnist[0]:.2%}",
+                f"{mnist[1]:.2%}",
+                f"{passed} of {len(outcomes)}",
+                f"{min(seconds):.0f} to {max(seconds):.0f} s",
+            ]
+        )
+    header = ["feedback", "other digits before", "after", "errors after / before", "held-out MNIST before", "after"]
+    report.blocks += [
+        f"Worth of feedback, means of {rounds} seeds; the other digits are those that were not sent.",
+        table([*header, "passed the gate", "job"], rows),
+    ]
+    points = {0: mean(one.before for one in found[options.counts[0]])}
+    points |= {count: mean(one.after for one in outcomes) for count, outcomes in found.items()}
+    report.figures["worth"] = points
+    if options.plot:
+        _plot(points, options.plot)
 
 
-def _gain(options: argparse.Namespace) -> None:
-    """500 corrections, and the other digits."""
-    found = [_measure(options, CORRECTIONS, seed) for seed in range(options.seeds or 3)]
-    errors = [(1 - one.before, 1 - one.after) for one in found]
-    halved = statistics.mean(after for _, after in errors) / statistics.mean(before for before, _ in errors)
-    fallen = statistics.mean(before - after for before, after in (one.mnist for one in found))
-    console.print(f"error on the other digits: {halved:.2f} of what it was; held-out MNIST: {-fallen:+.3%}")
+def latency(options: argparse.Namespace, report: Report) -> None:
+    found = _measure(options, MOST, 0, loaded=True)
+    rows = []
+    for name, answers in (("stopped", found.paused), ("running", found.running)):
+        failed = sum(answer.status != 200 for answer in answers)
+        times = [f"{1000 * percentile(answers, share):.1f}" for share in (0.5, 0.99, 1)]
+        rows.append([name, f"{len(answers):,}", str(failed), *times])
+        report.failed |= failed > 0
+    report.blocks += [
+        f"/predict at {feedback.RATE} requests per s, in turns of {feedback.TURN_SECONDS} s:",
+        table(["trainer", "requests", "failed", "median ms", "p99 ms", "longest ms"], rows),
+    ]
 
 
-def _latency(options: argparse.Namespace) -> None:
-    """The same, at a steady 50 requests a second."""
-    found = _measure(options, CORRECTIONS, 0, loaded=True)
-    table = Table("at 50 requests a second", "requests", "failed", "median", "99 %", "longest")
-    for name, outcome in (("the trainer stopped", found.idle), ("the trainer at work", found.busy)):
-        times = [f"{1000 * outcome.percentile(share):.1f} ms" for share in (0.5, 0.99, 1.0)]
-        table.add_row(name, f"{len(outcome.seconds):,}", str(len(outcome.failures)), *times)
-    console.print(table)
+def poison(options: argparse.Namespace, report: Report) -> None:
+    rounds = options.rounds or 5
+    states = [_measure(options, POISON, seed, random_labels=True).job["state"] for seed in range(rounds)]
+    name = f"{POISON:,} digits with random labels as feedback: jobs that the gate rejects"
+    report.targets.append(Target(name, rounds, None, [states.count("rejected")], form="{:.0f}"))
 
 
-def _worth(options: argparse.Namespace) -> None:
-    """A curve: how much right with how many corrections."""
-    found = {count: [_measure(options, count, seed) for seed in range(options.seeds or 3)] for count in CURVE}
-    points = {0: statistics.mean(one.before for one in found[CURVE[0]])}
-    points |= {count: statistics.mean(one.after for one in measured) for count, measured in found.items()}
-    _plot(points, options.plot)
-    console.print(f"wrote {options.plot}: {json.dumps(points)}")
+def activate(options: argparse.Namespace, report: Report) -> None:
+    count = options.count or 20
+    answers, latest = activations.measure(options.hand, options.data, count)
+    failed = sum(answer.status != 200 for answer in answers)
+    name = f"{count} activations under full load: requests without an answer of 200"
+    report.targets.append(Target(name, 0, None, [failed], True, "{:.0f}", f"{len(answers):,} requests"))
+    report.targets.append(Target("an old version still takes requests after an activation, s", 2, None, [latest], True))
 
 
-def _poison(options: argparse.Namespace) -> None:
-    """Labels drawn at random have to be rejected."""
-    states = [_measure(options, POISON, seed, random_labels=True).job["state"] for seed in range(options.seeds or 5)]
-    console.print(f"{states.count('rejected')} of {len(states)} rejected")
+def kill(options: argparse.Namespace, report: Report) -> None:
+    count = options.count or 50
+    found = kills.measure(options.data, count)
+    report.blocks += [f"After each of {count} SIGKILLs the service was ready, on a version that loads:"]
+    report.blocks += [table(["process killed, or state of the job", "count"], [[n, str(c)] for n, c in found.items()])]
 
 
-def _activations(options: argparse.Namespace) -> None:
-    outcome, latest = activations.measure(options.hand, options.data, options.count or 20)
-    console.print(
-        f"{options.count or 20} activations, {len(outcome.answers):,} answers, {len(outcome.failures)} failed, "
-        f"the old version took none that was sent later than {latest:.1f} s after an activation"
+PARTS: dict[str, Callable[[argparse.Namespace, Report], None]] = {
+    "worth": worth,
+    "latency": latency,
+    "poison": poison,
+    "activations": activate,
+    "kills": kill,
+}
+
+
+def measure(options: argparse.Namespace) -> Report:
+    options.hand = hand.load(options.usps or options.data / "usps" / "zip.train.gz")
+    report = Report()
+    for part in options.only or PARTS:
+        say(part)
+        PARTS[part](options, report)
+    report.failed |= any(target.met == "no" for target in report.targets)
+    return report
+
+
+def _measure(options: argparse.Namespace, count: int, seed: int, **how: bool) -> Outcome:
+    found = feedback.measure(options.hand, options.data, count, seed, **how)
+    say(
+        f"{count} digits, seed {seed}: {found.job['state']} after {found.seconds:.0f} s; other digits "
+        f"{found.before:.2%} -> {found.after:.2%}, held-out MNIST {found.mnist[0]:.2%} -> {found.mnist[1]:.2%}; "
+        f"{found.job['reason']}"
     )
-    for failure in outcome.failures[:5]:
-        console.print(failure)
-
-
-def _kills(options: argparse.Namespace) -> None:
-    found = kills.measure(options.data, options.count or 50)
-    console.print(", ".join(f"{name}: {count}" for name, count in found.items()) + "; all survived")
-
-
-def _measure(options: argparse.Namespace, count: int, seed: int, **how: bool) -> Gain:
-    found = gain.measure(options.hand, options.data, count, seed, **how)
-    console.print(
-        f"{count} corrections, seed {seed}: {found.job['state']} after {found.seconds:.0f} s; other digits "
-        f"{found.before:.2%} -> {found.after:.2%}, held-out MNIST {found.mnist[0]:.2%} -> {found.mnist[1]:.2%}"
-    )
-    console.print(f"  {found.job['reason']}")
     return found
 
 
@@ -120,19 +132,19 @@ def _plot(points: dict[int, float], path: Path) -> None:
     axes.set_xticks(range(len(points)), [str(count) for count in points])
     for position, share in enumerate(points.values()):
         axes.annotate(f"{share:.1%}", (position, 100 * share), (0, 7), textcoords="offset points", ha="center")
-    axes.set(xlabel="corrections", ylabel="other digits of that hand right, %", ylim=(75, 101))
+    axes.set(xlabel="digits sent as feedback", ylabel="other digits of that hand right, %", ylim=(75, 101))
     axes.grid(alpha=0.3)
     figure.savefig(path, metadata={"Date": None})
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "gain": _gain,
-    "latency": _latency,
-    "worth": _worth,
-    "poison": _poison,
-    "activations": _activations,
-    "kills": _kills,
-}
+def main() -> None:
+    parser = runner.parser("learning", __doc__, parts=PARTS, data=True)
+    parser.add_argument("--usps", type=Path, metavar="FILE", help="zip.train.gz (usps/zip.train.gz in --data)")
+    parser.add_argument("--rounds", type=runner.positive, help="seeds of worth (3) and of poison (5)")
+    parser.add_argument("--counts", type=runner.positive, nargs="+", default=COUNTS, help="of worth: digits sent")
+    parser.add_argument("--count", type=runner.positive, help="activations (20) or kills (50)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the curve of `worth` as SVG")
+    runner.main(parser, measure)
 
 
 if __name__ == "__main__":

@@ -1,52 +1,54 @@
-"""Activations under full load: no request may fail, and no answer may come from a version long gone."""
+"""Activations under full load: every request is answered, and soon none by the version before."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
+import uvloop
+
+from benchmarks import client, pictures
+from benchmarks.client import Answer
 from benchmarks.learning.hand import Hand
-from benchmarks.learning.load import Outcome, full
-from benchmarks.learning.service import Service, new_home
+from benchmarks.learning.service import home, new_folder, serve
+from benchmarks.servers import Server
 from models.registry.registry import RELEASED, ModelRegistry, read
 
 CALLERS, PAUSE_SECONDS = 16, 2.5
 
-
-def measure(hand: Hand, data: Path, count: int) -> tuple[Outcome, float]:
-    """What came of the load, and for how many seconds at most a version still took requests once another was active."""
-    with new_home() as home:
-        service = Service(home, data, INKLING_INITIAL_MODEL="convnet")
-        try:
-            other = read(RELEASED / "net")
-            names = [ModelRegistry(home).write(other.network.state_dict(), other.manifest), "v1"]
-            outcome, activated = asyncio.run(_activate(service, hand, names, count))
-        finally:
-            service.stop()
-    return outcome, max(_late(answer, activated) for answer in outcome.answers)
+Activation = tuple[float, float, str]
+"""When it was asked for, when it was done, and the version."""
 
 
-async def _activate(
-    service: Service, hand: Hand, names: list[str], count: int
-) -> tuple[Outcome, list[tuple[float, float, str]]]:
-    """The outcome, and each activation as (asked for, done, version)."""
+def measure(hand: Hand, data: Path, count: int) -> tuple[list[Answer], float]:
+    """The answers, and for how many seconds at most a version took requests once another was active."""
+    with new_folder() as folder, serve(folder, data, INITIAL_MODEL="convnet") as server:
+        other = read(RELEASED / "net")
+        names = [ModelRegistry(home(folder)).write(other.network.state_dict(), other.manifest), "v1"]
+        answers, activated = uvloop.run(_activate(server, hand, names, count))
+    return answers, max(_late(answer, activated) for answer in answers if answer.status == 200)
+
+
+async def _activate(server: Server, hand: Hand, names: list[str], count: int) -> tuple[list[Answer], list[Activation]]:
     stop = asyncio.Event()
-    load = asyncio.create_task(full(service.url, hand.pictures[:500], CALLERS, stop))
+    requests = [client.post("/predict", pictures.raw(picture)) for picture in hand.pictures[:500]]
+    load = asyncio.create_task(client.closed(server.port, requests, CALLERS, lambda answers: not stop.is_set()))
     activated = [(0.0, 0.0, "v1")]
     for number in range(count):
         await asyncio.sleep(PAUSE_SECONDS)
         name = names[number % 2]
-        asked = time.monotonic()
-        answer = await asyncio.to_thread(service.client.post, f"/models/{name}/activate")
+        asked = time.perf_counter()
+        answer = await asyncio.to_thread(server.client.post, f"/models/{name}/activate")
         answer.raise_for_status()
-        activated.append((asked, time.monotonic(), name))
+        activated.append((asked, time.perf_counter(), name))
     await asyncio.sleep(PAUSE_SECONDS)
     stop.set()
     return await load, activated
 
 
-def _late(answer: tuple[float, float, str], activated: list[tuple[float, float, str]]) -> float:
-    """Seconds from the end of its version to the sending of the request; infinite where it was never active before."""
-    sent, answered, model = answer
+def _late(answer: Answer, activated: list[Activation]) -> float:
+    """Seconds from the end of the answer's version to the request; infinite if that version was never active before."""
+    model = json.loads(answer.body)["model"]
     ends = [done for _, done, _ in activated[1:]] + [float("inf")]
     spans = [(asked, end) for (asked, _, name), end in zip(activated, ends, strict=True) if name == model]
-    return min((max(0.0, sent - end) for begin, end in spans if begin <= answered), default=float("inf"))
+    return min((max(0.0, answer.sent - end) for begin, end in spans if begin <= answer.ended), default=float("inf"))

@@ -1,83 +1,88 @@
-"""SIGKILL at seeded moments, of the trainer or of the service, while a job runs and versions are activated."""
+"""SIGKILL at seeded moments, of the trainer or of the service, while jobs run and versions are activated."""
 
 import contextlib
-import os
 import random
-import signal
 import time
 from collections import Counter
 from pathlib import Path
 
 import httpx
+import psutil
 
-from benchmarks.learning.service import ENDED, JOB_SECONDS, Service, new_home, trainers, wait
+from benchmarks.learning.service import ENDED, JOB_SECONDS, home, new_folder, newest_job, serve, trainers, wait
+from benchmarks.servers import Server
 from models.registry.registry import RELEASED, ModelRegistry, read
 
 LONGEST_SECONDS = 25.0
-"""About what a job takes, from its start to its activation."""
+"""About as long as a job takes, up to its activation."""
 STALE_SECONDS = 40
+SETTINGS = {"WORKERS": "1", "KEEP_VERSIONS": "3"}
 
 
 def measure(data: Path, count: int, seed: int = 0) -> Counter[str]:
-    """What was killed, and in which state the jobs ended. Raises AssertionError for whatever did not survive."""
+    """How often each process was killed, and each state in which a job ended. Raises AssertionError on any damage."""
     generator, found = random.Random(seed), Counter[str]()
-    with new_home() as home:
-        saved = ModelRegistry(home)
-        for network in ("net", "net"):
-            release = read(RELEASED / network)
+    with new_folder() as folder:
+        saved = ModelRegistry(home(folder))
+        for _ in range(2):
+            release = read(RELEASED / "net")
             saved.write(release.network.state_dict(), release.manifest)
         saved.activate("v1")
-        service = Service(home, data, INKLING_WORKERS="1", INKLING_KEEP_VERSIONS="3")
+        server = serve(folder, data, **SETTINGS)
         try:
             for _ in range(count):
-                service.client.post("/retrain", json={"epochs": 1, "seed": generator.randrange(1000)})
+                server.client.post("/retrain", json={"epochs": 1, "seed": generator.randrange(1000)})
                 victim = generator.choice(["trainer", "service", "supervisor", "activating service"])
-                _pause(service, generator.uniform(0, LONGEST_SECONDS), victim == "activating service")
-                _kill(service, victim)
+                _pause(server, generator.uniform(0, LONGEST_SECONDS), victim == "activating service")
+                _kill(server, folder, victim)
                 found[victim] += 1
                 if victim != "trainer":
-                    service = Service(home, data, INKLING_WORKERS="1", INKLING_KEEP_VERSIONS="3")
-                found[_check(service, home)] += 1
+                    server = serve(folder, data, **SETTINGS)
+                found[_check(server, folder)] += 1
         finally:
-            service.kill()
+            server.kill()
     return found
 
 
-def _pause(service: Service, seconds: float, activating: bool) -> None:
+def _pause(server: Server, seconds: float, activating: bool) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if activating:
-            for version in service.client.get("/models").json()["versions"]:
+            for version in server.client.get("/models").json()["versions"]:
                 with contextlib.suppress(httpx.TransportError):
-                    service.client.post(f"/models/{version['version']}/activate")
+                    server.client.post(f"/models/{version['version']}/activate")
         else:
             time.sleep(min(0.01, max(0.0, deadline - time.monotonic())))
 
 
-def _kill(service: Service, victim: str) -> None:
+def _kill(server: Server, folder: Path, victim: str) -> None:
+    """The supervisor is killed alone: its workers and its trainer have to end by themselves."""
     if victim == "trainer":
-        for pid in trainers(service.home):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for trainer in trainers(folder):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                trainer.kill()
     elif victim == "supervisor":
-        service.client.close()
-        service.process.kill()
-        service.process.wait()
+        server.client.close()
+        server.process.kill()
+        server.process.wait()
     else:
-        service.kill()
-    wait(lambda: victim == "trainer" or not list(trainers(service.home)), STALE_SECONDS)
+        server.kill()
+    wait(lambda: victim == "trainer" or not trainers(folder), STALE_SECONDS)
 
 
-def _check(service: Service, home: Path) -> str:
-    """Ready, on a version that loads, with no job that goes on for ever and no half version. How the job ended."""
-    wait(service.ready, STALE_SECONDS)
-    # A trainer that had not begun, or had ended, when it was to be killed leaves a job that goes on as usual.
-    wait(lambda: service.job()["state"] in ENDED, JOB_SECONDS)
-    saved = ModelRegistry(home)
+def _check(server: Server, folder: Path) -> str:
+    """The service is ready on a version that loads, no job goes on for ever, and no version is incomplete.
+
+    Returns the state in which the job ended.
+    """
+    server.wait_ready()
+    # A trainer that was not running at the moment of its kill leaves a job that goes on as usual.
+    wait(lambda: newest_job(server)["state"] in ENDED, JOB_SECONDS)
+    saved = ModelRegistry(home(folder))
     assert saved.active() in saved.names()
     for name in saved.names():
         assert saved.load(name).name == name
-    served = service.client.get("/health").json()["model"]
-    wait(lambda: service.client.get("/health").json()["model"] == saved.active(), STALE_SECONDS)
+    served = server.client.get("/health").json()["model"]
+    wait(lambda: server.client.get("/health").json()["model"] == saved.active(), STALE_SECONDS)
     assert served in saved.names()
-    return str(service.job()["state"])
+    return str(newest_job(server)["state"])

@@ -1,99 +1,71 @@
-"""`inkling serve` as a process, with a HOME of its own."""
+"""A service on loopback whose retraining jobs are measured."""
 
 import contextlib
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import psutil
 
-from benchmarks.machine import ROOT
-from benchmarks.servers import free_port
+from benchmarks import servers
+from benchmarks.machine import BenchmarkError
+from benchmarks.servers import Server
 
-KEY = "benchmark"
 ENDED = {"succeeded", "rejected", "failed", "cancelled"}
-START_SECONDS, JOB_SECONDS = 120, 3600
-
-
-class Service:
-    """Starts at once and returns when it is ready; `stop` or `kill` ends it."""
-
-    def __init__(self, home: Path, data: Path, **variables: str) -> None:
-        port = free_port()
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
-        environment |= {"INKLING_HOME": str(home), "INKLING_DATA": str(data), "INKLING_PORT": str(port)}
-        environment |= {"INKLING_API_KEY": KEY, "INKLING_DOWNLOAD": "false", **variables}
-        self.home = home
-        self.url = f"http://127.0.0.1:{port}"
-        self.client = httpx.Client(base_url=self.url, headers={"X-API-Key": KEY}, timeout=60)
-        self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "inkling.py"), "serve"],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        wait(self.ready, START_SECONDS)
-
-    def ready(self) -> bool:
-        if self.process.poll() is not None:
-            raise RuntimeError(f"the service ended with status {self.process.returncode}")
-        with contextlib.suppress(httpx.TransportError):
-            return self.client.get("/health/ready").status_code == 200
-        return False
-
-    def job(self) -> dict[str, Any]:
-        """The newest one."""
-        found: dict[str, Any] = self.client.get("/retrain").json()["jobs"][0]
-        return found
-
-    def retrain(self, **parameters: Any) -> dict[str, Any]:
-        """Runs a job to its end."""
-        self.client.post("/retrain", json=parameters).raise_for_status()
-        wait(lambda: self.job()["state"] in ENDED, JOB_SECONDS)
-        return self.job()
-
-    def stop(self) -> None:
-        self.client.close()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-
-    def kill(self) -> None:
-        """The supervisor alone, or with it whatever it started, is for the caller to say; this is all of them."""
-        self.client.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+JOB_SECONDS = 3600
 
 
 @contextlib.contextmanager
-def new_home() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="inkling-"))
+def new_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="inkling-learning-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def serve(folder: Path, data: Path, **settings: str) -> Server:
+    """Starts a service with its HOME in the folder, and returns once it is ready. Raises BenchmarkError."""
+    if not (data / "MNIST" / "raw").is_dir():
+        raise BenchmarkError(f"MNIST is not in {data}; --data names the folder that holds MNIST/raw")
+    given = {"HOME": str(home(folder)), "DATA": str(data.resolve()), "DOWNLOAD": "false", **settings}
+    server = servers.inkling("learning", folder, **given)
     try:
-        yield folder / "home"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        return server.wait_ready()
+    except BaseException:
+        server.kill()
+        raise
+
+
+def home(folder: Path) -> Path:
+    return folder / "home"
+
+
+def newest_job(server: Server) -> dict[str, Any]:
+    found: dict[str, Any] = server.client.get("/retrain").json()["jobs"][0]
+    return found
+
+
+def retrain(server: Server, **parameters: Any) -> dict[str, Any]:
+    """Runs one job to its end and returns it."""
+    server.client.post("/retrain", json=parameters).raise_for_status()
+    wait(lambda: newest_job(server)["state"] in ENDED, JOB_SECONDS)
+    return newest_job(server)
 
 
 def wait(condition: Callable[[], bool], seconds: float) -> None:
+    """Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:g} s")
+            raise TimeoutError(f"a condition did not hold within {seconds:g} s")
         time.sleep(0.05)
 
 
-def trainers(home: Path) -> Iterator[int]:
-    """The processes that train for this HOME."""
-    listing = subprocess.run(["ps", "-axwwo", "pid,command"], capture_output=True, text=True, check=True).stdout
-    for line in listing.splitlines()[1:]:
-        pid, command = line.split(None, 1)
-        if "training.retraining" in command and f"{home}/" in command:
-            yield int(pid)
+def trainers(folder: Path) -> list[psutil.Process]:
+    """The processes that train for services with their HOME in this folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = " ".join(process.info["cmdline"] or ())
+        if "training.retraining" in command and f"{folder}/" in command:
+            found.append(process)
+    return found

@@ -15,7 +15,7 @@ PINS = {"litserve": "0.2.19", "bentoml": "1.4.39"}
 
 
 def prepare() -> Path:
-    """The environment's bin folder. Raises BenchmarkError when it can not be made."""
+    """The environment's bin folder. Raises BenchmarkError when it cannot be made."""
     shared = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     pins = [f"{name}=={version}" for name, version in PINS.items()]
     key = hashlib.sha256("\n".join([sys.version, *shared, *pins]).encode()).hexdigest()[:12]

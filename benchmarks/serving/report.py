@@ -1,57 +1,62 @@
 """The tables of the sides and of the steps."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.serving.limit import STEPS, Costs, requests_per_second
 from benchmarks.serving.sides import CONNECTIONS, Side
-from benchmarks.serving.steps import SINGLE, limit
 from benchmarks.serving.targets import Rounds
 from benchmarks.tables import spread, table
 
 
-def sides_table(
-    sides: Iterable[Side],
-    rounds: Rounds,
-    shares: Mapping[tuple[str, int], Sequence[float]],
-    memory: Mapping[str, int],
-    missing: Mapping[str, str],
-) -> str:
-    """Requests a CPU second hardly depend on what else the machine does; those a second do."""
+@dataclass(frozen=True)
+class Measured:
+    """loads, shares: by side and connections, one for each round; shares: the part of its core that the server used.
+
+    costs: of each round; memory: the resident bytes of each server; missing: why a side has no figures.
+    """
+
+    loads: Rounds
+    shares: Mapping[tuple[str, int], Sequence[float]]
+    costs: Sequence[Costs]
+    memory: Mapping[str, int]
+    missing: Mapping[str, str]
+
+
+def sides_table(sides: Iterable[Side], found: Measured) -> str:
+    """Requests per CPU second depend little on other work on the machine, requests per second very much."""
     rows = []
     for side in sides:
-        if side.name in missing:
-            rows.append([side.contender.name, side.request, "", missing[side.name], "", "", "", ""])
-        for connections in side.connections if side.name not in missing else ():
-            loads = rounds[side.name, connections]
-            of_cpu = [
-                load.rate / share
-                for load, share in zip(loads, shares[side.name, connections], strict=True)
-                if share > 0
-            ]
+        if side.name in found.missing:
+            rows.append([side.contender.name, side.request, "", found.missing[side.name], "", "", "", ""])
+        for connections in side.connections if side.name not in found.missing else ():
+            loads, shares = found.loads[side.name, connections], found.shares[side.name, connections]
+            per_cpu = [load.rate / share for load, share in zip(loads, shares, strict=True) if share > 0]
             rows.append(
                 [
                     side.contender.name,
                     side.request,
                     str(connections),
                     spread([load.rate for load in loads], "{:,.0f}"),
-                    f"{median(of_cpu):,.0f}" if of_cpu else "",
+                    f"{median(per_cpu):,.0f}" if per_cpu else "",
                     f"{median(load.median for load in loads) * 1e3:.2f}",
                     f"{median(load.p99 for load in loads) * 1e3:.1f}",
-                    f"{memory[side.contender.name] / 1e6:,.0f}",
+                    f"{found.memory[side.contender.name] / 1e6:,.0f}",
                 ]
             )
-    return table(
-        ["server", "request", "connections", "requests/s", "a CPU second", "median ms", "p99 ms", "memory MB"], rows
-    )
+    units = ["requests per s", "requests per CPU s", "median ms", "p99 ms", "memory MB"]
+    return table(["server", "request", "connections", *units], rows)
 
 
-def steps_table(steps: Sequence[Mapping[str, float]], rounds: Rounds) -> str:
-    rows = [[name, spread([step[name] * 1e6 for step in steps], "{:.1f}")] for name in SINGLE]
+def ceiling_table(found: Measured) -> str:
+    rows = [[name, spread([cost[name] * 1e6 for cost in found.costs], "{:.1f} us")] for name in STEPS]
     for connections in CONNECTIONS:
-        bare = rounds.get(("bare", connections), ())
+        bare = found.loads.get(("bare", connections), ())
         if bare:
-            name = f"bare ASGI server, {connections} connection{'s' if connections > 1 else ''}"
-            rows.append([name, spread([1e6 / load.rate for load in bare], "{:.1f}")])
-            limits = [limit(load.rate, step) for load, step in zip(bare, steps, strict=True)]
-            rows.append(["the limit with it, requests/s", spread(limits, "{:,.0f}")])
-    return table(["step", "us a picture"], rows)
+            rows.append(
+                [f"bare server, {connections} connections", spread([1e6 / load.rate for load in bare], "{:.1f} us")]
+            )
+            limits = [requests_per_second(load.rate, cost) for load, cost in zip(bare, found.costs, strict=True)]
+            rows.append([f"the ceiling, {connections} connections", spread(limits, "{:,.0f} requests per s")])
+    return table(["step", "wall time per image, or rate"], rows)

@@ -1,13 +1,16 @@
-"""The servers that are compared, and the calls that each is timed with."""
+"""The servers that are compared, and the request that each is timed with."""
 
+import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from app.main import VERSION
 from benchmarks import pictures
-from benchmarks.machine import ROOT
+from benchmarks.machine import ROOT, BenchmarkError
 from benchmarks.pictures import Body
 from benchmarks.servers import Server, free_port, inkling
 from benchmarks.serving import environment
@@ -15,17 +18,23 @@ from benchmarks.serving import environment
 LIT, BENTO = environment.PINS["litserve"], environment.PINS["bentoml"]
 CONNECTIONS = (1, 16, 64)
 BATCH = 64
-# Of 64 images each: more at a time would not fit in a worker's INKLING_MAX_CONCURRENT_IMAGES of 256.
+# More than two batches of 64 at a time would exceed INKLING_MAX_CONCURRENT_IMAGES, 256 for each worker.
 BATCH_CONNECTIONS = (1, 2)
+# At 64 connections a slow machine refuses some: no decoder is free within a second.
+LARGE_PICTURE_CONNECTIONS = (1, 16)
+OTHER = "inkling-other"
+
+Start = Callable[[Path, int], Server]
+"""Starts a server with its files in a folder, bound to a core."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A server: start(folder, core) starts it; `settings` is what the table says of it."""
+    """A server. settings: what the report says about its configuration."""
 
     name: str
     settings: str
-    start: Callable[[Path, int], Server]
+    start: Start
 
 
 @dataclass(frozen=True)
@@ -37,92 +46,92 @@ class Side:
     contender: Contender
     body: Body
     path: str = "/predict"
-    images: int = 1
     connections: tuple[int, ...] = CONNECTIONS
 
 
-def all_sides() -> list[Side]:
+def all_sides(other: Path | None = None) -> list[Side]:
+    """other: a checkout that serves as the side `inkling-other`, which is missing without it."""
     tile = pictures.tile()
     multipart = pictures.multipart(tile)
-    net = Contender(f"Inkling {_inkling_version()}", "shipped defaults", _inkling("net"))
-    silent = Contender("Inkling, neither logs nor metrics", "else shipped defaults", _silent)
-    default = Contender("Inkling, default network", "shipped defaults", _inkling("convnet"))
-    plain = Contender(f"FastAPI {version('fastapi')}", "uvicorn's defaults", _uvicorn("plain"))
-    bare = Contender(f"uvicorn {version('uvicorn')}", "no access log", _uvicorn("bare", "--no-access-log"))
-    others = {
+    canvas = pictures.multipart(pictures.canvas())
+    batch = pictures.multipart(*[tile] * BATCH, field="files")
+    net = Contender(f"Inkling {VERSION}", "default settings", _inkling("net"))
+    default = Contender("Inkling, default network", "default settings", _inkling("convnet"))
+    sides = [
+        Side("inkling-multipart", "multipart", net, multipart),
+        Side("inkling-raw", "raw body", net, pictures.raw(tile)),
+        Side("inkling-large-picture", "280 x 280", net, canvas, connections=LARGE_PICTURE_CONNECTIONS),
+        Side("inkling-batch", f"batch of {BATCH}", net, batch, "/predict/batch", BATCH_CONNECTIONS),
+        Side("inkling-default", "multipart", default, multipart),
+    ]
+    contenders = {
+        "inkling-no-fast-path": Contender("Inkling, no fast path", "else default settings", _variant("no-fast-path")),
+        "inkling-silent": Contender("Inkling, no logs, no metrics", "else default settings", _variant("silent")),
+        "fastapi": Contender(f"FastAPI {version('fastapi')}", "uvicorn's default settings", _uvicorn("plain")),
         "litserve": Contender(f"LitServe {LIT}", "fast_queue, log_level=warning", _lit(1)),
         "litserve-batching": Contender(f"LitServe {LIT}, batching", "max_batch_size=16, batch_timeout=1 ms", _lit(16)),
         "bentoml": Contender(f"BentoML {BENTO}", "coroutine, no access log, no metrics", _bento("Single")),
         "bentoml-batching": Contender(f"BentoML {BENTO}, batching", "max_batch_size=64", _bento("Batching")),
+        "bare": Contender(f"uvicorn {version('uvicorn')}", "no access log", _uvicorn("bare", "--no-access-log")),
     }
-    return [
-        Side("inkling-multipart", "multipart", net, multipart),
-        Side("inkling-raw", "raw body", net, pictures.raw(tile)),
-        Side(
-            "inkling-batch",
-            "batch of 64",
-            net,
-            pictures.multipart(*[tile] * BATCH, field="files"),
-            "/predict/batch",
-            BATCH,
-            BATCH_CONNECTIONS,
-        ),
-        Side("inkling-default", "multipart", default, multipart),
-        Side("inkling-silent", "multipart", silent, multipart),
-        Side("fastapi", "multipart", plain, multipart),
-        *(Side(name, "multipart", contender, multipart) for name, contender in others.items()),
-        Side("bare", "multipart", bare, multipart),
-    ]
-
-
-def _inkling_version() -> str:
-    from app.main import VERSION
-
-    return VERSION
-
-
-def _inkling(model: str) -> Callable[[Path, int], Server]:
-    return lambda folder, core: inkling(f"inkling-{model}", folder, {core}, INITIAL_MODEL=model, WORKERS="1")
-
-
-def _silent(folder: Path, core: int) -> Server:
-    port = free_port()
-    command = [sys.executable, "-m", "benchmarks.serving.others.silent", str(port)]
-    variables = {"INKLING_HOME": str(folder / "home-silent"), "INKLING_INITIAL_MODEL": "net", "PYTHONPATH": str(ROOT)}
-    return Server("silent", command, port, folder, {core}, variables)
-
-
-def _uvicorn(module: str, *options: str) -> Callable[[Path, int], Server]:
-    def start(folder: Path, core: int) -> Server:
-        port = free_port()
-        application = f"benchmarks.serving.others.{module}:app"
-        command = [sys.executable, "-m", "uvicorn", application, "--port", str(port), *options]
-        return Server(module, command, port, folder, {core}, {"PYTHONPATH": str(ROOT)})
-
-    return start
-
-
-def _lit(batch: int) -> Callable[[Path, int], Server]:
-    def start(folder: Path, core: int) -> Server:
-        port = free_port()
-        python = str(environment.prepare() / "python")
-        command = [python, "-m", "benchmarks.serving.others.lit", str(port), str(batch)]
-        return Server("litserve", command, port, folder, {core}, {"PYTHONPATH": str(ROOT)})
-
-    return start
-
-
-def _bento(service: str) -> Callable[[Path, int], Server]:
-    def start(folder: Path, core: int) -> Server:
-        port = free_port()
-        bentoml = str(environment.prepare() / "bentoml")
-        command = [bentoml, "serve", f"benchmarks.serving.others.bento:{service}"]
-        variables = {
-            "PYTHONPATH": str(ROOT),
-            "BENTOML_HOME": str(folder / f"bentoml-{service}"),
-            "BENTOML_DO_NOT_TRACK": "True",
+    if other:
+        contenders = {
+            OTHER: Contender(f"Inkling of {other.name}", "default settings", _inkling("net", other)),
+            **contenders,
         }
-        options = ["--host", "127.0.0.1", "--port", str(port)]
-        return Server("bentoml", [*command, *options], port, folder, {core}, variables)
+    return [*sides, *(Side(name, "multipart", contender, multipart) for name, contender in contenders.items())]
+
+
+def _inkling(model: str, checkout: Path = ROOT) -> Start:
+    def start(folder: Path, core: int) -> Server:
+        name = f"inkling-{model}" if checkout == ROOT else OTHER
+        return inkling(name, folder, {core}, checkout, WORKERS="1", **{_model_setting(checkout): model})
 
     return start
+
+
+def _model_setting(checkout: Path) -> str:
+    """The setting that names the first model, by the name that this checkout knows. Raises BenchmarkError."""
+    script = "import json; from app.settings import Settings; print(json.dumps(list(Settings.model_fields)))"
+    found = subprocess.run([sys.executable, "-c", script], cwd=checkout, capture_output=True, text=True)
+    if found.returncode != 0:
+        raise BenchmarkError(f"{checkout} is no checkout of Inkling that runs here:\n{found.stderr.strip()}")
+    return "INITIAL_MODEL" if "initial_model" in json.loads(found.stdout) else "MODEL"
+
+
+def _program(name: str, command: Callable[[int], list[str]], **variables: str) -> Start:
+    """A server of ours: command(port) starts it, with this checkout on its path."""
+
+    def start(folder: Path, core: int) -> Server:
+        port = free_port()
+        found = {name: value.format(folder=folder) for name, value in variables.items()}
+        return Server(name, command(port), port, folder, {core}, {"PYTHONPATH": str(ROOT), **found})
+
+    return start
+
+
+def _variant(kind: str) -> Start:
+    module = "benchmarks.serving.others.variant"
+    variables = {"INKLING_HOME": f"{{folder}}/home-{kind}", "INKLING_INITIAL_MODEL": "net"}
+    return _program(kind, lambda port: [sys.executable, "-m", module, str(port), kind], **variables)
+
+
+def _uvicorn(module: str, *options: str) -> Start:
+    command = [sys.executable, "-m", "uvicorn", f"benchmarks.serving.others.{module}:app", *options, "--port"]
+    return _program(module, lambda port: [*command, str(port)])
+
+
+def _lit(batch: int) -> Start:
+    def command(port: int) -> list[str]:
+        python = str(environment.prepare() / "python")
+        return [python, "-m", "benchmarks.serving.others.lit", str(port), str(batch)]
+
+    return _program("litserve", command)
+
+
+def _bento(service: str) -> Start:
+    def command(port: int) -> list[str]:
+        serve = [str(environment.prepare() / "bentoml"), "serve", f"benchmarks.serving.others.bento:{service}"]
+        return [*serve, "--host", "127.0.0.1", "--port", str(port)]
+
+    return _program("bentoml", command, BENTOML_HOME=f"{{folder}}/bentoml-{service}", BENTOML_DO_NOT_TRACK="True")

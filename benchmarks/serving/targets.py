@@ -1,70 +1,82 @@
-"""What Inkling promises against the other sides, as ratios within one run."""
+"""What Inkling promises against the other sides, as ratios within one round."""
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
-from benchmarks.serving.sides import BATCH
-from benchmarks.serving.steps import limit, max_client_batch
+from benchmarks.serving.limit import Costs, batch_images_per_second, requests_per_second
+from benchmarks.serving.sides import BATCH, BATCH_CONNECTIONS, CONNECTIONS, OTHER
 from benchmarks.tables import Target
 from benchmarks.wrk import Load
 
 Rounds = Mapping[tuple[str, int], Sequence[Load]]
-"""Of each side and number of connections, what was measured in each round."""
+"""The load of each round, by side and number of connections."""
+
+OURS = "inkling-multipart"
 
 
-def ratios(rounds: Rounds, steps: Sequence[Mapping[str, float]]) -> list[Target]:
-    def of(side: str, connections: int) -> list[Load]:
-        return list(rounds.get((side, connections), ()))
-
-    def against(ours: str, theirs: str, connections: int) -> list[float]:
-        """Against their faster setting, where they were timed with and without batching."""
-        settings = [
-            _by_round(lambda a, b: a.rate / b.rate, of(ours, connections), of(name, connections))
-            for name in (theirs, f"{theirs}-batching")
-        ]
-        return min(filter(None, settings), key=median, default=[])
-
-    def against_limit(connections: int) -> list[float]:
-        return _by_round(
-            lambda ours, bare, step: ours.rate / limit(bare.rate, step),
-            of("inkling-multipart", connections),
-            of("bare", connections),
-            steps,
-        )
-
-    batch = max(
-        (_by_round(lambda a, s: a.rate * BATCH / max_client_batch(s), of("inkling-batch", c), steps) for c in (1, 2)),
-        key=lambda values: median(values or [0.0]),
-    )
-    latency = _by_round(lambda a, b: a.median / b.median, of("inkling-multipart", 1), of("fastapi", 1))
+def ratios(rounds: Rounds, costs: Sequence[Costs]) -> list[Target]:
+    """All of requests per second, except where the name says otherwise."""
     found = [
-        Target("multipart against plain FastAPI, 16 connections", 2.5, 4, against("inkling-multipart", "fastapi", 16)),
-        Target("multipart against plain FastAPI, 64 connections", 3, 4, against("inkling-multipart", "fastapi", 64)),
-        Target("raw body against plain FastAPI's multipart, 64", 3, 5, against("inkling-raw", "fastapi", 64)),
+        Target("multipart / plain FastAPI, 16 connections", 2.5, 4, against(rounds, OURS, "fastapi", 16)),
+        Target("multipart / plain FastAPI, 64 connections", 3, 4, against(rounds, OURS, "fastapi", 64)),
+        Target("raw body / plain FastAPI's multipart, 64", 3, 5, against(rounds, "inkling-raw", "fastapi", 64)),
     ]
     for name, side in (("LitServe", "litserve"), ("BentoML", "bentoml")):
-        for c in (16, 64):
-            found.append(Target(f"multipart against {name}, {c}", 5, 10, against("inkling-multipart", side, c)))
-    return [
-        *found,
-        Target("multipart against the limit, 16", 0.6, 0.8, against_limit(16)),
-        Target("multipart against the limit, 64", 0.6, 0.8, against_limit(64)),
-        Target("median latency against plain FastAPI, 1 connection", 0.8, 0.5, latency, at_most=True),
-        Target("batch of 64, images a second against their limit", 0.7, 0.9, batch),
-        Target(
-            "default network against plain FastAPI with the small one, 64",
-            1.2,
-            2,
-            against("inkling-default", "fastapi", 64),
-        ),
-        Target(
-            "with logs and metrics against without, 64", 0.9, None, against("inkling-multipart", "inkling-silent", 64)
-        ),
+        found += [Target(f"multipart / {name}, {c}", 5, 10, _against_faster(rounds, side, c)) for c in (16, 64)]
+    found += [Target(f"multipart / the ceiling, {c}", 0.6, 0.8, _against_limit(rounds, costs, c)) for c in (16, 64)]
+    latency = by_round(lambda a, b: a.median / b.median, _of(rounds, OURS, 1), _of(rounds, "fastapi", 1))
+    default = against(rounds, "inkling-default", "fastapi", 64)
+    silent = against(rounds, OURS, "inkling-silent", 64)
+    found += [
+        Target("median latency / plain FastAPI's, 1 connection", 0.8, 0.5, latency, at_most=True),
+        Target(f"batch of {BATCH}, images per second / their ceiling", 0.7, 0.9, _batch(rounds, costs)),
+        Target("default network / plain FastAPI with `net`, 64", 1.2, 2, default),
+        Target("with logs and metrics / without, 64", 0.9, None, silent),
     ]
+    for c in CONNECTIONS:
+        found.append(
+            Target(f"with the fast path / without, {c}", 1.1, None, against(rounds, OURS, "inkling-no-fast-path", c))
+        )
+    for c in CONNECTIONS if any(side == OTHER for side, _ in rounds) else ():
+        found.append(Target(f"this checkout / the other, {c}", 0.95, None, against(rounds, OURS, OTHER, c)))
+    return found
 
 
-def _by_round(ratio: Callable[..., float], *sides: Sequence[object]) -> list[float]:
-    """Within a round both sides met the same noise; a side that lacks a round lacks the ratio."""
+def against(rounds: Rounds, ours: str, theirs: str, connections: int) -> list[float]:
+    """The ratio of requests per second in each round."""
+    return by_round(lambda a, b: a.rate / b.rate, _of(rounds, ours, connections), _of(rounds, theirs, connections))
+
+
+def by_round(ratio: Callable[..., float], *sides: Sequence[object]) -> list[float]:
+    """Both sides of one round met the same noise; a side that lacks a round has no ratio."""
     if len({len(side) for side in sides}) != 1:
         return []
     return [ratio(*values) for values in zip(*sides, strict=True)]
+
+
+def _of(rounds: Rounds, side: str, connections: int) -> Sequence[Load]:
+    return rounds.get((side, connections), ())
+
+
+def _against_faster(rounds: Rounds, server: str, connections: int) -> list[float]:
+    """Against the faster of the server's two settings, with and without batching."""
+    settings = [against(rounds, OURS, name, connections) for name in (server, f"{server}-batching")]
+    return min(filter(None, settings), key=median, default=[])
+
+
+def _against_limit(rounds: Rounds, costs: Sequence[Costs], connections: int) -> list[float]:
+    return by_round(
+        lambda ours, bare, cost: ours.rate / requests_per_second(bare.rate, cost),
+        _of(rounds, OURS, connections),
+        _of(rounds, "bare", connections),
+        costs,
+    )
+
+
+def _batch(rounds: Rounds, costs: Sequence[Costs]) -> list[float]:
+    """The better of one connection and two."""
+    found = [
+        by_round(lambda a, cost: a.rate * BATCH / batch_images_per_second(cost), _of(rounds, "inkling-batch", c), costs)
+        for c in BATCH_CONNECTIONS
+    ]
+    return max(found, key=lambda values: median(values or [0.0]))

@@ -1,4 +1,4 @@
-"""What the benchmark of the learning loop measures at length, in a few minutes."""
+"""The learning benchmark, shorter."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,10 @@ import pytest
 from benchmarks.learning import activations, kills
 from benchmarks.learning.hand import Hand
 
+pytestmark = pytest.mark.slow
+
 BUSY_SECONDS = 15
-"""For a swap that takes under two seconds on cores of its own."""
+"""For a swap that takes less than two seconds on idle cores."""
 
 
 @pytest.fixture
@@ -18,15 +20,13 @@ def drawn(encode, seven) -> Iterator[Hand]:
     yield Hand([encode(seven.resize((28, 28)))] * 500, np.zeros((500, 28, 28), np.uint8), np.full(500, 7))
 
 
-@pytest.mark.slow
-def test_ten_kills_at_seeded_moments_leave_a_service_that_is_whole(data_folder: Path) -> None:
+def test_ten_kills_at_seeded_moments_damage_nothing(data_folder: Path) -> None:
     found = kills.measure(data_folder, 10)
     assert sum(found.values()) == 20
 
 
-@pytest.mark.slow
 def test_twenty_activations_under_full_load_fail_no_request(drawn: Hand, data_folder: Path) -> None:
-    outcome, latest = activations.measure(drawn, data_folder, 20)
-    assert outcome.failures == []
+    answers, latest = activations.measure(drawn, data_folder, 20)
+    assert {answer.status for answer in answers} == {200}
     assert latest < BUSY_SECONDS
-    assert len(outcome.answers) > 100
+    assert len(answers) > 100

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.machine import BenchmarkError
@@ -12,7 +13,9 @@ from benchmarks.pictures import raw
 from benchmarks.servers import Server, free_port
 from tests.support.waiting import wait_until
 
-# A server that starts a child in a session of the child's own; neither heeds SIGTERM if told so.
+pytestmark = pytest.mark.processes
+
+# A server with a child in a session of its own. With `deaf` both ignore SIGTERM.
 _FAMILY = """
 import http.server, signal, subprocess, sys
 
@@ -49,47 +52,52 @@ def family(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.stop(0)
 
 
-def test_all_its_processes_are_found_measured_and_bound(family) -> None:
+def test_a_server_finds_measures_and_binds_all_its_processes(family) -> None:
     server = family()
     assert server.first_answer("/", raw(b"abc")).status_code == 200
     members = server.members()
     assert len(members) == 2
-    assert members[-1] == server.process.pid
-    assert set(server.memory()) == set(members)
-    assert min(server.memory().values()) > 1e6
+    assert members[0].pid == server.process.pid
+    assert len(server.memory()) == 2
+    assert min(server.memory()) > 1e6
+    assert 0 < sum(server.memory("pss")) <= sum(server.memory())
     assert server.cpu_seconds() > 0
-    assert all(len(os.sched_getaffinity(pid)) == 1 for pid in members)
+    assert all(len(process.cpu_affinity()) == 1 for process in members)
 
 
-def test_halted_processes_do_nothing_until_they_are_resumed(family) -> None:
+def test_an_orphan_still_belongs_to_its_server(family) -> None:
+    server = family()
+    server.first_answer("/", raw(b"abc"))
+    (_, child) = server.members()
+    server.process.kill()
+    server.process.wait()
+    assert server.members() == [child]
+
+
+def test_halted_processes_are_stopped_until_they_are_resumed(family) -> None:
     server = family()
     server.first_answer("/", raw(b"abc"))
     server.halt()
-    wait_until(lambda: all(_state(pid) == "T" for pid in server.members()))
+    wait_until(lambda: all(process.status() == psutil.STATUS_STOPPED for process in server.members()))
     server.resume()
     assert server.ask("/", raw(b"abc")).status_code == 200
 
 
 @pytest.mark.parametrize(("how", "status"), [("polite", -signal.SIGTERM), ("deaf", None)])
-def test_nothing_is_left_of_a_stopped_server(family, how: str, status: int | None) -> None:
+def test_stopping_a_server_ends_all_its_processes(family, how: str, status: int | None) -> None:
     server = family(how)
     server.first_answer("/", raw(b"abc"))
     members = server.members()
     assert server.stop(5 if how == "polite" else 0.1) == status
-    wait_until(lambda: all(_state(pid) in ("", "Z") for pid in members))
+    gone, alive = psutil.wait_procs(members, timeout=60)
+    assert set(gone) == set(members)
+    assert alive == []
 
 
-def test_a_server_that_ends_is_told_with_its_log(tmp_path: Path) -> None:
+def test_the_error_for_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
     server = Server("broken", [sys.executable, "-c", "raise SystemExit('no such thing')"], free_port(), tmp_path, {0})
     started = time.monotonic()
     with pytest.raises(BenchmarkError, match=r"broken did not answer(.|\n)*no such thing"):
         server.first_answer("/", raw(b"abc"), seconds=60)
     assert time.monotonic() - started < 50
     assert server.stop() == 1
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""

@@ -14,16 +14,16 @@ from benchmarks.tables import Target, spread, table, targets_table
         ([2.6], True, "no"),
     ],
 )
-def test_a_target_is_met_by_the_median(values: list[float], at_most: bool, met: str) -> None:
+def test_the_median_decides_whether_a_target_is_met(values: list[float], at_most: bool, met: str) -> None:
     assert Target("x", 2.5, None if at_most else 4, values, at_most).met == met
 
 
-def test_a_target_without_a_stretch_is_met_or_not() -> None:
+def test_a_target_without_a_stretch() -> None:
     assert Target("lost", 0, None, [0], at_most=True).met == "yes"
     assert Target("lost", 0, None, [1], at_most=True).met == "no"
 
 
-def test_a_spread_is_the_median_and_the_ends() -> None:
+def test_a_spread_is_the_median_with_the_extremes() -> None:
     assert spread([3, 1, 2.5], "{:.1f}") == "2.5 (1.0 to 3.0)"
     assert spread([3], "{:.1f}") == "3.0"
 
@@ -33,7 +33,7 @@ def test_tables_are_markdown_with_columns_of_one_width() -> None:
     assert lines == ["| a         | longer |", "|-----------|--------|", "| something | 1      |"]
 
 
-def test_the_table_of_targets_says_what_was_measured_and_whether_it_is_enough() -> None:
+def test_the_table_of_targets_shows_bound_value_and_verdict() -> None:
     targets = [Target("fast", 3, 5, [4], form="{:.0f}", note="once"), Target("small", 10, None, [11], at_most=True)]
     _, _, fast, small = targets_table(targets).splitlines()
     assert [cell.strip() for cell in fast.split("|")[1:-1]] == ["fast", "at least 3, 5", "4; once", "yes"]

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import pictures, wrk
 from benchmarks.machine import BenchmarkError
 
-# What wrk 4.1.0 printed for a server on loopback, and for one that refused and hung up now and then.
+# The output of wrk 4.1.0 for a server on loopback, and for one that refused some requests and closed connections.
 GOOD = (
     b"Running 1s test @ http://127.0.0.1:9250/predict\n  1 threads and 4 connections\n"
     b"  Thread Stats   Avg      Stdev     Max   +/- Stdev\n    Latency   641.00us    1.17ms   9.60ms   86.82%\n"
@@ -26,28 +26,29 @@ BAD = (
 )
 
 
-def test_the_figures_are_those_of_the_last_line() -> None:
+def test_figures_are_read_from_the_last_line() -> None:
     load = wrk.parse(GOOD.decode())
     assert load.rate == pytest.approx(22926.57, abs=0.01)  # as wrk's own line says
     assert (load.median, load.p99) == (107e-6, 5080e-6)
 
 
-def test_answers_without_success_fail_the_load() -> None:
-    with pytest.raises(wrk.LoadFailed, match=r"of 22667 requests some failed \(read: 68, status: 453\)"):
+def test_one_failed_request_fails_the_load() -> None:
+    with pytest.raises(wrk.LoadFailed, match="read: 68, status: 453"):
         wrk.parse(BAD.decode())
 
 
-def test_no_answer_at_all_fails_the_load() -> None:
-    with pytest.raises(wrk.LoadFailed, match="no answer at all"):
+def test_a_load_without_an_answer_fails() -> None:
+    with pytest.raises(wrk.LoadFailed, match="no request was answered"):
         wrk.parse(GOOD.decode().replace('"requests":23096', '"requests":0'))
 
 
-def test_a_missing_wrk_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_wrk_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BenchmarkError, match="apt-get install wrk"):
         wrk.find()
 
 
+@pytest.mark.services
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_wrk_sends_the_body_and_its_type(server, tmp_path: Path) -> None:
     script = wrk.script(tmp_path, "tile", pictures.multipart(pictures.tile()))

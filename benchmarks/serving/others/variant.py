@@ -1,6 +1,8 @@
-"""Inkling as it would be without logs and metrics: `python -m benchmarks.serving.others.silent PORT`, by its settings.
+"""One worker of Inkling without a part that the shipped one has, to measure what that part costs or gains.
 
-One worker of the shipped code, but for the two places that write down what happens.
+    python -m benchmarks.serving.others.variant PORT silent|no-fast-path
+
+`silent` writes neither logs nor metrics; `no-fast-path` hands every request to FastAPI. Settings are the usual ones.
 """
 
 import gc
@@ -9,7 +11,7 @@ import sys
 
 import torch
 
-from app.main import create_app
+from app.main import Inkling, create_app
 from app.observability.access_log import AccessLog
 from app.observability.metrics import Metrics
 from app.processes.worker import Server
@@ -33,15 +35,26 @@ class NoAccess(AccessLog):
         pass
 
 
+def silence(app: Inkling) -> None:
+    app.access_log = app.fast_predict.access_log = NoAccess(app.state.inference.metrics, None)
+    app.state.inference.metrics = NoMetrics()
+
+
+def without_fast_path(app: Inkling) -> None:
+    app.fast_predict = None
+
+
+VARIANTS = {"silent": silence, "no-fast-path": without_fast_path}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     settings = Settings()
     app = create_app(settings)
-    app.access_log = app.fast_predict.access_log = NoAccess(app.state.inference.metrics, None)
-    app.state.inference.metrics = NoMetrics()
+    VARIANTS[sys.argv[2]](app)
     app.state.inference.open()
     gc.collect()
-    gc.freeze()  # as a worker does
+    gc.freeze()  # a worker does the same
     with socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=2048) as listening:
         Server(app, settings).run(sockets=[listening])
 
