@@ -7,7 +7,7 @@ from typing import get_args
 import yaml
 
 from app.main import create_app
-from app.settings import Settings
+from app.settings import FORMER_NAMES, Settings
 from models.contract import JOB_STATES, JobParameters
 from models.preprocessing.normalise import Step
 from tests.support.environment import ROOT
@@ -35,6 +35,12 @@ def test_the_table_of_calls_has_every_call_and_says_which_need_the_key() -> None
     table = rows(ROOT / "docs/http.md", "HTTP API")
     documented = {call: key == "yes" for calls_cell, key, _ in table for call in names(calls_cell)}
     assert documented == {**calls, "GET /": False, "GET /metrics": False}  # these two are not in the OpenAPI document
+
+
+def test_the_settings_page_has_every_former_name() -> None:
+    text = (ROOT / "docs/settings.md").read_text()
+    documented = dict(re.findall(r"`INKLING_(\w+)` is now `INKLING_(\w+)`", text))
+    assert documented == FORMER_NAMES
 
 
 def test_the_table_of_retraining_parameters_has_every_parameter_with_its_default() -> None:
