@@ -24,8 +24,7 @@ from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
 from app.web import page, static_files
 from models.contract import PROBLEM_TYPES
-
-VERSION = "0.1.0"
+from models.version import VERSION
 
 
 class Inkling(FastAPI):

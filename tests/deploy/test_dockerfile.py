@@ -12,6 +12,7 @@ import httpx
 import pytest
 from packaging.requirements import Requirement
 
+from models.version import VERSION
 from tests.support import services
 from tests.support.environment import ROOT
 from tests.support.service import free_port
@@ -34,8 +35,10 @@ def test_each_dependency_is_pinned_to_a_version_that_the_project_takes() -> None
         assert requirement.specifier.contains(pinned[requirement.name.lower()]), requirement
 
 
-def test_the_label_names_the_version() -> None:
-    assert f'image.version="{PROJECT["version"]}"' in DOCKERFILE
+def test_the_version_is_the_same_everywhere() -> None:
+    assert f'image.version="{VERSION}"' in DOCKERFILE
+    assert f"/inkling:{VERSION}\n" in (ROOT / "deploy" / "kubernetes" / "deployment.yaml").read_text()
+    assert PROJECT.get("version", VERSION) == VERSION  # none where setuptools reads models/version.py
 
 
 def test_no_more_is_sent_to_the_build_than_it_copies() -> None:
