@@ -29,11 +29,15 @@ STATUSES = {
     "DeviceError": 503,
     "DeviceLost": 503,
     "FormerSetting": 500,
+    "HomeError": 507,
+    "InferenceError": 503,
+    "InferenceFailed": 503,
     "JobEnded": 409,
     "JobRunning": 409,
     "KeyReused": 422,
     "NothingDrawn": 422,
     "Overloaded": 503,
+    "PictureError": 422,
     "PortTaken": 500,
     "StartFailed": 500,
     "StorageFull": 507,
@@ -41,7 +45,7 @@ STATUSES = {
     "UnknownFormat": 415,
     "UnknownJob": 404,
     "UnknownVersion": 404,
-    "Unread": 500,
+    "VersionError": 409,
 }
 
 
@@ -51,9 +55,10 @@ def modules(package: ModuleType) -> Iterator[str]:
             yield found.name
 
 
-def leaves(kind: type[InklingError]) -> Iterator[type[InklingError]]:
-    for below in kind.__subclasses__():
-        yield from leaves(below) if below.__subclasses__() else [below]
+def below(kind: type[InklingError]) -> Iterator[type[InklingError]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from below(subclass)
 
 
 def error_classes() -> dict[str, type[InklingError]]:
@@ -61,7 +66,7 @@ def error_classes() -> dict[str, type[InklingError]]:
         for name in modules(package):
             importlib.import_module(name)
     rooms = ("app.", "models.", "training.")
-    return {kind.__name__: kind for kind in leaves(InklingError) if kind.__module__.startswith(rooms)}
+    return {kind.__name__: kind for kind in below(InklingError) if kind.__module__.startswith(rooms)}
 
 
 def test_every_error_class_is_answered_as_a_problem_with_the_right_status() -> None:
