@@ -60,8 +60,8 @@ def retrain(spec: JobSpec) -> None:
     against = active.predictor(torch.device("cpu"))
     on_mnist = _compare(against, predictor, data.held_out)
     on_feedback = _compare(against, predictor, data.held_out_feedback)
-    reason = gate.refusal(on_mnist, on_feedback)
-    figures = {"mnist": on_mnist.figures(), "feedback": on_feedback.figures()}
+    reason = gate.rejection(on_mnist, on_feedback)
+    figures = {"mnist": on_mnist.summary(), "feedback": on_feedback.summary()}
 
     name = saved.write(
         weights,

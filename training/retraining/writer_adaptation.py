@@ -1,9 +1,9 @@
-"""How the hands that wrote the corrections slant, turn and stretch, and MNIST digits written likewise.
+"""Fits a mixture over random affine transforms to the feedback by EM, then restyles MNIST digits with transforms drawn
+from it.
 
-A few corrections are soon learned by heart, and nothing of their hand with them. But they tell how it is written:
-turned back the right way, they are read as what they are. Of many maps drawn at random, each has a share in the
-corrections, by expectation maximisation (Dempster, Laird and Rubin 1977); by these shares the maps are drawn for the
-digits. Many hands have many maps.
+A transform explains a feedback image if the network, given the image with the transform undone, answers its label. The
+weights of the mixture are fitted by expectation maximisation (Dempster, Laird and Rubin 1977), so several writers get
+several transforms. Transforms are linear maps, float [M, 2, 2], of (right, down) about the centre of a digit.
 """
 
 import math
@@ -17,70 +17,73 @@ from models.preprocessing.normalise import TILE_SIDE
 from training.data.framing import framing
 from training.data.mnist import Digits
 
-MAPS, READ = 200, 100
-"""Maps that are tried, and corrections that they are tried on, at most."""
-TURN, SLANT, WIDTH = math.radians(20), 0.4, 0.2
-"""Standard deviations of what is tried: angle, columns a row, and the logarithm of width by height."""
-DOUBT = 0.1
-"""How many labels may be drawn at random."""
-ROUNDS = 300
+TRANSFORMS = 200
+"""Components of the mixture."""
+FITTED = 100
+"""The most feedback images that the mixture is fitted to."""
+ROTATION, SLANT, ASPECT = math.radians(20), 0.4, 0.2
+"""Standard deviations of the transforms: of the angle, of columns per row, and of the logarithm of width by height."""
+LABEL_NOISE = 0.1
+"""The share of labels that the mixture takes for random."""
+ITERATIONS = 300
+BATCH = 500
 MIDDLE = 0.5
-"""Pixels beside pixel 14 at which a digit's centre of mass is put: in the tile's very middle."""
+"""Pixels from pixel 14 to the middle of the tile, where a digit's centre of mass is put."""
 
 
-def rewritten(network: nn.Module, digits: Digits, corrections: Digits, count: int, generator: Generator) -> Digits:
-    """`count` of the digits, uint8, as the corrections are written; network: reads them as the active version does."""
+def restyled(network: nn.Module, digits: Digits, feedback: Digits, count: int, generator: Generator) -> Digits:
+    """`count` random digits in the style of the feedback, uint8, on the device of the feedback and the generator.
+
+    network: the active version's, in evaluation mode.
+    """
     device = generator.device
-    maps = _maps(generator)
-    some = corrections[torch.randperm(len(corrections), generator=generator, device=device)[:READ]]
-    shares = _shares(_likelihoods(network, some, maps))
-    drawn = torch.multinomial(shares, count, replacement=True, generator=generator)
+    transforms = _random_transforms(generator)
+    fitted = feedback[torch.randperm(len(feedback), generator=generator, device=device)[:FITTED]]
+    weights = _mixture_weights(_likelihoods(network, fitted, transforms))
+    drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
     chosen = digits[torch.randint(len(digits), (count,), generator=generator, device=device).cpu()]
-    tiles = torch.cat(
-        [
-            mapped(as_input(images, device), maps[numbers])
-            for images, numbers in zip(chosen.images.split(500), drawn.split(500), strict=True)
-        ]
-    )
+    batches = zip(chosen.images.split(BATCH), drawn.split(BATCH), strict=True)
+    tiles = torch.cat([transformed(as_input(images, device), transforms[indices]) for images, indices in batches])
     return Digits.of_input(tiles, chosen.labels.to(device))
 
 
-def mapped(tiles: Tensor, maps: Tensor) -> Tensor:
-    """Float tiles [N, 1, 28, 28], each under its linear map [N, 2, 2], framed as MNIST's digits are."""
-    back = torch.linalg.inv(maps)
+def transformed(tiles: Tensor, transforms: Tensor) -> Tensor:
+    """Float tiles [N, 1, 28, 28], each under its transform [N, 2, 2], framed as MNIST's digits are."""
+    inverse = torch.linalg.inv(transforms)
     count, device = len(tiles), tiles.device
-    # Measured on a plane of twice the tile's extent, where the whole of a mapped digit fits.
-    plane = _sampled(tiles, 2 * back, torch.zeros(count, 2, 1, device=device), 2 * TILE_SIDE)[:, 0]
+    # Measured on a plane of twice the tile's extent, where the whole of a transformed digit fits.
+    plane = _sampled(tiles, 2 * inverse, torch.zeros(count, 2, 1, device=device), 2 * TILE_SIDE)[:, 0]
     frame = 2 * framing(plane, torch.zeros(count, device=device), torch.full((count, 2), MIDDLE, device=device))
-    return _sampled(tiles, back @ frame[:, :, :2], back @ frame[:, :, 2:], TILE_SIDE)
+    return _sampled(tiles, inverse @ frame[:, :, :2], inverse @ frame[:, :, 2:], TILE_SIDE)
 
 
-def _maps(generator: Generator) -> Tensor:
-    """[MAPS, 2, 2], from a digit to what a hand makes of it."""
-    normal = torch.randn(3, MAPS, generator=generator, device=generator.device)
-    angle, slant, width = normal[0] * TURN, normal[1] * SLANT, (normal[2] * WIDTH).exp()
+def _random_transforms(generator: Generator) -> Tensor:
+    normal = torch.randn(3, TRANSFORMS, generator=generator, device=generator.device)
+    angle, slant, width = normal[0] * ROTATION, normal[1] * SLANT, (normal[2] * ASPECT).exp()
     cos, sin = angle.cos(), angle.sin()
     rows = [torch.stack([cos * width, cos * slant - sin], 1), torch.stack([sin * width, sin * slant + cos], 1)]
     return torch.stack(rows, 1)
 
 
-def _likelihoods(network: nn.Module, corrections: Digits, maps: Tensor) -> Tensor:
-    """[N, M]: how probable the label of a correction is once a map is undone."""
-    tiles, found = as_input(corrections.images, maps.device), []
+def _likelihoods(network: nn.Module, feedback: Digits, transforms: Tensor) -> Tensor:
+    """[N, M]: the probability of each image's label under each transform."""
+    tiles, likelihoods = as_input(feedback.images, transforms.device), []
     with torch.inference_mode():
-        for back in torch.linalg.inv(maps):
-            answers = F.softmax(network(mapped(tiles, back.expand(len(tiles), 2, 2))), dim=1)
-            found.append(answers.gather(1, corrections.labels[:, None])[:, 0])
-    return (1 - DOUBT) * torch.stack(found, 1) + DOUBT / 10
+        for inverse in torch.linalg.inv(transforms):
+            probabilities = F.softmax(network(transformed(tiles, inverse.expand(len(tiles), 2, 2))), dim=1)
+            likelihoods.append(probabilities.gather(1, feedback.labels[:, None])[:, 0])
+    return (1 - LABEL_NOISE) * torch.stack(likelihoods, 1) + LABEL_NOISE / 10
 
 
-def _shares(likelihoods: Tensor) -> Tensor:
-    """[M], the share of the corrections that each map has."""
-    shares = torch.full((likelihoods.shape[1],), 1 / likelihoods.shape[1], device=likelihoods.device)
-    for _ in range(ROUNDS):
-        owners = shares * likelihoods
-        shares = (owners / owners.sum(1, keepdim=True)).mean(0)
-    return shares
+def _mixture_weights(likelihoods: Tensor) -> Tensor:
+    """[M], of greatest likelihood given likelihoods [N, M]."""
+    components = likelihoods.shape[1]
+    weights = torch.full((components,), 1 / components, device=likelihoods.device)
+    for _ in range(ITERATIONS):
+        joint = weights * likelihoods
+        responsibilities = joint / joint.sum(1, keepdim=True)
+        weights = responsibilities.mean(0)
+    return weights
 
 
 def _sampled(tiles: Tensor, linear: Tensor, shift: Tensor, side: int) -> Tensor:

@@ -13,16 +13,18 @@ from training.retraining import finetune
 from training.retraining.feedback_data import NONE
 from training.retraining.finetune import FineTuning, fit
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(autouse=True)
-def little_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_banks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune, "OUTLIERS", 90)
-    monkeypatch.setattr(finetune, "REWRITTEN", 300)
+    monkeypatch.setattr(finetune, "RESTYLED", 300)
 
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
-    """Ten kinds of blots that no augmentation confuses, in place of MNIST."""
+    """Ten blots in place of MNIST, which augmentation does not make alike."""
     generator = np.random.default_rng(0)
     kinds = np.kron(generator.integers(0, 2, (10, 4, 4)), np.ones((5, 5)))
     tiles = np.pad(kinds, ((0, 0), (4, 4), (4, 4))).astype(np.uint8) * 255
@@ -42,7 +44,7 @@ def trained(
     return network, told
 
 
-def test_what_it_is_shown_it_learns_and_says_how_far_it_is(digits: Digits) -> None:
+def test_training_learns_the_digits_and_reports_progress(digits: Digits) -> None:
     network, told = trained(digits, NONE)
     assert [epoch for epoch, *_ in told] == sorted(epoch for epoch, *_ in told)
     assert (told[0][0], told[-1][0], told[-1][1]) == (1, 2, 1.0)
@@ -51,28 +53,30 @@ def test_what_it_is_shown_it_learns_and_says_how_far_it_is(digits: Digits) -> No
     assert all(parameter.isfinite().all() for parameter in network.parameters())
 
 
-def test_few_corrections_count(digits: Digits) -> None:
-    """A blot that none of the ten resembles, three times, among a thousand others."""
-    strange = torch.zeros(28, 28, dtype=torch.uint8)
-    strange[4:24, 12:16] = 255
-    feedback = Digits(strange.expand(3, 28, 28).clone(), torch.tensor([3, 3, 3]))
+def test_three_feedback_images_change_the_answer(digits: Digits) -> None:
+    """The same blot three times, unlike the ten, among a thousand others."""
+    unknown = torch.zeros(28, 28, dtype=torch.uint8)
+    unknown[4:24, 12:16] = 255
+    feedback = Digits(unknown.expand(3, 28, 28).clone(), torch.tensor([3, 3, 3]))
     shares = []
     for given in (NONE, feedback):
         network, _ = trained(digits, given)
         with torch.inference_mode():
-            shares.append(float(network(as_input(strange[None])).softmax(1)[0, 3]))
+            shares.append(float(network(as_input(unknown[None])).softmax(1)[0, 3]))
     assert shares[1] > shares[0] + 0.1
 
 
 @pytest.mark.parametrize(
-    ("setting", "share"), [("FORMER_WEIGHT", 0.8), ("OUTLIERS_A_BATCH", 0.95), ("FORMER_SHARE", 0.8)]
+    ("setting", "share"), [("DISTILLATION_WEIGHT", 0.8), ("OUTLIERS_PER_BATCH", 0.95), ("OLD_WEIGHTS_SHARE", 0.8)]
 )
-def test_what_it_knew_it_keeps(digits: Digits, monkeypatch: pytest.MonkeyPatch, setting: str, share: float) -> None:
-    """FeedbackStore that contradict it; each setting is what keeps digits, outliers, or both."""
+def test_each_safeguard_keeps_answers(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch, setting: str, share: float
+) -> None:
+    """Feedback contradicts the digits; without a safeguard the answers to digits, outliers or both change more."""
     start, _ = trained(digits, NONE)
     wrong = Digits(digits.images[:10].repeat(3, 1, 1), (digits.labels[:10].repeat(3) + 1) % 10)
     outliers = as_input(bank(digits, 90, 9, Report(quiet=True)))
-    known = {"FORMER_WEIGHT": [as_input(digits.images[:10]), outliers], "OUTLIERS_A_BATCH": [outliers]}
+    known = {"DISTILLATION_WEIGHT": [as_input(digits.images[:10]), outliers], "OUTLIERS_PER_BATCH": [outliers]}
 
     def moved() -> list[float]:
         network = copy.deepcopy(start)
@@ -84,9 +88,9 @@ def test_what_it_knew_it_keeps(digits: Digits, monkeypatch: pytest.MonkeyPatch, 
                 for tiles in known.get(setting, [outliers])
             ]
 
-    kept = moved()
+    with_safeguard = moved()
     monkeypatch.setattr(finetune, setting, 0)
-    assert all(less < share * more for less, more in zip(kept, moved(), strict=True))
+    assert all(less < share * more for less, more in zip(with_safeguard, moved(), strict=True))
 
 
 def test_the_same_seed_gives_the_same_weights(digits: Digits) -> None:
@@ -95,7 +99,7 @@ def test_the_same_seed_gives_the_same_weights(digits: Digits) -> None:
     assert any(not torch.equal(tensor, weights[2][name]) for name, tensor in weights[0].items())
 
 
-def test_the_statistics_of_batch_normalisation_stay(digits: Digits) -> None:
+def test_the_statistics_of_batch_normalisation_are_frozen(digits: Digits) -> None:
     network, _ = trained(digits, NONE, name="convnet")
     torch.manual_seed(1)
     before = networks.create("convnet").state_dict()

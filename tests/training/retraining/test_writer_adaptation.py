@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from models.inference.predictor import as_input
 from models.registry.registry import RELEASED, read
 from training.data.mnist import Digits
-from training.retraining.writer_adaptation import mapped, rewritten
+from training.retraining.writer_adaptation import restyled, transformed
+
+pytestmark = pytest.mark.processes
 
 TURN = math.radians(40)
 SLANTED = torch.tensor([[1, 0.6], [0, 1]])
@@ -24,18 +26,18 @@ def digits(training_digits: Digits) -> Digits:
 
 
 def turn(angle: float) -> Tensor:
-    """With the clock."""
+    """Rotates clockwise."""
     cos, sin = math.cos(angle), math.sin(angle)
     return torch.tensor([[cos, -sin], [sin, cos]])
 
 
-def under(images: Tensor, map_: Tensor) -> Tensor:
-    return (255 * mapped(as_input(images), map_.expand(len(images), 2, 2))[:, 0]).round().to(torch.uint8)
+def under(images: Tensor, transform: Tensor) -> Tensor:
+    return (255 * transformed(as_input(images), transform.expand(len(images), 2, 2))[:, 0]).round().to(torch.uint8)
 
 
-def misread(network: nn.Module, digits: Digits, map_: Tensor, count: int) -> Digits:
-    """Under that map; what people correct."""
-    found = Digits(under(digits.images, map_), digits.labels)
+def misread(network: nn.Module, digits: Digits, transform: Tensor, count: int) -> Digits:
+    """Transformed digits that the network misreads, as people would correct them."""
+    found = Digits(under(digits.images, transform), digits.labels)
     with torch.inference_mode():
         wrong = network(as_input(found.images)).argmax(1) != found.labels
     return found[wrong.nonzero()[:count, 0]]
@@ -46,20 +48,20 @@ def right(network: nn.Module, images: Tensor, labels: Tensor) -> float:
         return float((network(as_input(images)).argmax(1) == labels).float().mean())
 
 
-def written(network: nn.Module, digits: Digits, corrections: Digits, seed: int = 0) -> Digits:
-    return rewritten(network, digits, corrections, 400, torch.Generator().manual_seed(seed))
+def restyle(network: nn.Module, digits: Digits, feedback: Digits, seed: int = 0) -> Digits:
+    return restyled(network, digits, feedback, 400, torch.Generator().manual_seed(seed))
 
 
-def test_what_is_mapped_by_nothing_stays(digits: Digits) -> None:
+def test_the_identity_hardly_changes_tiles(digits: Digits) -> None:
     tiles = as_input(digits.images)
-    found = mapped(tiles, torch.eye(2).expand(len(tiles), 2, 2))
-    assert (found - tiles).abs().mean() < 0.08  # a fraction of a pixel aside, mostly
+    found = transformed(tiles, torch.eye(2).expand(len(tiles), 2, 2))
+    assert (found - tiles).abs().mean() < 0.08  # most move by a fraction of a pixel
 
 
-def test_whatever_the_map_the_digit_keeps_to_the_convention(digits: Digits) -> None:
+def test_transformed_digits_are_framed_as_mnists_are(digits: Digits) -> None:
     generator = torch.Generator().manual_seed(0)
-    maps = torch.eye(2) + 0.6 * torch.rand(len(digits), 2, 2, generator=generator) - 0.3
-    found = mapped(as_input(digits.images), maps)[:, 0]
+    transforms = torch.eye(2) + 0.6 * torch.rand(len(digits), 2, 2, generator=generator) - 0.3
+    found = transformed(as_input(digits.images), transforms)[:, 0]
     sides = torch.stack([(found > 0.1).any(across).sum(1) for across in (1, 2)]).amax(0)
     assert ((sides - 20).abs() <= 2).float().mean() > 0.95
     places = torch.arange(28) - 13.5
@@ -68,26 +70,26 @@ def test_whatever_the_map_the_digit_keeps_to_the_convention(digits: Digits) -> N
         assert (centre.abs() < 0.5).float().mean() > 0.95
 
 
-def test_nothing_drawn_stays_nothing() -> None:
-    assert not mapped(torch.zeros(2, 1, 28, 28), torch.eye(2).expand(2, 2, 2)).any()
+def test_an_empty_tile_stays_empty() -> None:
+    assert not transformed(torch.zeros(2, 1, 28, 28), torch.eye(2).expand(2, 2, 2)).any()
 
 
-def test_digits_are_rewritten_as_few_corrections_are(network: nn.Module, digits: Digits) -> None:
-    hand = turn(-TURN) @ SLANTED
-    found = written(network, digits, misread(network, digits, hand, 8))
+def test_digits_are_restyled_after_eight_feedback_images(network: nn.Module, digits: Digits) -> None:
+    style = turn(-TURN) @ SLANTED
+    found = restyle(network, digits, misread(network, digits, style, 8))
     assert (found.images.shape, found.images.dtype) == ((400, 28, 28), torch.uint8)
-    back = right(network, under(found.images, torch.linalg.inv(hand)), found.labels)
+    back = right(network, under(found.images, torch.linalg.inv(style)), found.labels)
     assert back > 0.9
     assert back > right(network, found.images, found.labels) + 0.1
 
 
-def test_each_of_two_hands_has_its_share(network: nn.Module, digits: Digits) -> None:
-    hands = [turn(TURN), turn(-TURN)]
-    halves = [misread(network, digits, hand, 20) for hand in hands]
-    corrections = Digits(*(torch.cat([getattr(half, part) for half in halves]) for part in ("images", "labels")))
-    found = written(network, digits, corrections)
+def test_each_of_two_writers_has_a_share(network: nn.Module, digits: Digits) -> None:
+    styles = [turn(TURN), turn(-TURN)]
+    halves = [misread(network, digits, style, 20) for style in styles]
+    feedback = Digits(*(torch.cat([getattr(half, part) for half in halves]) for part in ("images", "labels")))
+    found = restyle(network, digits, feedback)
     ways = []
-    for back in (hands[1], torch.eye(2), hands[0]):
+    for back in (styles[1], torch.eye(2), styles[0]):
         with torch.inference_mode():
             answers = network(as_input(under(found.images, back))).log_softmax(1)
         ways.append(answers.gather(1, found.labels[:, None])[:, 0])
@@ -95,13 +97,13 @@ def test_each_of_two_hands_has_its_share(network: nn.Module, digits: Digits) -> 
     assert min(clockwise, against) > 0.25
 
 
-def test_corrections_of_ordinary_hands_leave_digits_ordinary(network: nn.Module, digits: Digits) -> None:
-    found = written(network, digits, digits[torch.arange(50)])
+def test_feedback_in_ordinary_handwriting_leaves_digits_readable(network: nn.Module, digits: Digits) -> None:
+    found = restyle(network, digits, digits[torch.arange(50)])
     assert right(network, found.images, found.labels) > 0.9
 
 
-def test_the_same_seed_writes_the_same(network: nn.Module, digits: Digits) -> None:
-    corrections = digits[torch.arange(3)]
-    first, second, third = (written(network, digits, corrections, seed).images for seed in (1, 1, 2))
+def test_the_same_seed_restyles_alike(network: nn.Module, digits: Digits) -> None:
+    feedback = digits[torch.arange(3)]
+    first, second, third = (restyle(network, digits, feedback, seed).images for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, third)
