@@ -26,10 +26,8 @@ from models.preprocessing.normalise import TILE_SIDE, Tile, normalise_all
 
 BATCH_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Batches are padded to one of these sizes, because libraries keep memory for every size that they have seen."""
-TURN_SECONDS = 0.006
-"""The longest that batches run on the event loop before other callbacks get a turn."""
-SUCCESS_LASTS_SECONDS = 3.0
-"""A device other than the CPU counts as working for this long after a successful forward pass."""
+TURN_SECONDS = 0.006  # the longest that batches run on the event loop before other callbacks get a turn
+SUCCESS_LASTS_SECONDS = 3.0  # how long after a forward pass a device other than the CPU counts as working
 
 log = logging.getLogger(__name__)
 

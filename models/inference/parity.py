@@ -12,8 +12,7 @@ from models.errors import BrokenVersion, InferenceFailed
 from models.inference.predictor import Predictor, Tiles, as_input
 from models.preprocessing.normalise import TILE_SIDE
 
-TOLERANCE = 0.02
-"""The largest difference between probabilities; devices that round to a 10-bit mantissa stay far below it."""
+TOLERANCE = 0.02  # between probabilities; devices that round to a 10-bit mantissa stay far below it
 
 
 def tiles() -> Tiles:

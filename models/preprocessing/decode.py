@@ -15,12 +15,9 @@ from models.errors import CorruptPicture, TooManyPixels, UnknownFormat
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_PIXELS = 50_000_000
-MAX_SIDE = 640
-"""Larger images are averaged down to at most this many pixels on the longer side; a digit needs no more."""
-SMALL_PIXELS = 64 * 64
-"""Decoding and normalising an image of this many pixels takes about as long as handing it to a thread."""
-SMALL_BYTES = 65_536
-"""The most bytes of a file, and the most pixels of a plain PNG, that are decoded on the event loop."""
+MAX_SIDE = 640  # pixels; larger images are averaged down to this, as a digit needs no more
+SMALL_PIXELS = 64 * 64  # decoding and normalising this many takes about as long as handing an image to a thread
+SMALL_BYTES = 65_536  # the most bytes of a file, and pixels of a plain PNG, that are decoded on the event loop
 
 Pixels = NDArray[np.uint8]
 
@@ -31,6 +28,7 @@ _MAGIC = {
     "GIF": (b"GIF87a", b"GIF89a"),
     "TIFF": (b"II*\0", b"MM\0*"),
 }
+_TEXT_FORMATS = ((b"%pdf", "PDF"), (b"<svg", "SVG"), (b"<?xml", "SVG or XML"), (b"{", "JSON"), (b"[", "JSON"))
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,12 +109,9 @@ def sniff(data: bytes) -> str | None:
         brand = data[8:12]
         return "HEIC" if brand in (b"heic", b"heix", b"mif1", b"msf1", b"hevc") else brand.decode("latin-1").strip()
     start = data[:200].lstrip().lower()
-    if start.startswith(b"%pdf"):
-        return "PDF"
-    if start.startswith((b"<svg", b"<?xml")):
-        return "SVG or XML"
-    if start.startswith((b"{", b"[")):
-        return "JSON"
+    for prefix, name in _TEXT_FORMATS:
+        if start.startswith(prefix):
+            return name
     if data and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in data[:200]):
         return "text"
     return None
@@ -125,8 +120,7 @@ def sniff(data: bytes) -> str | None:
 # The signature; the IHDR chunk with width, height, five bytes of format and a checksum; the head of the next chunk.
 _PLAIN_PNG = struct.Struct(">8s 8s I I 5s I I 4s")
 _IHDR = b"\0\0\0\x0dIHDR"
-_GREY = b"\x08\0\0\0\0"
-"""Eight bits, grey, not interlaced."""
+_GREY = b"\x08\0\0\0\0"  # eight bits, grey, not interlaced
 _IEND = b"\0\0\0\0IEND\xaeB`\x82"
 
 

@@ -8,14 +8,10 @@ from numpy.typing import NDArray
 
 from models.preprocessing.morphology import Labels, bounding_boxes
 
-MIN_SIDE = 8
-"""The least length of an enclosure's shorter side."""
-MIN_ENCLOSED = 1 / 4
-"""The least size of an enclosed component, relative to the enclosure's longer side; a smaller one is a speck."""
-MAX_MARK = 0.38
-"""The largest size, relative to a circle's diameter, of all that is a mark in a 0 or the eye of an open 4."""
-ZERO_ASPECT = 1.1
-"""The least height over width of a 0 with a slash; a rounder outline is a circle around a 1."""
+MIN_SIDE = 8  # cells of an enclosure's shorter side
+MIN_ENCLOSED = 1 / 4  # size of what is enclosed relative to the enclosure's longer side; less is a speck
+MAX_MARK = 0.38  # size relative to a circle's diameter; all this small is a mark in a 0, or the eye of an open 4
+ZERO_ASPECT = 1.1  # height over width of a 0 with a slash; a rounder outline is a circle around a 1
 
 Positions = NDArray[np.int64]
 """Rows and columns [N, 2] of one component's cells."""

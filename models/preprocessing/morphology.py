@@ -15,8 +15,8 @@ Mask = NDArray[np.bool_]
 Labels = NDArray[np.int64]
 P = TypeVar("P", Plane, Mask)
 
-RASTER_SIDE = 64
-"""Cells on the longer side of a raster or a thumbnail: noise is gone, strokes are still visible."""
+INK_LEVEL = 96  # the level, of 255, that pixels of a stroke exceed
+RASTER_SIDE = 64  # cells on the longer side of a raster or a thumbnail: noise is gone, strokes are still visible
 
 
 def resize(plane: Plane, shape: tuple[int, int], resampling: Image.Resampling = Image.Resampling.BILINEAR) -> Plane:
@@ -143,6 +143,6 @@ def largest_component(mask: Mask) -> Mask:
 
 def stroke_width(ink: Plane) -> float:
     """The mean width of strokes in pixels: the area of ink over half the length of its outline."""
-    mask = np.pad(ink > 96, 1)
+    mask = np.pad(ink > INK_LEVEL, 1)
     outline = (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum()
     return float(2 * mask.sum() / max(outline, 1))

@@ -18,20 +18,13 @@ from models.preprocessing import ink_segmentation
 from models.preprocessing.decode import Picture, Pixels
 from models.preprocessing.morphology import Mask, Plane, dilate, resize, stroke_width
 
-TILE_SIDE = 28
-"""Pixels of a tile's side."""
-DIGIT_BOX = 20
-"""Pixels of the digit's longer side in a tile."""
-TOLERANCE = 1
-"""Pixels by which size and offset may differ: MNIST has digits of 19 pixels, and resampling costs detail."""
-BRIGHT = 200
-"""The brightest level of a tile that skips segmentation is at least this, of 255."""
-MIN_STROKE = 0.9
-"""Strokes thinner than this, in pixels of the tile, fade when an image is reduced."""
-SUPERSAMPLING = 4
-"""Strokes are thickened at this multiple of the tile's resolution."""
-MIN_DOT = 3
-"""Ink that spans fewer pixels than this in an image larger than a tile is a dot, not a digit."""
+TILE_SIDE = 28  # pixels
+DIGIT_BOX = 20  # pixels of the digit's longer side in a tile
+TOLERANCE = 1  # pixels by which size and offset may differ: MNIST has digits of 19, and resampling costs detail
+MIN_PEAK = 200  # the least brightest level, of 255, of a tile that skips segmentation
+MIN_STROKE = 0.9  # pixels of the tile; thinner strokes fade when an image is reduced
+SUPERSAMPLING = 4  # the resolution at which strokes are thickened, relative to the tile's
+MIN_EXTENT = 3  # pixels; ink that spans fewer in an image larger than a tile is a dot, not a digit
 
 Step = Literal["oriented", "alpha", "inverted", "background", "cropped", "scaled", "centred"]
 
@@ -79,7 +72,7 @@ def _is_ready(pixels: Pixels) -> Mask:
 
     With an empty border and bright ink the background can only be level 0.
     """
-    ready: Mask = _is_tile(pixels, border=1) & (pixels.reshape(len(pixels), -1).max(axis=1) >= BRIGHT)
+    ready: Mask = _is_tile(pixels, border=1) & (pixels.reshape(len(pixels), -1).max(axis=1) >= MIN_PEAK)
     return ready
 
 
@@ -156,7 +149,7 @@ def _bounding_box(ink: Plane) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if len(rows) == 0:
         raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
-    if len(ink) > TILE_SIDE and max(np.ptp(rows), np.ptp(columns)) < MIN_DOT:
+    if len(ink) > TILE_SIDE and max(np.ptp(rows), np.ptp(columns)) < MIN_EXTENT:
         raise NothingDrawn("nothing is drawn: the picture shows only a dot")
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 

@@ -8,20 +8,13 @@ import numpy as np
 from models.preprocessing import morphology
 from models.preprocessing.morphology import Mask, Plane
 
-MIN_AREA = 0.1
-"""The least share of a photograph that a sheet covers."""
-MIN_RECTANGULARITY = 0.88
-"""The least share of its minimum-area rectangle that a sheet covers, seen in perspective or with a bent corner."""
-MAX_INK = 0.2
-"""The largest share of a sheet that ink covers."""
-MAX_GLARE = 1.35
-"""The highest brightness on a sheet, relative to its paper; anything brighter is chalk or white ink."""
-MIN_EDGE = 1.08
-"""The least brightness of a sheet's edge, relative to just beyond it; light that falls off does so more slowly."""
-STROKE_RADIUS = 3
-"""Half the width of the broadest stroke, in pixels of the thumbnail."""
-MIN_STROKE = 0.15
-"""The least share of the paper's light that a stroke absorbs, in the thumbnail."""
+MIN_AREA = 0.1  # share of the photograph
+MIN_RECTANGULARITY = 0.88  # share of the minimum-area rectangle, seen in perspective or with a bent corner
+MAX_INK = 0.2  # share of the sheet
+MAX_GLARE = 1.35  # brightness relative to the paper; anything brighter is chalk or white ink
+MIN_EDGE = 1.08  # brightness of the sheet's edge relative to just beyond it; light falls off more slowly
+STROKE_RADIUS = 3  # half the width of the broadest stroke
+MIN_STROKE = 0.15  # share of the paper's light that a stroke absorbs
 
 
 def isolate_sheet(planes: Plane) -> Plane | None:

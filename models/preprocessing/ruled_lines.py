@@ -15,16 +15,11 @@ from models.preprocessing.morphology import Mask, Plane
 Runs = NDArray[np.int32]
 """For each pixel the length of the vertical run of ink that it belongs to; 0 on the background."""
 
-INK = 32
-"""The level that a cell of a line or a stroke exceeds."""
-FAINT_INK = 8
-"""The level that a pixel of a line or a stroke exceeds; their edges are softer than their middle."""
-MAX_THICKNESS = 3
-"""The largest thickness of a line."""
-MIN_LENGTH = 8
-"""The least length of a line, and of the digit that is written on it."""
-MIN_DISTANCE = 4
-"""The least distance between two lines of paper."""
+INK = 32  # the level, of 255, that a cell of a line or a stroke exceeds
+FAINT_INK = 8  # the same for a pixel; edges of lines and strokes are softer than their middle
+MAX_THICKNESS = 3  # cells
+MIN_LENGTH = 8  # cells, of a line and of the digit that is written on it
+MIN_DISTANCE = 4  # cells between two lines of paper
 
 
 class Line(NamedTuple):

@@ -32,7 +32,7 @@ def ring(middle: tuple[float, float], radii: tuple[float, float], start: float =
 
 @pytest.mark.parametrize("tilt", [0, 6])
 @pytest.mark.parametrize("digit", [[(120, 80), (180, 80), (140, 160)], [(120, 150), (150, 90)], None])
-def test_the_box_around_a_digit_goes_and_a_box_around_nothing_stays(digit: Line | None, tilt: int) -> None:
+def test_a_box_is_removed_only_when_a_digit_is_in_it(digit: Line | None, tilt: int) -> None:
     picture, draw = paper()
     draw.line([(80, 20), (220, 20 + tilt), (220 - tilt, 200), (80 - tilt, 200 - tilt), (80, 20)], fill=0, width=5)
     draw.rectangle((175, 150, 183, 158), fill=0)
@@ -54,7 +54,7 @@ def test_a_box_with_a_stroke_through_its_middle_stays() -> None:
 
 @pytest.mark.parametrize("width", [4, 8, 16])
 @pytest.mark.parametrize(
-    ("around", "marks", "goes"),
+    ("around", "marks", "removed"),
     [
         (ring((150, 150), (95, 100)), [SEVEN], True),
         (ring((150, 150), (100, 78)), [SEVEN], True),
@@ -66,26 +66,28 @@ def test_a_box_with_a_stroke_through_its_middle_stays() -> None:
         (ring((150, 150), (88, 110)), [SLASH], False),
         (ring((150, 150), (88, 110)), [BACKSLASH], False),
         (ring((150, 150), (88, 110)), [UPRIGHT], False),
-        (ring((150, 150), (95, 100), 45, 315), [SEVEN], False),  # open, as a C
-        (ring((150, 150), (125, 76)), [SEVEN], False),  # no circle
-        ([*ring((150, 150), (95, 100)), (190, 150)], [SEVEN], False),  # with a stroke into its middle
+        (ring((150, 150), (95, 100), 45, 315), [SEVEN], False),  # open like a C
+        (ring((150, 150), (125, 76)), [SEVEN], False),  # an ellipse
+        ([*ring((150, 150), (95, 100)), (190, 150)], [SEVEN], False),  # a stroke reaches its middle
         (ring((150, 150), (95, 100)), [ring((150, 150), (26, 26))], False),  # a 0 with a mark in it
         (ring((150, 150), (95, 100)), [STEP, [(150, 200), (120, 105)]], True),  # a 4 in two strokes
     ],
 )
-def test_a_circle_around_a_digit_goes(width: int, around: Line, marks: list[Line], goes: bool) -> None:
+def test_a_circle_is_removed_only_when_a_digit_is_in_it(
+    width: int, around: Line, marks: list[Line], removed: bool
+) -> None:
     picture, draw = paper()
     draw.line(around, fill=0, width=width)
     for mark in marks:
         draw.line(mark, fill=0, width=8)
     found = parts(picture)
     x, y = map(int, around[60 if len(around) > 60 else 0])
-    assert found[y - 3 : y + 4, x - 3 : x + 4].max() == (0 if goes else 255)
+    assert found[y - 3 : y + 4, x - 3 : x + 4].max() == (0 if removed else 255)
     x, y = map(int, marks[0][0])
     assert found[y - 3 : y + 4, x - 3 : x + 4].max() == 255
 
 
-def test_a_line_beside_a_tables_corner_stays() -> None:
+def test_a_line_beside_the_corner_of_a_table_stays() -> None:
     picture, draw = paper()
     draw.polygon([(0, 0), (70, 0), (0, 90)], fill=0)
     draw.line([(20, 110), (50, 110)], fill=0, width=6)

@@ -9,7 +9,7 @@ from models.preprocessing import ink_segmentation
 
 
 def photograph(seed: int, dark: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """A stroke on grainy paper under uneven light: the picture, and where the stroke is."""
+    """A stroke on grainy paper under uneven light: the image, and the mask of the stroke."""
     generator = np.random.default_rng(seed)
     mask = np.zeros((360, 480), np.float32)
     mask[90:260, 150:162] = 1
@@ -32,7 +32,7 @@ def test_a_stroke_is_found_on_uneven_paper(seed: int, dark: bool) -> None:
 
 @pytest.mark.parametrize("dark", [True, False])
 @pytest.mark.parametrize("side", ["left", "right", "corner"])
-def test_the_end_of_a_shadow_at_the_border_is_no_stroke(side: str, dark: bool) -> None:
+def test_a_shadow_that_ends_near_the_border_is_not_ink(side: str, dark: bool) -> None:
     picture, mask = photograph(0)
     down, right = np.mgrid[:360, :480]
     beyond = {"left": 40 - right, "right": right - 440, "corner": (down + right - 740) / 1.4}[side]
@@ -58,7 +58,7 @@ def test_a_stroke_along_the_border_of_a_photograph_is_found(side: str) -> None:
     assert (found[~mask] > 0).mean() < 0.01
 
 
-def test_coloured_ink_of_the_paper_s_brightness_is_found() -> None:
+def test_coloured_ink_as_bright_as_the_paper_is_found() -> None:
     picture = np.full((100, 100, 3), 180, np.uint8)
     picture[20:80, 45:55] = (180, 200, 110)
     found, _ = ink_segmentation.segment(picture)
@@ -66,7 +66,7 @@ def test_coloured_ink_of_the_paper_s_brightness_is_found() -> None:
     assert found[:, :40].max() == 0
 
 
-def test_dust_goes_and_the_digit_s_own_parts_stay() -> None:
+def test_specks_are_removed_and_detached_strokes_stay() -> None:
     picture = np.full((200, 200), 255, np.uint8)
     picture[60:150, 90:110] = 0
     picture[40:50, 90:130] = 0  # the stroke of a 5 that does not quite touch
@@ -78,9 +78,7 @@ def test_dust_goes_and_the_digit_s_own_parts_stay() -> None:
 
 @pytest.mark.parametrize("bands", [[slice(0, 7), slice(21, 28)], [slice(11, 18)], [slice(6, 12), slice(15, 22)]])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_stripes_with_light_and_dark_exchanged_are_turned_back(
-    seven: Image.Image, axis: int, bands: list[slice]
-) -> None:
+def test_inverted_stripes_are_restored(seven: Image.Image, axis: int, bands: list[slice]) -> None:
     tile = 255 - np.asarray(seven.resize((28, 28), Image.Resampling.BOX))
     striped = tile.copy()
     for band in bands:
@@ -91,7 +89,7 @@ def test_stripes_with_light_and_dark_exchanged_are_turned_back(
 
 @pytest.mark.parametrize("foot", [False, True])
 @pytest.mark.parametrize("flag", [False, True])
-def test_the_bar_of_a_one_from_edge_to_edge_is_no_stripe(foot: bool, flag: bool) -> None:
+def test_a_one_from_edge_to_edge_is_not_a_stripe(foot: bool, flag: bool) -> None:
     one = np.zeros((28, 20), np.uint8)
     one[:, 8:13] = 255
     one[-3:] |= 255 * np.uint8(foot)
@@ -100,7 +98,7 @@ def test_the_bar_of_a_one_from_edge_to_edge_is_no_stripe(foot: bool, flag: bool)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_a_bar_with_dented_edges_is_no_stripe(axis: int) -> None:
+def test_a_bar_with_dented_edges_is_not_a_stripe(axis: int) -> None:
     bar = np.zeros((16, 16), np.uint8)
     bar[:, 6:10] = 255
     bar[3:6, 6] = bar[9:12, 9] = 60
@@ -108,14 +106,14 @@ def test_a_bar_with_dented_edges_is_no_stripe(axis: int) -> None:
     assert (ink_segmentation.segment(bar)[0] == bar).all()
 
 
-def test_a_bar_of_one_pixel_is_no_stripe() -> None:
+def test_a_bar_of_one_pixel_is_not_a_stripe() -> None:
     bar = np.zeros((16, 16), np.uint8)
     bar[:, 7] = 255
     bar[3:13, 7:9] = (100, 255)
     assert (ink_segmentation.segment(bar)[0] == bar).all()
 
 
-def test_a_narrow_eight_from_edge_to_edge_is_no_stripe() -> None:
+def test_a_narrow_eight_from_edge_to_edge_is_not_a_stripe() -> None:
     eight = np.zeros((16, 16), np.uint8)
     eight[[0, 6, 9, 15], 6:10] = 255
     eight[:, [6, 9]] = 255
@@ -123,7 +121,7 @@ def test_a_narrow_eight_from_edge_to_edge_is_no_stripe() -> None:
     assert (ink_segmentation.segment(eight)[0] == eight).all()
 
 
-def test_a_thick_zero_in_a_tight_crop_stands_on_what_its_corners_show() -> None:
+def test_the_corners_give_the_background_of_a_thick_zero_in_a_tight_crop() -> None:
     down, right = np.mgrid[-7.5:8, -7.5:8]
     distance = np.hypot(down, right)
     zero = np.where((distance > 2) & (distance < 9), 255, 0).astype(np.uint8)
@@ -133,7 +131,7 @@ def test_a_thick_zero_in_a_tight_crop_stands_on_what_its_corners_show() -> None:
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_anything_at_all_is_separated_or_refused(seed: int) -> None:
+def test_any_image_is_segmented_or_refused(seed: int) -> None:
     generator = np.random.default_rng(seed)
     height, width = generator.integers(1, 120, 2)
     picture = np.zeros((height, width), np.uint8)
@@ -154,7 +152,7 @@ def test_anything_at_all_is_separated_or_refused(seed: int) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 4])
-def test_a_frame_is_no_ink(width: int) -> None:
+def test_a_frame_is_not_ink(width: int) -> None:
     picture = np.full((200, 200), 255, np.uint8)
     picture[60:150, 90:110] = 0
     plain, _ = ink_segmentation.segment(picture)
@@ -164,7 +162,7 @@ def test_a_frame_is_no_ink(width: int) -> None:
     assert found.sum() == plain.sum()
 
 
-def test_the_edge_of_a_table_is_no_digit() -> None:
+def test_the_edge_of_a_table_is_removed() -> None:
     picture = np.full((300, 400), 255, np.uint8)
     picture[:, :30] = 60
     picture[100:200, 200:215] = 0
@@ -174,7 +172,7 @@ def test_the_edge_of_a_table_is_no_digit() -> None:
 
 
 @pytest.mark.parametrize("turns", range(4))
-def test_a_digit_that_touches_the_table_beside_the_paper_is_cut_free(turns: int) -> None:
+def test_a_digit_that_touches_the_table_beside_the_paper_is_kept_without_it(turns: int) -> None:
     noise = np.random.default_rng(0).normal(0, 2, (300, 400))
     down, right = np.mgrid[:300, :400]
     table, bar, stem = right < 20 + down / 20, np.zeros((300, 400), bool), np.zeros((300, 400), bool)

@@ -12,7 +12,7 @@ CORNERS = [(70, 60), (330, 40), (350, 250), (60, 240)]
 def photograph(
     table: float = 90, paper: float = 225, ink: float = 40, corners: list[tuple[int, int]] = CORNERS, at: int = 0
 ) -> Picture:
-    """300 x 400 pixels of a table with a sheet on it, on which a 7 stands, `at` pixels right of its middle."""
+    """300 x 400 pixels of a table with a sheet that shows a 7, `at` pixels right of the sheet's middle."""
     image = Image.new("F", (400, 300), table)
     draw = ImageDraw.Draw(image)
     draw.polygon(corners, fill=paper)
@@ -48,7 +48,7 @@ def white() -> Picture:
 
 @pytest.mark.parametrize("table", [20, 90, 160])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_lies_around_a_sheet_becomes_paper(table: float, channels: int) -> None:
+def test_the_surroundings_of_a_sheet_become_paper(table: float, channels: int) -> None:
     picture = photograph(table).repeat(channels, axis=2)
     found = paper_sheet.isolate_sheet(picture)
     assert found is not None
@@ -63,7 +63,7 @@ def test_what_lies_around_a_sheet_becomes_paper(table: float, channels: int) -> 
 @pytest.mark.parametrize(
     "corners", [[(-9, -9), (330, -9), (350, 320), (-9, 320)], [(-9, 60), (500, 40), (500, 320), (-9, 320)]]
 )
-def test_a_table_may_be_seen_on_some_sides_alone(corners: list[tuple[int, int]]) -> None:
+def test_a_sheet_may_leave_the_photograph_on_some_sides(corners: list[tuple[int, int]]) -> None:
     picture = photograph(corners=corners)
     found = paper_sheet.isolate_sheet(picture)
     assert found is not None
@@ -71,7 +71,7 @@ def test_a_table_may_be_seen_on_some_sides_alone(corners: list[tuple[int, int]])
     assert (found[80:220, 120:280] == picture[80:220, 120:280]).all()
 
 
-def test_paper_keeps_the_light_that_falls_on_it() -> None:
+def test_the_paper_keeps_its_uneven_light() -> None:
     light = np.linspace(1, 0.7, 400, dtype=np.float32)[None, :, None]
     found = paper_sheet.isolate_sheet(photograph(60) * light)
     assert found is not None
@@ -96,11 +96,11 @@ def test_paper_keeps_the_light_that_falls_on_it() -> None:
         pytest.param(np.full((1, 400, 1), 90, np.float32), id="a line"),
     ],
 )
-def test_what_is_no_sheet_with_a_digit_stays(picture: Picture) -> None:
+def test_a_photograph_without_a_sheet_and_digit_is_unchanged(picture: Picture) -> None:
     assert paper_sheet.isolate_sheet(picture) is None
 
 
-def test_a_bold_zero_is_no_sheet() -> None:
+def test_a_bold_zero_is_not_a_sheet() -> None:
     image = Image.new("F", (300, 300), 20)
     draw = ImageDraw.Draw(image)
     draw.ellipse((60, 30, 240, 270), fill=230)
@@ -108,7 +108,7 @@ def test_a_bold_zero_is_no_sheet() -> None:
     assert paper_sheet.isolate_sheet(np.asarray(image, np.float32)[..., None]) is None
 
 
-def test_a_broad_stroke_that_leads_off_the_sheet_is_no_dent() -> None:
+def test_a_broad_stroke_across_the_edge_of_the_sheet_stays() -> None:
     picture = photograph()
     picture[120:150, 60:200] = np.where(picture[120:150, 60:200] > 150, 40, picture[120:150, 60:200])
     found = paper_sheet.isolate_sheet(picture)
@@ -117,7 +117,7 @@ def test_a_broad_stroke_that_leads_off_the_sheet_is_no_dent() -> None:
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_anything_at_all_stays_or_keeps_its_shape(seed: int) -> None:
+def test_any_image_gives_none_or_finite_pixels_of_its_shape(seed: int) -> None:
     generator = np.random.default_rng(seed)
     height, width, channels = generator.integers(1, 150), generator.integers(1, 150), generator.choice([1, 3])
     picture = np.full((height, width, channels), generator.integers(256), np.float32)
@@ -131,7 +131,7 @@ def test_anything_at_all_stays_or_keeps_its_shape(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_any_sheet_with_a_stroke_on_any_table_is_found(seed: int) -> None:
+def test_a_bright_sheet_with_a_stroke_on_a_dark_table_is_found(seed: int) -> None:
     generator = np.random.default_rng(seed)
     height, width = generator.integers(80, 700, 2).tolist()
     picture = np.full((height, width, generator.choice([1, 3])), generator.integers(150), np.float32)

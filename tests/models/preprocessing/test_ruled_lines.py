@@ -37,8 +37,8 @@ def ruled(
     return np.asarray(turned, np.float32) * (strength / 255)
 
 
-def like(found: np.ndarray, digit: np.ndarray) -> float:
-    """Pixels in both by pixels in either."""
+def overlap(found: np.ndarray, digit: np.ndarray) -> float:
+    """The intersection over union of their ink."""
     return float(((found > 96) & (digit > 96)).sum() / ((found > 96) | (digit > 96)).sum())
 
 
@@ -46,33 +46,33 @@ def like(found: np.ndarray, digit: np.ndarray) -> float:
 @pytest.mark.parametrize("strength", [60, 150, 255])
 @pytest.mark.parametrize(("distance", "squared"), [(75, False), (40, True), (90, True)])
 @pytest.mark.parametrize("digit", [ONE, TWO, FOUR, FIVE, SEVEN, ZERO])
-def test_the_lines_of_paper_go_and_the_digit_stays(
+def test_ruled_lines_are_removed_and_the_digit_stays(
     digit: Stroke, distance: int, squared: bool, strength: float, tilt: float
 ) -> None:
-    alone = drawn(digit)
+    expected = drawn(digit)
     paper = ruled(distance, squared, tilt, strength=strength)
-    picture = np.maximum(alone, paper)
+    picture = np.maximum(expected, paper)
     found = remove_ruled_lines(picture)
-    assert like(found, alone) > 0.83
+    assert overlap(found, expected) > 0.83
     left = found[40:-40, 40:-40] > 32  # a line that leaves the picture sideways stays
-    assert left.sum() < 1.1 * (alone > 32).sum()
+    assert left.sum() < 1.1 * (expected > 32).sum()
     assert (found <= picture).all()
 
 
-def test_one_line_goes_wherever_it_crosses_a_digit() -> None:
+def test_a_line_is_removed_wherever_it_crosses_a_digit() -> None:
     for row in range(70, 225, 10):
         paper = drawn([(0, row), (300, row)], pen=3)
-        assert like(remove_ruled_lines(np.maximum(drawn(ZERO), paper)), drawn(ZERO)) > 0.95, row
+        assert overlap(remove_ruled_lines(np.maximum(drawn(ZERO), paper)), drawn(ZERO)) > 0.95, row
 
 
 @pytest.mark.parametrize("offset", [-3, 0, 3])
 @pytest.mark.parametrize("strength", [100, 255])
-def test_a_bar_along_a_line_stays(strength: float, offset: int) -> None:
+def test_a_stroke_along_a_line_stays(strength: float, offset: int) -> None:
     """It is thicker than the line, or darker."""
     pen = 10 if strength == 255 else 4
     paper = drawn([(0, 65 + offset), (300, 65 + offset)], [(0, 140), (300, 140)], pen=3) * (strength / 255)
     found = remove_ruled_lines(np.maximum(drawn(SEVEN, pen=pen), paper))
-    assert like(found, drawn(SEVEN, pen=pen)) > 0.75
+    assert overlap(found, drawn(SEVEN, pen=pen)) > 0.75
 
 
 @pytest.mark.parametrize("pen", [6, 12])
@@ -84,7 +84,7 @@ def test_a_bar_along_a_line_stays(strength: float, offset: int) -> None:
         [FOUR],
         [[(100, 60), (200, 60), (100, 230), (200, 230)]],  # a 2 as a Z
         [[(150, 60), (150, 230)]],
-        [[(100, 60), (200, 60), (200, 230), (100, 230)], [(100, 145), (200, 145)]],  # of segments: 3
+        [[(100, 60), (200, 60), (200, 230), (100, 230)], [(100, 145), (200, 145)]],  # seven segments: 3
         [[(200, 60), (100, 60), (100, 230), (200, 230), (200, 145), (100, 145)]],  # 6
         [[(100, 60), (200, 60), (200, 230), (100, 230), (100, 60)], [(100, 145), (200, 145)]],  # 8
         [[(100, 60), (100, 145), (200, 145)], [(200, 60), (200, 230)]],  # 4
@@ -104,7 +104,7 @@ def test_a_digit_that_fills_the_picture_stays(strokes: list[Stroke], pen: int) -
     "strokes",
     [
         [[(135, 60), (80, 180), (190, 180)], [(155, 90), (155, 250)]],  # a 4 with a long bar
-        [[(80, 60), (185, 60)], [(178, 60), (125, 240)]],  # a 7 whose bar goes too far
+        [[(80, 60), (185, 60)], [(178, 60), (125, 240)]],  # a 7 whose bar removed too far
         [[(80, 60), (180, 60), (130, 130), (170, 150), (180, 190), (140, 238), (85, 220)]],  # a 3 with a flat top
         [[(100, 80), (150, 55), (185, 95), (110, 215)], [(80, 215), (210, 215)]],  # a 2 with a long foot
     ],
@@ -116,15 +116,15 @@ def test_a_thin_digit_with_little_margin_stays(strokes: list[Stroke], pen: int, 
     assert (remove_ruled_lines(tight) == tight).all()
 
 
-def test_a_margin_goes_with_the_lines_and_does_not_become_a_digit() -> None:
+def test_a_margin_line_is_removed_with_the_ruled_lines_and_never_taken_for_a_digit() -> None:
     paper = np.maximum(ruled(75), drawn([(60, 0), (60, 300)], pen=3))
     assert (remove_ruled_lines(paper) == paper).all()
-    assert like(remove_ruled_lines(np.maximum(paper, drawn(FIVE))), drawn(FIVE)) > 0.9
+    assert overlap(remove_ruled_lines(np.maximum(paper, drawn(FIVE))), drawn(FIVE)) > 0.9
 
 
 @pytest.mark.parametrize("place", [200, 203, 206])
 @pytest.mark.parametrize(
-    ("strokes", "line", "width", "goes"),
+    ("strokes", "line", "width", "removed"),
     [
         ([[(110, 60), (180, 60), (140, 180)]], [(90, 5), (210, 9)], 4, True),
         ([[(150, 60), (150, 180)]], [(80, 0), (220, -4)], 4, True),  # a 1
@@ -132,51 +132,53 @@ def test_a_margin_goes_with_the_lines_and_does_not_become_a_digit() -> None:
         ([[(110, 60), (180, 60), (140, 200)]], [(90, 0), (210, 0)], 4, True),  # on the line
         ([[(110, 60), (180, 60), (140, 205)]], [(90, 0), (210, 6)], 4, True),
         ([[(110, 60), (180, 60), (140, 206)]], [(15, 0), (285, 0)], 9, True),  # far longer
-        ([[(110, 60), (180, 60), (140, 206)]], [(60, 0), (240, 0)], 9, False),  # of the same pen: a 2 with a foot
-        ([[(110, 60), (180, 60), (140, 206)]], [(135, 0), (210, 0)], 4, False),  # to the right alone
-        ([[(110, 60), (180, 60), (140, 206)]], [(80, 0), (145, 0)], 4, False),  # to the left alone
+        ([[(110, 60), (180, 60), (140, 206)]], [(60, 0), (240, 0)], 9, False),  # drawn by the same pen: a 2 with a foot
+        ([[(110, 60), (180, 60), (140, 206)]], [(135, 0), (210, 0)], 4, False),  # extends only to the right
+        ([[(110, 60), (180, 60), (140, 206)]], [(80, 0), (145, 0)], 4, False),  # extends only to the left
         ([[(110, 60), (180, 60), (120, 180)]], [(112, 5), (190, 5)], 8, False),  # the foot of a 2
         ([[(110, 60), (180, 60), (140, 180)]], [(90, 0), (210, 50)], 4, False),  # not level
         ([[(110, 60), (180, 60), (140, 170)]], [(90, 5), (210, 5)], 26, False),  # a block
-        ([[(90, 185), (210, 185)]], [(70, 15), (230, 15)], 4, False),  # as =
+        ([[(90, 185), (210, 185)]], [(70, 15), (230, 15)], 4, False),  # an equals sign
         ([[(110, 60), (180, 60), (140, 180)]], [(230, 5), (290, 5)], 4, False),  # beside it
         ([[(110, 40), (180, 40), (150, 120)], [(140, 225), (120, 280)]], [(90, -52), (210, -52)], 6, False),  # a bar
         ([[(110, 60), (180, 60), (120, 250)]], [(90, -50), (210, -50)], 4, False),  # a bar through the stem
     ],
 )
-def test_a_line_below_a_digit_goes(strokes: list[Stroke], line: Stroke, width: int, goes: bool, place: int) -> None:
+def test_an_underline_is_removed_only_when_it_is_no_stroke_of_the_digit(
+    strokes: list[Stroke], line: Stroke, width: int, removed: bool, place: int
+) -> None:
     digit = drawn(*strokes)
     (left, start), (right, end) = line
     line = [(left, place + start), (right, place + end)]
     picture = np.maximum(digit, drawn(line, pen=width))
     found = remove_ruled_lines(picture)
-    assert (like(found, digit) > 0.97) if goes else (found == picture).all()
+    assert (overlap(found, digit) > 0.97) if removed else (found == picture).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 300), (1, 71), (300, 1), (3, 90), (57, 57), (64, 9), (65, 64), (129, 500)])
-def test_any_ink_of_any_shape_loses_ink_alone(shape: tuple[int, int]) -> None:
+def test_ink_of_any_shape_is_only_erased(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     for share in (0, 0.01, 0.3, 0.9, 1):
         ink = (255 * (rng.random(shape) < share)).astype(np.float32)
         ink[shape[0] // 2] = 255
-        loses_ink_alone(ink)
+        check_only_erased(ink)
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("pen", [1, 3])
 @pytest.mark.parametrize("side", [300, 640])
 @pytest.mark.parametrize("squared", [False, True])
-def test_lines_of_any_distance_do_no_harm(side: int, pen: int, squared: bool) -> None:
+def test_lines_at_any_distance_are_only_erased(side: int, pen: int, squared: bool) -> None:
     for distance in range(pen + 2, 60, 1 if side == 300 else 5):
         ink = np.zeros((side, side), np.float32)
         for place in range(pen):
             ink[place::distance] = 105
             ink[:, place::distance] += 105 * squared
         ink[side // 4 : side // 2, side // 3 : side // 3 + 9] = 255
-        loses_ink_alone(ink)
+        check_only_erased(ink)
 
 
-def loses_ink_alone(ink: np.ndarray) -> None:
+def check_only_erased(ink: np.ndarray) -> None:
     found = remove_ruled_lines(ink)
     assert found.shape == ink.shape and found.dtype == np.float32
     assert ((found == ink) | (found == 0)).all()
