@@ -21,6 +21,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "http.md"
 STATUSES = {
     "BackupError": 507,
     "BadKeyFile": 500,
+    "BrokenPicture": 500,
     "BrokenVersion": 409,
     "CorruptPicture": 422,
     "DataError": 500,
@@ -45,6 +46,7 @@ STATUSES = {
     "UnknownFormat": 415,
     "UnknownJob": 404,
     "UnknownVersion": 404,
+    "UnreadableSource": 500,
     "VersionError": 409,
 }
 
