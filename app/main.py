@@ -9,8 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api import feedback, health, metrics, models, predict, retrain
 from app.api.job_events import JobEvents
-from app.http import problems
-from app.http.disconnect import end_quietly
+from app.http import lifecycle, problems
 from app.http.fast_predict import FastPredict
 from app.inference import Inference
 from app.observability import logs
@@ -35,7 +34,7 @@ class Inkling(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await end_quietly(self._watched, scope, receive, send)
+            await lifecycle.run(self._watched, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

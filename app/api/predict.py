@@ -7,7 +7,7 @@ from pydantic_core import to_json
 
 from app.api.dependencies import InferenceDependency
 from app.http import body
-from app.http.disconnect import cancel_on_disconnect
+from app.http.lifecycle import cancel_on_disconnect
 from app.http.problems import Problem
 from app.http.schemas import BatchBody, PredictionBody, prediction_json, prediction_members
 from models.errors import InklingError

@@ -8,7 +8,7 @@ import httptools
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.http import disconnect
+from app.http import lifecycle
 from app.http.fast_predict import FastPredict, PendingResponse
 from app.http.responses import CompleteResponse
 from app.observability.access_log import AccessLog
@@ -172,7 +172,7 @@ class Protocol(HttpToolsProtocol):
         cycle = self.cycle
         super().connection_lost(exc)
         if cycle is not None and cycle.disconnected:
-            disconnect.disconnected(cast(Scope, cycle.scope))
+            lifecycle.client_disconnected(cast(Scope, cycle.scope))
 
     def shutdown(self) -> None:
         """Ends the connection after its present request; an idle one a little later, for one that is on its way."""
