@@ -72,12 +72,12 @@ app.command(epilog="Example: inkling backup monday.tar")(commands.backup)
 
 def main() -> None:
     """Runs the command line; an error that the caller can fix is one line and exit status 2."""
-    from training.exit_status import run
+    from training.exit_status import run_command_line
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode gets question marks, not a traceback
-    run(app, sys.argv[1:] or ["--help"], "inkling")
+    run_command_line(app, sys.argv[1:] or ["--help"], "inkling")
 
 
 if __name__ == "__main__":

@@ -31,10 +31,12 @@ def measure(options: argparse.Namespace) -> Report:
     device = devices.resolve(options.device)
     digits, held_out = mnist.split(mnist.training_set(options.data, Settings().download))
     quick = RECIPES["quick"]
-    _run(quick.but(epochs=1), device, digits[torch.arange(5_000)], held_out, 0)
+    _run(quick.with_changes(epochs=1), device, digits[torch.arange(5_000)], held_out, 0)
     rows, reached = [], dict[float, int]()
     for epochs in range(1, options.most_epochs + 1):
-        runs = [_run(quick.but(epochs=epochs), device, digits, held_out, seed) for seed in range(options.rounds)]
+        runs = [
+            _run(quick.with_changes(epochs=epochs), device, digits, held_out, seed) for seed in range(options.rounds)
+        ]
         seconds, right = zip(*runs, strict=True)
         rows.append([str(epochs), spread(seconds, "{:.1f}"), f"{mean(right):.2%}", f"{min(right):.2%}"])
         say(f"{epochs} epochs: {rows[-1][1]} s, {rows[-1][2]} right")

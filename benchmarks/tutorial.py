@@ -27,7 +27,7 @@ from models.inference.predictor import as_input
 from training.data import mnist
 from training.loop import tutorial
 from training.progress import Report as Progress
-from training.recipes import RECIPES
+from training.recipes import TUTORIAL
 
 SEEDS = range(5)
 
@@ -56,7 +56,7 @@ def measure(options: argparse.Namespace) -> Report:
 def _tutorial(digits: mnist.Digits, test: mnist.Digits, seed: int) -> torch.nn.Module:
     torch.manual_seed(seed)
     network = networks.create("net")
-    tutorial.fit(RECIPES["tutorial"], network, digits, test, seed, Progress(quiet=True))
+    tutorial.fit(TUTORIAL, network, digits, test, seed, Progress(quiet=True))
     return network
 
 

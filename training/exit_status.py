@@ -1,4 +1,4 @@
-"""How commands end."""
+"""How the command lines end: exit statuses, and one line for each error."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,29 +8,21 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from models import cpus
 from models.errors import InklingError
 
 
-def keep_to_quota() -> None:
-    """PyTorch computes with a thread for each core that it sees, and it does not see a container's quota."""
-    import torch
-
-    torch.set_num_threads(min(torch.get_num_threads(), cpus.usable()))
-
-
 @contextmanager
-def ending(interrupted: str) -> Iterator[None]:
-    """Status 130 and the line given after Ctrl-C."""
+def exit_on_interrupt(message: str) -> Iterator[None]:
+    """After Ctrl-C, prints the message and exits with status 130."""
     try:
         yield
     except KeyboardInterrupt:
-        sys.stderr.write(f"{interrupted}\n")
+        sys.stderr.write(f"{message}\n")
         raise typer.Exit(130) from None
 
 
-def run(app: typer.Typer, arguments: Sequence[str], name: str) -> NoReturn:
-    """Runs a command line and exits: 2 and one line for what the caller can mend, wherever Typer has a box for it."""
+def run_command_line(app: typer.Typer, arguments: Sequence[str], name: str) -> NoReturn:
+    """Runs a command line and exits; an error that the caller can correct is one line, and status 2."""
     try:
         _check_none_is_empty(arguments)
         sys.exit(app(arguments, prog_name=name, standalone_mode=False))
@@ -47,7 +39,7 @@ def run(app: typer.Typer, arguments: Sequence[str], name: str) -> NoReturn:
 
 
 def _check_none_is_empty(arguments: Sequence[str]) -> None:
-    """Raises BadParameter: an empty path would be the folder that one stands in, where a variable was not set."""
+    """Raises BadParameter for an empty value, as from an unset variable: as a path it would be the current folder."""
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if not argument:
             raise typer.BadParameter(f"an empty argument{f' after {before!r}' if before else ''}; expected a value")

@@ -1,48 +1,109 @@
-"""What a person sees while something long runs: a bar on a terminal, plain lines in a pipe."""
+"""Progress of long work: a bar on a terminal, plain lines in a pipe.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+The command line of the service uses the bar, too; so rich is imported only where something is shown.
+"""
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+import sys
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.text import Text
+
+DELAY_SECONDS = 1
+"""Work that ends sooner shows no bar."""
 
 
-class Report:
-    """Lines go to standard output at once; bars are drawn only where somebody can see them move."""
+def console(stderr: bool = False) -> "Console":
+    """Prints text as it is: no markup, no highlighting, no line breaks of its own."""
+    from rich.console import Console
 
-    def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True)
-
-    def line(self, text: str) -> None:
-        self._console.print(text, markup=False, emoji=False)
-        self._console.file.flush()
-
-    def scores(self, loss: float, accuracy: float) -> None:
-        """What an epoch has come to, for whoever draws a chart of it: a person reads its line."""
-
-    @contextmanager
-    def bar(self, title: str, total: int) -> Iterator["Bar"]:
-        """A bar that counts images up to total, with rate and time left."""
-        columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeRemainingColumn())
-        visible = self._console.is_terminal and not self._console.quiet
-        with Progress(*columns, console=self._console, transient=True, disable=not visible) as progress:
-            yield Bar(progress, title, total)
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class Bar:
-    def __init__(self, progress: Progress, title: str, total: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task(title, total=total)
+    """Counts up to `total`, with rate and remaining time, on a terminal.
 
-    def advance(self, images: int) -> None:
-        if not self._progress.disable:
-            self._progress.advance(self._task, images)
+    It is drawn on standard output's terminal, or else on standard error's, because the lines of a command may be
+    redirected to a file. While it is there, lines go through `print`.
+    """
 
-    def retitle(self, title: str) -> None:
-        self._progress.update(self._task, description=title)
+    def __init__(
+        self, title: str, total: float | None, unit: str, quiet: bool = False, lines: "Console | None" = None
+    ) -> None:
+        """quiet: no bar, lines alone. lines: the console that prints them."""
+        self._lines = lines or console()
+        screen = self._lines if self._lines.is_terminal else console(stderr=True)
+        self._progress = _progress(screen, unit) if screen.is_terminal and not quiet else None
+        if self._progress:
+            self._task = self._progress.add_task(title, total=total)
+            self._start = threading.Timer(DELAY_SECONDS, self._progress.start)
+            self._start.daemon = True
+
+    def __enter__(self) -> "Bar":
+        if self._progress:
+            self._start.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._progress:
+            self._start.cancel()
+            self._start.join()
+            self._progress.stop()
+
+    def print(self, line: "str | Text") -> None:
+        if self._lines.is_terminal:
+            self._lines.print(line)
+        else:
+            sys.stdout.write(f"{line}\n")
+
+    def advance(self, count: float) -> None:
+        if self._progress:
+            self._progress.advance(self._task, count)
+
+    def update(self, completed: float | None = None, title: str | None = None) -> None:
+        if self._progress:
+            self._progress.update(self._task, completed=completed, description=title)
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f} images/s", style="progress.data.speed")
+class Report:
+    """What a run says: lines on standard output, flushed at once, and bars. quiet: nothing."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = console()
+
+    def line(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text)
+            self._console.file.flush()
+
+    def scores(self, loss: float, accuracy: float) -> None:
+        """An epoch's figures. They stand in its line as well, so nothing is printed; a subclass may draw a chart."""
+
+    def bar(self, title: str, total: int) -> Bar:
+        """A bar that counts images."""
+        return Bar(title, total, "images", self._quiet, self._console)
+
+
+def _progress(screen: "Console", unit: str) -> "Progress":
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:,.0f} {unit}/s", style="progress.data.speed")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+        redirect_stderr=sys.stderr.isatty(),
+    )

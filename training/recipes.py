@@ -1,113 +1,132 @@
-"""The recipes, by name: every setting of a training run that is not a matter of where it runs."""
+"""The recipes, by name: every setting of a training run but the seed, the places and the device."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True)
-class Part:
-    """A stretch of epochs over which the learning rate rises and falls once.
-
-    distorted: how far tiles are, 1 as far as hands differ; damaged: the share of tiles that lose quality; forms and
-    outliers: how many digits of rare forms, and tiles of no digit, are drawn for it; taught: MNIST's digits by the
-    answers of teachers, where there are any, and not by labels; dropout: as the network has it, or none.
-    """
+class Stage:
+    """Epochs that share one cycle of the learning rate."""
 
     epochs: int
-    learning_rate: float
-    distorted: float = 1.0
-    damaged: float = 0.0
-    forms: int = 0
-    outliers: int = 0
-    taught: bool = False
-    dropout: bool = True
+    learning_rate: float  # the cycle's peak
+    distorted: float = 1.0  # how far tiles are distorted; 1 covers how people's handwriting differs
+    damaged: float = 0.0  # share of tiles that lose quality
+    rare_forms: int = 0  # synthetic digits in forms that MNIST hardly has
+    outliers: int = 0  # synthetic tiles of no digit
+    distil: bool = False  # learn MNIST's digits from the teachers' soft targets, not from their labels
+    dropout: bool = True  # False switches the network's dropout off
+
+
+@dataclass(frozen=True)
+class TutorialRecipe:
+    """The settings of training/loop/tutorial.py."""
+
+    network: str = "net"
+    epochs: int = 1
+    batch_size: int = 64
+    learning_rate: float = 0.002
+    averaging: float = 0.95  # decay of the weights' moving average
+    average_every: int = 5  # steps
+    stages: ClassVar[tuple[Stage, ...]] = ()
+    teachers: ClassVar[tuple[str, ...]] = ()
+
+    def with_changes(self, network: str | None = None, epochs: int | None = None) -> Self:
+        """A copy with the values that are not None."""
+        return replace(self, network=network or self.network, epochs=epochs or self.epochs)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """averaging: how much of the averaged weights a step keeps; each part begins with the best weights of the last.
-
-    muon: how many times the learning rate the kernels of convolutions learn at, by Muon; 0 for AdamW as all else.
-    teachers: the networks that are trained before, by the recipe that TEACHING names.
-    """
+    """The settings of training/loop/fit.py. Each stage starts from the best weights of the stage before."""
 
     network: str
-    batch_size: int
-    parts: tuple[Part, ...]
-    weight_decay: float = 0.0
-    averaging: float = 0.0
-    muon: float = 0.0
-    teachers: tuple[str, ...] = ()
+    stages: tuple[Stage, ...]
+    batch_size: int = 128
+    weight_decay: float = 0.02
+    averaging: float = 0.999  # decay of the weights' moving average, per step
+    muon: float = 0.0  # Muon's learning rate for convolution kernels, in learning rates; 0: AdamW trains them, too
+    teachers: tuple[str, ...] = ()  # networks trained first, by the recipe in TEACHER_RECIPES
 
     @property
     def epochs(self) -> int:
-        """Of all parts."""
-        return sum(part.epochs for part in self.parts)
+        return sum(stage.epochs for stage in self.stages)
 
-    def but(self, *, network: str | None = None, epochs: int | None = None, learning_rate: float | None = None) -> Self:
-        """With these settings where they are given.
+    def with_changes(
+        self, network: str | None = None, epochs: int | None = None, learning_rate: float | None = None
+    ) -> Self:
+        """A copy with the values that are not None.
 
-        epochs: of the first part, which then is the only one, untaught; learning_rate: of the first part, and those of
-        the others in proportion.
+        epochs: the first stage gets so many, and there is no other stage and no teacher. learning_rate: the first
+        stage's; the other stages keep their ratio to it.
         """
-        factor = learning_rate / self.parts[0].learning_rate if learning_rate else 1
-        parts = tuple(replace(part, learning_rate=part.learning_rate * factor) for part in self.parts)
-        whole = replace(self, network=network or self.network, parts=parts)
-        return replace(whole, parts=(replace(parts[0], epochs=epochs),)).untaught() if epochs else whole
+        changed = replace(self, network=network or self.network)
+        if learning_rate:
+            factor = learning_rate / self.stages[0].learning_rate
+            scaled = tuple(replace(stage, learning_rate=stage.learning_rate * factor) for stage in self.stages)
+            changed = replace(changed, stages=scaled)
+        if epochs:
+            changed = replace(changed, stages=(replace(changed.stages[0], epochs=epochs),)).without_teachers()
+        return changed
 
-    def untaught(self) -> Self:
-        """The same by labels alone."""
-        return replace(self, parts=tuple(replace(part, taught=False) for part in self.parts), teachers=())
-
-
-def _averaged(network: str, *parts: Part, teachers: tuple[str, ...] = ()) -> Recipe:
-    """AdamW over augmented tiles, averaged weights. training/loop/fit.py"""
-    return Recipe(network, batch_size=128, parts=parts, weight_decay=0.02, averaging=0.999, teachers=teachers)
-
-
-def _taught(*teachers: str) -> Recipe:
-    """Practice in the worst, lessons in what hands mostly write, among outliers never seen before, and rare forms."""
-    practice = Part(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000)
-    lessons = Part(epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, taught=True)
-    # At the low rate that ends it, and by teachers, nothing is learned by heart that dropout would keep from it.
-    rare = replace(lessons, epochs=8, learning_rate=0.001, forms=12_000, dropout=False)
-    return _averaged("convnet", practice, lessons, rare, teachers=teachers)
+    def without_teachers(self) -> Self:
+        """A copy that learns from labels in every stage."""
+        return replace(self, stages=tuple(replace(stage, distil=False) for stage in self.stages), teachers=())
 
 
+def _distilled(*teachers: str) -> Recipe:
+    """Hard practice first, then distillation on milder tiles, then distillation with rare forms."""
+    practice = Stage(epochs=24, learning_rate=0.004, distorted=0.8, damaged=1 / 3, outliers=60_000)
+    distillation = Stage(epochs=12, learning_rate=0.002, distorted=0.6, damaged=1 / 10, outliers=30_000, distil=True)
+    # No dropout: at this learning rate, with distillation, the network does not overfit.
+    rare = replace(distillation, epochs=8, learning_rate=0.001, rare_forms=12_000, dropout=False)
+    return Recipe("convnet", (practice, distillation, rare), teachers=teachers)
+
+
+TUTORIAL = TutorialRecipe()
 RECIPES = {
-    # The classic first lesson: plain Adam, no augmentation, no schedule. training/loop/tutorial.py
-    "tutorial": Recipe("net", batch_size=64, parts=(Part(epochs=1, learning_rate=0.002),)),
-    # By teachers that a processor trains in an hour.
-    "default": _taught("wide", "deep"),
-    # By teachers that take hours of a processor, or minutes of a GPU. It made the released convnet.
-    "long": _taught("large", "unpooled", "wide"),
-    # Made the released net: a small network takes longer, and is too small for what large ones say.
-    "net": _averaged(
+    # Its teachers take a CPU about an hour.
+    "default": _distilled("wide", "deep"),
+    # Its teachers take a CPU hours, or a GPU minutes. Made the released convnet.
+    "long": _distilled("large", "unpooled", "wide"),
+    # Made the released net. A small network needs more epochs, and gains nothing from teachers.
+    "net": Recipe(
         "net",
-        Part(epochs=120, learning_rate=0.004, damaged=1 / 3, outliers=60_000),
-        Part(epochs=5, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, outliers=20_000),
-        Part(epochs=8, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, forms=12_000, outliers=20_000),
+        (
+            Stage(epochs=120, learning_rate=0.004, damaged=1 / 3, outliers=60_000),
+            Stage(epochs=5, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, outliers=20_000),
+            Stage(epochs=8, learning_rate=0.0008, distorted=0.5, damaged=1 / 5, rare_forms=12_000, outliers=20_000),
+        ),
     ),
-    # Those that teach: how hands differ, and nothing else.
-    "teacher": _averaged(
+    # The teachers' recipes: no damage and no synthetic tiles.
+    "teacher": Recipe(
         "wide",
-        Part(epochs=18, learning_rate=0.004, distorted=0.8),
-        Part(epochs=4, learning_rate=0.0008, distorted=0.5),
+        (
+            Stage(epochs=18, learning_rate=0.004, distorted=0.8),
+            Stage(epochs=4, learning_rate=0.0008, distorted=0.5),
+        ),
     ),
-    "long-teacher": _averaged(
+    "long-teacher": Recipe(
         "large",
-        Part(epochs=60, learning_rate=0.004, distorted=0.8),
-        Part(epochs=10, learning_rate=0.0008, distorted=0.5),
+        (
+            Stage(epochs=60, learning_rate=0.004, distorted=0.8),
+            Stage(epochs=10, learning_rate=0.0008, distorted=0.5),
+        ),
     ),
-    # In about a minute on two cores: accurate, but no practice in damage and in what is no digit.
+    # About a minute on two cores: accurate on clean digits, untrained for damage and for tiles of no digit.
     "quick": Recipe(
         "convnet",
+        (Stage(epochs=2, learning_rate=0.004, distorted=0.3),),
         batch_size=64,
-        weight_decay=0.02,
         averaging=0.99,
         muon=2.5,
-        parts=(Part(epochs=2, learning_rate=0.004, distorted=0.3),),
     ),
 }
-TEACHING = {"default": "teacher", "long": "long-teacher"}
-"""By which recipe the teachers of a recipe are trained."""
+NAMES = ("tutorial", *RECIPES)
+TEACHER_RECIPES = {"default": "teacher", "long": "long-teacher"}
+"""The recipe that trains the teachers of a recipe."""
+
+
+def find(name: str) -> Recipe | TutorialRecipe:
+    """Raises KeyError for a name that is not in NAMES."""
+    return TUTORIAL if name == "tutorial" else RECIPES[name]

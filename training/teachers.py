@@ -1,56 +1,126 @@
-"""Networks that teach another by their answers (Hinton, Vinyals and Dean 2015, arXiv 1503.02531).
+"""The teachers of a recipe: networks that are trained first, each by a run of its own, and shared by other runs.
 
-What they find alike, and how much, is told by ten numbers instead of one label; and of a label that is wrong, networks
-that did not learn it by heart say so.
+    FOLDER/RECIPE/NETWORK       a teacher: a version, as `inkling train --output` writes it
+    FOLDER/RECIPE/NETWORK.pt    the checkpoint of its training
+    FOLDER/RECIPE/.lock         held by the run that trains one
+
+training/distillation.py is what a run does with them.
 """
 
-import hashlib
-from collections.abc import Sequence
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from filelock import FileLock, Timeout
+from torch import nn
 
-from models import devices
-from models.inference import networks
+from models import fs
+from models.errors import DataError
+from models.registry import registry
+from training import recipes
+from training.data.mnist import Digits
+from training.progress import Report
+from training.recipes import TEACHER_RECIPES, Recipe, TutorialRecipe
 
-TEMPERATURE = 4.0
-"""Softens the answers, so that what is second and third counts."""
+TrainTeacher = Callable[[str, Path, Path], object]
+"""Trains the network of that name into the folder, with the checkpoint."""
 
 
-class Teachers:
-    """Trained networks, which it takes over, on one device.
+@contextmanager
+def open_folder(
+    recipe: Recipe | TutorialRecipe, name: str, digits: Digits, kept: Path | None, checkpoint: Path | None
+) -> Iterator["TeachersFolder | None"]:
+    """The folder for the teachers of a recipe, or None for a recipe without teachers.
 
-    fingerprints: of each the sha256 of its weights.
+    name: the recipe's. kept: the folder that the user names. Without one, a run with a checkpoint has its teachers
+    beside it until the run has ended; any other run has them in a temporary folder.
     """
-
-    def __init__(self, trained: Sequence[nn.Module], device: torch.device) -> None:
-        self.fingerprints = [_fingerprint(network) for network in trained]
-        self._type = torch.bfloat16 if devices.fast_bfloat16(device) else torch.float32
-        self._networks = [
-            networks.fuse_batch_norm(network).to(device, self._type).to(memory_format=torch.channels_last)
-            for network in trained
-        ]
-
-    def answers(self, tiles: Tensor) -> Tensor:
-        """Float tiles [N, 1, 28, 28] on the device to the mean of the softened probabilities, [N, 10]."""
-        with torch.no_grad():
-            tiles = tiles.to(self._type).contiguous(memory_format=torch.channels_last)
-            answers = [F.softmax(network(tiles).float() / TEMPERATURE, dim=1) for network in self._networks]
-            return torch.stack(answers).mean(0)
-
-
-def distance(logits: Tensor, answers: Tensor) -> Tensor:
-    """How far logits [N, 10] are from the teachers' softened answers [N, 10]: their mean divergence, 0 for the same.
-
-    Times the square of the temperature, since softening makes it as much flatter.
-    """
-    own = F.log_softmax(logits.float() / TEMPERATURE, dim=1)
-    return TEMPERATURE**2 * F.kl_div(own, answers, reduction="batchmean")
+    if not recipe.teachers:
+        yield None
+        return
+    with ExitStack() as stack:
+        if kept:
+            root = kept
+        elif checkpoint:
+            root = checkpoint.with_name(f"{checkpoint.name}.teachers")
+        else:
+            root = Path(stack.enter_context(TemporaryDirectory(prefix="inkling-teachers-")))
+        folder = TeachersFolder(root, TEACHER_RECIPES[name], recipe.teachers, digits)
+        yield folder
+        if not kept:
+            folder.remove()
 
 
-def _fingerprint(network: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for tensor in network.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()
+class TeachersFolder:
+    """The teachers of one recipe in one folder."""
+
+    def __init__(self, root: Path, recipe: str, networks: Sequence[str], digits: Digits) -> None:
+        """recipe: the one that trains them. digits: what they are trained on."""
+        self.root = root
+        self._folder = root / recipe
+        self._recipe = recipe
+        self._networks = networks
+        self._trained_on = digits.fingerprint()
+
+    def check(self) -> None:
+        """Raises DataError or BrokenVersion if one of the teachers there is not the one that the recipe names."""
+        for network in self._networks:
+            if (self._folder / network).exists():
+                self._read(network)
+
+    def load(self, train: TrainTeacher, report: Report) -> list[nn.Module]:
+        """All teachers; those that are missing are trained, by one run at a time."""
+        return [self._load(network, train, report) for network in self._networks]
+
+    def remove(self) -> None:
+        """Removes the teachers, and the folders if nothing else lies in them."""
+        for network in self._networks:
+            shutil.rmtree(self._folder / network, ignore_errors=True)
+        (self._folder / ".lock").unlink(missing_ok=True)
+        for folder in (self._folder, self.root):
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+
+    def _load(self, network: str, train: TrainTeacher, report: Report) -> nn.Module:
+        with self._locked(report):
+            if not (self._folder / network).exists():
+                report.line(f"teacher {network}, kept in {self._folder / network}")
+                train(network, self._folder / network, self._folder / f"{network}.pt")
+            return self._read(network)
+
+    def _read(self, network: str) -> nn.Module:
+        folder = self._folder / network
+        version = registry.read(folder)
+        found = version.manifest.training | version.manifest.dataset
+        settings = dataclasses.asdict(recipes.find(self._recipe).with_changes(network=network))
+        expected = {**json.loads(json.dumps(settings)), "seed": 0, "trained_on_sha256": self._trained_on}
+        for name, value in expected.items():
+            if name not in found:
+                raise DataError(
+                    f"{folder} was made by another release of Inkling, whose manifest does not say {name}; "
+                    "remove it to train it again"
+                )
+            if found[name] != value:
+                raise DataError(
+                    f"{folder} is another teacher: {name} is {found[name]!r} there and {value!r} here; "
+                    "remove it to train it again"
+                )
+        return version.network
+
+    @contextmanager
+    def _locked(self, report: Report) -> Iterator[None]:
+        fs.check_writable(self._folder)
+        lock = FileLock(self._folder / ".lock", preserve_lock_file=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            report.line(f"waiting for another run that trains teachers in {self._folder}")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()

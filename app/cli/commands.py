@@ -190,7 +190,7 @@ def _follow(client: "Client", job: "Job", quiet: bool) -> None:
     state = None
     with terminal.Bar(job.state, 100, "%", quiet) as bar:
         for event in client.follow(job.id):
-            bar.move(100 * event.progress, event.state)
+            bar.update(100 * event.progress, event.state)
             if event.state != state:
                 state = event.state
                 bar.print(f"{state}: {event.reason}" if event.reason else state)

@@ -3,25 +3,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-
-from models import cpus
-from training.exit_status import keep_to_quota
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-
-@pytest.mark.parametrize("threads, usable, expected", [(3, 2, 2), (1, 4, 1)])
-def test_no_more_threads_than_the_container_has_cores(
-    threads: int, usable: int, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cpus, "usable", lambda: usable)
-    torch.set_num_threads(threads)
-    try:
-        keep_to_quota()
-        assert torch.get_num_threads() == expected
-    finally:
-        torch.set_num_threads(1)
+pytestmark = pytest.mark.processes
 
 
 @pytest.mark.parametrize(
@@ -31,7 +16,9 @@ def test_no_more_threads_than_the_container_has_cores(
         (["train", "--output="], "nothing after '--output='; expected a value"),
     ],
 )
-def test_an_empty_value_is_not_the_folder_that_one_stands_in(arguments: list[str], expected: str, run: Run) -> None:
+def test_an_empty_value_is_refused_and_not_read_as_the_current_folder(
+    arguments: list[str], expected: str, run: Run
+) -> None:
     result = run(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == f"error: Invalid value: {expected}; see inkling --help\n"

@@ -1,51 +1,61 @@
-import os
-import pty
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
-SCRIPT = """
-from training.progress import Report
-report = Report(quiet={quiet})
-with report.bar("epoch 1/2", 100) as bar:
-    bar.advance(60)
-    report.line("loss [0.5]")
-    bar.advance(40)
-"""
-ROOT = Path(__file__).parents[2]
+import pytest
+
+from tests.support.terminal import shown_on_terminal
+from tests.support.waiting import wait_until
+from training import progress
+from training.progress import Bar, Report
 
 
-def script(quiet: bool = False) -> list[str]:
-    return [sys.executable, "-c", SCRIPT.format(quiet=quiet)]
+def work(ready: Callable[[Bar], bool], quiet: bool = False) -> None:
+    with Bar("reading", 10, "pictures", quiet) as bar:
+        bar.print("first")
+        bar.advance(5)
+        wait_until(lambda: ready(bar))
+        bar.update(title="writing")
+        bar.print("second")
 
 
-def test_a_pipe_gets_plain_lines() -> None:
-    result = subprocess.run(script(), capture_output=True, text=True, check=True, cwd=ROOT)
-    assert result.stdout == "loss [0.5]\n"
+def epoch(ready: Callable[[Bar], bool], quiet: bool = False) -> None:
+    report = Report(quiet)
+    with report.bar("epoch 1/2", 100) as bar:
+        bar.advance(60)
+        wait_until(lambda: ready(bar))
+        report.line("loss [0.5]")
 
 
-def test_quiet_says_nothing() -> None:
-    result = subprocess.run(script(quiet=True), capture_output=True, text=True, check=True, cwd=ROOT)
-    assert result.stdout == ""
+def is_drawn(bar: Bar) -> bool:
+    return bar._progress is not None and bar._progress.live.is_started
 
 
-def test_a_terminal_gets_a_bar_with_rate_and_time() -> None:
-    controller, terminal = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    with subprocess.Popen(script(), stdout=terminal, stderr=terminal, env=environment, cwd=ROOT) as process:
-        os.close(terminal)
-        shown = b""
-        while chunk := _read(controller):
-            shown += chunk
-        assert process.wait(30) == 0
-    os.close(controller)
-    assert b"epoch 1/2" in shown
-    assert b"images/s" in shown
-    assert b"loss [0.5]" in shown
+def at_once(_: Bar) -> bool:
+    return True
 
 
-def _read(controller: int) -> bytes:
-    try:
-        return os.read(controller, 4096)
-    except OSError:  # Linux says so once the other side is closed
-        return b""
+def test_a_bar_with_its_rate_is_drawn_once_work_takes_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "DELAY_SECONDS", 1000)
+    assert shown_on_terminal(lambda: work(at_once)) == "first\r\nsecond\r\n"
+    monkeypatch.setattr(progress, "DELAY_SECONDS", 0)
+    shown = shown_on_terminal(lambda: work(is_drawn))
+    for expected in ("writing", "pictures/s", "second\r\n"):
+        assert expected in shown
+
+
+def test_a_report_prints_its_lines_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "DELAY_SECONDS", 0)
+    shown = shown_on_terminal(lambda: epoch(is_drawn))
+    for expected in ("epoch 1/2", "images/s", "loss [0.5]\r\n"):
+        assert expected in shown
+
+
+def test_a_pipe_gets_plain_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "DELAY_SECONDS", 0)
+    work(at_once)
+    epoch(at_once)
+    assert capsys.readouterr() == ("first\nsecond\nloss [0.5]\n", "")
+
+
+def test_quiet_draws_no_bar_and_a_quiet_report_says_nothing() -> None:
+    assert shown_on_terminal(lambda: work(at_once, quiet=True)) == "first\r\nsecond\r\n"
+    assert shown_on_terminal(lambda: epoch(at_once, quiet=True)) == ""

@@ -22,7 +22,7 @@ from training.data.mnist import Digits
 from training.data.synthetic import pen
 from training.loop import fit
 from training.progress import Report
-from training.recipes import RECIPES, TEACHING, Part
+from training.recipes import RECIPES, TEACHER_RECIPES, TUTORIAL, Stage
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -49,14 +49,14 @@ def test_train_saves_and_activates_a_version_that_predicts(run: Run, data_folder
     assert saved.load("v1").network(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
 
 
-def test_an_active_file_that_makes_no_sense_does_not_cost_what_was_trained(
+def test_a_damaged_active_file_does_not_cost_the_trained_network(
     data_folder: Path, tmp_path: Path, training_digits: Digits
 ) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "active").write_text("nonsense")
     digits, held_out = mnist.split(training_digits)
     order = run.Run("tutorial", data_folder, tmp_path)
-    run.save(networks.create("net"), order, RECIPES["tutorial"], digits, held_out, Report(quiet=True))
+    run.save(networks.create("net"), order, TUTORIAL, digits, held_out, Report(quiet=True))
     saved = ModelRegistry(tmp_path)
     assert saved.active() == "v1"
     assert saved.manifest("v1").parent is None
@@ -73,22 +73,22 @@ def test_output_writes_the_two_files_there(data_folder: Path, tmp_path: Path) ->
 
 
 @pytest.fixture
-def small_school(monkeypatch: pytest.MonkeyPatch, training_digits: Digits) -> None:
-    """The default recipe and its teachers, with one epoch of a few digits each."""
+def small_recipes(monkeypatch: pytest.MonkeyPatch, training_digits: Digits) -> None:
+    """The default recipe and its teachers, with one epoch of a few digits for each stage."""
     digits, held_out = mnist.split(training_digits)
     few = digits[torch.arange(1_000)], held_out[torch.arange(500)]
     monkeypatch.setattr(mnist, "split", lambda _: few)
-    lesson = Part(epochs=1, learning_rate=0.004)
-    teacher = dataclasses.replace(RECIPES["teacher"], network="net", parts=(lesson,))
-    taught = dataclasses.replace(lesson, taught=True)
+    stage = Stage(epochs=1, learning_rate=0.004)
+    teacher = dataclasses.replace(RECIPES["teacher"], network="net", stages=(stage,))
+    distilled = dataclasses.replace(stage, distil=True)
     monkeypatch.setitem(RECIPES, "teacher", teacher)
     monkeypatch.setitem(RECIPES, "long-teacher", dataclasses.replace(teacher, weight_decay=0.5))
-    school = dataclasses.replace(teacher, teachers=("net", "sequential"), parts=(lesson, taught))
+    student = dataclasses.replace(teacher, teachers=("net", "sequential"), stages=(stage, distilled))
     for recipe in ("default", "long"):
-        monkeypatch.setitem(RECIPES, recipe, school)
+        monkeypatch.setitem(RECIPES, recipe, student)
 
 
-@pytest.mark.usefixtures("small_school")
+@pytest.mark.usefixtures("small_recipes")
 def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder: Path, tmp_path: Path) -> None:
     order = run.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
     run.train(order, Report(quiet=True))
@@ -100,17 +100,17 @@ def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder:
     assert first.manifest.training["teachers"] == ["net", "sequential"]
     assert first.manifest.sha256 == again.manifest.sha256
 
-    untaught = dataclasses.replace(RECIPES["default"], parts=(RECIPES["default"].parts[0],) * 2)
+    labels_only = dataclasses.replace(RECIPES["default"], stages=(RECIPES["default"].stages[0],) * 2)
     weights = torch.nn.utils.parameters_to_vector(first.network.parameters())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(RECIPES, "default", untaught)
+        patch.setitem(RECIPES, "default", labels_only)
         run.train(order, Report(quiet=True))
     other = ModelRegistry(order.home).load("v3").network.parameters()
     assert not torch.equal(torch.nn.utils.parameters_to_vector(other), weights)
 
 
-@pytest.mark.usefixtures("small_school")
-def test_recipes_that_share_a_folder_have_each_their_own_teachers(data_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_recipes")
+def test_recipes_that_share_a_folder_have_their_own_teachers(data_folder: Path, tmp_path: Path) -> None:
     for recipe in ("default", "long"):
         order = run.Run(recipe, data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
         run.train(order, Report(quiet=True))
@@ -121,14 +121,13 @@ def test_recipes_that_share_a_folder_have_each_their_own_teachers(data_folder: P
     assert decay == {"teacher": RECIPES["teacher"].weight_decay, "long-teacher": 0.5}
 
 
-def test_every_recipe_that_has_teachers_says_how_they_are_trained() -> None:
-    assert {name for name, recipe in RECIPES.items() if recipe.teachers} == set(TEACHING)
-    for recipe, teaching in TEACHING.items():
+def test_teachers_are_networks_whose_recipe_has_no_teachers() -> None:
+    for recipe, teacher_recipe in TEACHER_RECIPES.items():
         assert set(RECIPES[recipe].teachers) <= set(NETWORKS)
-        assert not RECIPES[teaching].teachers
+        assert not RECIPES[teacher_recipe].teachers
 
 
-@pytest.mark.usefixtures("small_school")
+@pytest.mark.usefixtures("small_recipes")
 def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp_path: Path) -> None:
     order = run.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
     assert order.teachers
@@ -141,21 +140,23 @@ def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp
     assert ModelRegistry(order.home).names() == []
 
 
-@pytest.mark.usefixtures("small_school")
-def test_a_taught_run_that_was_cut_short_comes_out_as_if_it_had_not_been(data_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_recipes")
+def test_a_resumed_distillation_ends_with_the_weights_of_one_that_was_not_interrupted(
+    data_folder: Path, tmp_path: Path
+) -> None:
     order = run.Run("default", data_folder, tmp_path / "home")
     run.train(order, Report(quiet=True))
     kept = dataclasses.replace(order, checkpoint=tmp_path / "run.pt")
     mine = tmp_path / "run.pt.teachers" / "mine"
     mine.mkdir(parents=True)
-    for beginning in ("teacher sequential", "epoch 2/2"):  # between two teachers, and in what they teach
+    for beginning in ("teacher sequential", "epoch 2/2"):  # between two teachers, and in the distillation
         with pytest.raises(KeyboardInterrupt):
             run.train(kept, Killed(beginning))
     assert names(tmp_path / "run.pt.teachers" / "teacher") == ["net", "sequential"]
     run.train(kept, Report(quiet=True))
     whole, resumed = (ModelRegistry(order.home).manifest(name) for name in ("v1", "v2"))
     assert whole.sha256 == resumed.sha256
-    assert whole.training["taught_by"] == resumed.training["taught_by"]
+    assert whole.training["teachers_sha256"] == resumed.training["teachers_sha256"]
     assert names(tmp_path) == ["home", "run.pt.teachers"]
     assert names(mine.parent) == ["mine"]
     mine.rmdir()
@@ -163,8 +164,8 @@ def test_a_taught_run_that_was_cut_short_comes_out_as_if_it_had_not_been(data_fo
     assert names(tmp_path) == ["home"]
 
 
-@pytest.mark.usefixtures("small_school")
-def test_a_run_does_not_go_on_with_other_teachers(data_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_recipes")
+def test_a_run_does_not_resume_with_other_teachers(data_folder: Path, tmp_path: Path) -> None:
     order = run.Run("default", data_folder, tmp_path / "home", checkpoint=tmp_path / "run.pt")
     with pytest.raises(KeyboardInterrupt):
         run.train(order, Killed("epoch 2/2"))
@@ -173,21 +174,23 @@ def test_a_run_does_not_go_on_with_other_teachers(data_folder: Path, tmp_path: P
     other = registry.read(mine / "sequential")
     weights = {name: tensor + 1e-3 for name, tensor in other.network.state_dict().items()}
     registry.write_folder(others / "sequential", weights, other.manifest)
-    with pytest.raises(DataError, match=r"run.pt belongs to another run: taught_by is"):
+    with pytest.raises(DataError, match=r"run.pt belongs to another run: teachers_sha256 is"):
         run.train(dataclasses.replace(order, teachers=tmp_path / "others"), Report(quiet=True))
 
 
-@pytest.mark.usefixtures("small_school")
-def test_what_can_be_seen_before_is_not_found_out_after_hours(
+@pytest.mark.usefixtures("small_recipes")
+def test_what_can_be_checked_is_checked_before_training(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "fit", lambda *_: pytest.fail("trained before all was looked at"))
+    monkeypatch.setattr(fit, "fit", lambda *_: pytest.fail("trained before the checks"))
     order = run.Run("default", data_folder, tmp_path / "home", output=tmp_path / "mine")
     for inside in ({"teachers": tmp_path / "mine"}, {"checkpoint": tmp_path / "mine" / "run.pt"}):
-        with pytest.raises(HomeError, match=r"mine.* lies in .*mine, where a version is written"):
+        with pytest.raises(
+            HomeError, match=r"mine.* lies in .*mine; output, checkpoint and teachers need places apart"
+        ):
             run.train(dataclasses.replace(order, **inside), Report(quiet=True))
     for apart in ({"checkpoint": tmp_path / "t" / "run.pt"}, {"output": tmp_path / "t" / "teacher" / "net"}):
-        with pytest.raises(HomeError, match=r"and the teachers in .*t would lie in each other"):
+        with pytest.raises(HomeError, match=r"/t.* lies in .*/t; output, checkpoint and teachers need places apart"):
             run.train(dataclasses.replace(order, teachers=tmp_path / "t", **apart), Report(quiet=True))
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(HomeError, match=r"loop cannot be read"):
@@ -200,8 +203,8 @@ def test_what_can_be_seen_before_is_not_found_out_after_hours(
         with pytest.raises(HomeError, match=r"file cannot be written by uid"):
             run.train(dataclasses.replace(order, **place), Report(quiet=True))
     (tmp_path / "file").unlink()
-    part = dataclasses.replace(RECIPES["default"].parts[0], outliers=10)
-    monkeypatch.setitem(RECIPES, "default", dataclasses.replace(RECIPES["default"], parts=(part,)))
+    stage = dataclasses.replace(RECIPES["default"].stages[0], outliers=10)
+    monkeypatch.setitem(RECIPES, "default", dataclasses.replace(RECIPES["default"], stages=(stage,)))
     monkeypatch.setattr(pen, "OUTLINE_FONTS", ("font_of_nowhere",))
     with pytest.raises(DataError, match=r"the fonts of font_of_nowhere are not installed: pip install -e"):
         run.train(order, Report(quiet=True))
@@ -231,7 +234,7 @@ def test_an_interrupted_run_leaves_no_version(number: signal.Signals, data_folde
 
 
 @pytest.mark.parametrize("place", ["home", "output"])
-def test_a_place_that_can_not_be_written_is_said_before_training(
+def test_a_place_that_cannot_be_written_is_named_before_training(
     place: str, run: Run, data_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
@@ -247,8 +250,8 @@ def test_a_place_that_can_not_be_written_is_said_before_training(
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (["--recipe", "magic"], "none of tutorial, default, long, net, teacher, long-teacher, quick"),
-        (["--network", "resnet"], "none of net, sequential, convnet, wide, deep, large, unpooled"),
+        (["--recipe", "magic"], "one of tutorial, default, long, net, teacher, long-teacher, quick"),
+        (["--network", "resnet"], "one of net, sequential, convnet, wide, deep, large, unpooled"),
         (["--epochs", "0"], "--epochs"),
         (["--recipe", "tutorial", "--checkpoint", "run.pt"], "Invalid value for --checkpoint"),
         (
@@ -260,7 +263,7 @@ def test_a_place_that_can_not_be_written_is_said_before_training(
         (["--colour"], "--colour"),
     ],
 )
-def test_what_the_caller_can_mend_is_one_line_and_status_2(
+def test_an_error_that_the_caller_can_correct_is_one_line_and_status_2(
     arguments: list[str], expected: str, run: Run, tmp_path: Path
 ) -> None:
     result = run("train", *arguments, INKLING_HOME=str(tmp_path / "home"))

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from models.errors import InklingError
-from training.exit_status import ending, keep_to_quota, run
+from training import threads
+from training.exit_status import exit_on_interrupt, run_command_line
 from training.progress import Report
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -38,14 +39,15 @@ def evaluate(
 ) -> None:
     """Measure a model on test digits, other data sets, drawings, photographs, corruptions and outliers."""
     check_extra_installed()
+    threads.limit_spinning()
     from models import devices
     from models.registry.registry import find
     from training.evaluation import evaluate as evaluation
     from training.evaluation.report import writer
     from training.evaluation.report.table import table
 
-    keep_to_quota()
-    with ending("interrupted"):
+    threads.limit_threads()
+    with exit_on_interrupt("interrupted"):
         predictor = find(home, model).predictor(devices.resolve(device))
         if report:
             writer.prepare(report)
@@ -64,7 +66,7 @@ def check_extra_installed() -> None:
 
 
 def main(arguments: list[str] | None = None, name: str = "python -m training.evaluation") -> None:
-    run(app, sys.argv[1:] if arguments is None else arguments, name)
+    run_command_line(app, sys.argv[1:] if arguments is None else arguments, name)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def evaluated(predictor: Predictor, datasets: Sequence[tuple[str, Dataset]], rep
     kinds = []
     with report.bar("evaluating", sum(len(dataset.samples) for _, dataset in datasets)) as bar:
         for group, dataset in datasets:
-            bar.retitle(dataset.name)
+            bar.update(title=dataset.name)
             answers = answer(predictor, dataset.samples, bar.advance)
             kinds.append(EvaluatedKind(dataset.name, group, dataset.samples, answers, _metrics(answers, group)))
     return kinds

@@ -1,7 +1,7 @@
-"""The loss of one batch after another, and its gradients.
+"""One batch's loss and gradients.
 
-A step of a small network is some hundred kernels of microseconds. To ask CUDA for them one by one takes longer than
-they run, so there the first batch is recorded as a graph, which is replayed with the others.
+A step of a small network is about a hundred CUDA kernels of microseconds each, and launching them one by one takes
+longer than they run. On CUDA the first batch is therefore recorded as a graph, which is replayed with the others.
 """
 
 from typing import NamedTuple
@@ -11,30 +11,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import devices
-from training import teachers
+from training.distillation import distillation_loss
 
-OUTLIER_WEIGHT, TAUGHT_WEIGHT = 0.5, 0.15
-"""Of outliers beside digits. Beside what teachers say it takes less to keep what was practised, and that is then the
-weight of labels as well."""
-WARMING = 3
-"""How often the first batch is computed before: libraries set themselves up with it, which can not be recorded."""
+OUTLIER_WEIGHT = 0.5
+"""Weight of the outliers' loss beside the digits'."""
+DISTILLATION_WEIGHT = 0.15
+"""Weight of the losses of outliers and of labels beside the distillation loss: enough to keep what was learned."""
+WARM_UP_RUNS = 3
+"""Runs before recording: libraries set themselves up in them, which a graph cannot record."""
 
 
 class Batch(NamedTuple):
-    """tiles: float [N, 1, 28, 28], the M digits first and outliers behind them; labels: int64 [M].
+    """tiles: float [N, 1, 28, 28], M digits, then outliers. labels: int64 [M].
 
-    answers: of teachers, [A, 10], which count instead of the labels of the first A digits.
+    soft_targets: [S, 10], which replace the labels of the first S digits.
     """
 
     tiles: Tensor
     labels: Tensor
-    answers: Tensor | None
+    soft_targets: Tensor | None
 
 
-class Gradients:
-    """Of a network in training mode, on its device; all batches are of one shape, with answers or all without.
+class ForwardBackward:
+    """Computes loss and gradients for a network in training mode, on its device.
 
-    Nobody else may replace the parameters or their gradients meanwhile: what is recorded finds them by their place.
+    All batches have one shape, and all or none have soft targets. Nothing else may replace the parameters or their
+    gradients in the meantime: the graph holds their addresses.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -42,8 +44,8 @@ class Gradients:
         self._device = next(network.parameters()).device
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def of(self, batch: Batch) -> Tensor:
-        """The loss; its gradients are left in the network's parameters, in place of the last batch's."""
+    def __call__(self, batch: Batch) -> Tensor:
+        """Returns the loss and leaves its gradients in the network's parameters, in place of the last batch's."""
         if self._device.type != "cuda":
             return self._compute(batch)
         if self._graph is None:
@@ -57,43 +59,41 @@ class Gradients:
     def _compute(self, batch: Batch) -> Tensor:
         self._network.zero_grad()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=devices.fast_bfloat16(self._device)):
-            loss = _loss_of(self._network(batch.tiles), batch.labels, batch.answers)
+            loss = _loss(self._network(batch.tiles), batch.labels, batch.soft_targets)
         loss.backward()
         return loss.detach()
 
     def _record(self, batch: Batch) -> torch.cuda.CUDAGraph:
-        """Leaves what the network has counted, and the dice, as they were."""
-        answers = None if batch.answers is None else batch.answers.clone()
-        self._inputs = Batch(batch.tiles.clone(), batch.labels.clone(), answers)
-        counted = [buffer.clone() for buffer in self._network.buffers()]
-        dice = torch.cuda.get_rng_state(self._device)
-        beside, here = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)
-        beside.wait_stream(here)
-        with torch.cuda.stream(beside):
-            for _ in range(WARMING):
+        """Leaves the network's buffers and the random state as they were."""
+        soft_targets = None if batch.soft_targets is None else batch.soft_targets.clone()
+        self._inputs = Batch(batch.tiles.clone(), batch.labels.clone(), soft_targets)
+        buffers = [buffer.clone() for buffer in self._network.buffers()]
+        random_state = torch.cuda.get_rng_state(self._device)
+        side, current = torch.cuda.Stream(self._device), torch.cuda.current_stream(self._device)
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP_RUNS):
                 self._compute(self._inputs)
-        here.wait_stream(beside)
-        for buffer, before in zip(self._network.buffers(), counted, strict=True):
+        current.wait_stream(side)
+        for buffer, before in zip(self._network.buffers(), buffers, strict=True):
             buffer.copy_(before)
-        torch.cuda.set_rng_state(dice, self._device)
+        torch.cuda.set_rng_state(random_state, self._device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=beside):
+        with torch.cuda.graph(graph, stream=side):
             self._loss = self._compute(self._inputs)
         return graph
 
 
-def _loss_of(logits: Tensor, labels: Tensor, answers: Tensor | None) -> Tensor:
-    """Cross entropy of the digits, and of the outliers behind them against `no idea` (Hendrycks et al. 2019).
-
-    Of the digits that teachers have answered, [A, 10], their distance from the answers instead.
-    """
-    known, unknown = logits[: len(labels)], logits[len(labels) :]
-    if answers is None:
-        loss, weight = F.cross_entropy(known, labels), OUTLIER_WEIGHT
+def _loss(logits: Tensor, labels: Tensor, soft_targets: Tensor | None) -> Tensor:
+    """The digits' loss plus the outliers', which are to get ten equal probabilities (Hendrycks et al. 2019)."""
+    digits, outliers = logits[: len(labels)], logits[len(labels) :]
+    if soft_targets is None:
+        loss, weight = F.cross_entropy(digits, labels), OUTLIER_WEIGHT
     else:
-        loss, weight = teachers.distance(known[: len(answers)], answers), TAUGHT_WEIGHT
-        if len(labels) > len(answers):
-            loss = loss + weight * F.cross_entropy(known[len(answers) :], labels[len(answers) :])
-    if len(unknown):
-        loss = loss - weight * F.log_softmax(unknown, dim=1).mean()
+        distilled = len(soft_targets)
+        loss, weight = distillation_loss(digits[:distilled], soft_targets), DISTILLATION_WEIGHT
+        if len(labels) > distilled:
+            loss = loss + weight * F.cross_entropy(digits[distilled:], labels[distilled:])
+    if len(outliers):
+        loss = loss - weight * F.log_softmax(outliers, dim=1).mean()
     return loss

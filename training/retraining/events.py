@@ -1,8 +1,7 @@
 """What the trainer process writes to standard output: a JobEvent as JSON on one line, or a line of the job's log."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from statistics import fmean
 from time import monotonic
 from typing import Any
@@ -56,7 +55,8 @@ class JobReport(Report):
         super().__init__(quiet=True)
         self._progress = JobProgress(epochs)
         self._images = images
-        self._epoch = self._done = 0
+        self._epoch = 0
+        self._done = 0.0
 
     def line(self, text: str) -> None:
         log(text)
@@ -64,26 +64,22 @@ class JobReport(Report):
     def scores(self, loss: float, accuracy: float) -> None:
         emit(metrics=_metrics(loss, accuracy))
 
-    @contextmanager
-    def bar(self, title: str, total: int) -> Iterator[Bar]:
-        with super().bar(title, total) as bar:
-            self._epoch += title.startswith("epoch")
-            yield _JobBar(bar, self._advance)
+    def bar(self, title: str, total: int) -> Bar:
+        self._epoch += title.startswith("epoch")
+        return _JobBar(self._advance)
 
-    def _advance(self, images: int) -> None:
+    def _advance(self, images: float) -> None:
         self._done += images
         self._progress.advance(max(1, self._epoch), self._done / self._images)
 
 
 class _JobBar(Bar):
-    def __init__(self, bar: Bar, advanced: Callable[[int], None]) -> None:
-        self._bar, self._advanced = bar, advanced
+    def __init__(self, advanced: Callable[[float], None]) -> None:
+        super().__init__("", None, "images", quiet=True)
+        self._advanced = advanced
 
-    def advance(self, images: int) -> None:
-        self._advanced(images)
-
-    def retitle(self, title: str) -> None:
-        self._bar.retitle(title)
+    def advance(self, count: float) -> None:
+        self._advanced(count)
 
 
 def _metrics(loss: float, accuracy: float) -> dict[str, float]:

@@ -16,14 +16,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.inference.predictor import as_input
-from training import teachers
 from training.data.augment import augment
 from training.data.mnist import Digits
 from training.data.synthetic.outliers import bank
-from training.loop.fit import draw
+from training.distillation import Teachers, distillation_loss
+from training.loop.batches import sample_indices
 from training.progress import Report
 from training.retraining import writer_adaptation
-from training.teachers import Teachers
 
 REPLAYED_DIGITS = 12_500
 """MNIST digits that are replayed in an epoch."""
@@ -95,10 +94,10 @@ def fit(
         if step % batches == 0:
             order = torch.randperm(len(digits), generator=shuffler)
         old_digits = digits[order[step % batches * replayed :][:replayed]].to(device)
-        drawn = draw(outliers, round(OUTLIERS_PER_BATCH * settings.batch_size), generator)
+        drawn = sample_indices(outliers, round(OUTLIERS_PER_BATCH * settings.batch_size), generator)
         replay = as_input(torch.cat([old_digits.images, outliers[drawn]]))
         replay = augment(replay, generator, REPLAY_DISTORTION, REPLAY_DAMAGE)
-        new_digits = [source[draw(source.images, count, generator)] for source, count in new]
+        new_digits = [source[sample_indices(source.images, count, generator)] for source, count in new]
         tiles = [augment(as_input(some.images), generator, DISTORTION, 0) for some in new_digits]
         labels = torch.cat([old_digits.labels, *[some.labels for some in new_digits]])
 
@@ -106,7 +105,7 @@ def fit(
         digit_logits = torch.cat([logits[:replayed], logits[len(replay) :]])
         errors = F.cross_entropy(digit_logits, labels, reduction="none")
         errors = torch.cat([REPLAY_LABEL_WEIGHT * errors[:replayed], errors[replayed:]])
-        distillation = teachers.distance(logits[: len(replay)], former.answers(replay))
+        distillation = distillation_loss(logits[: len(replay)], former.soft_targets(replay))
         loss = errors.mean() + DISTILLATION_WEIGHT * distillation
 
         optimizer.zero_grad()

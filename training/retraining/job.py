@@ -17,6 +17,7 @@ from training import packaging, scoring
 from training.data import mnist
 from training.data.mnist import Digits
 from training.loop import fit
+from training.loop.batches import synthetic_counts
 from training.recipes import RECIPES, Recipe
 from training.retraining import feedback_data, finetune, gate
 from training.retraining.events import JobProgress, JobReport, emit, log
@@ -114,8 +115,8 @@ def _train(spec: JobSpec, base: Version, data: Data, device: torch.device) -> tu
         advance = JobProgress(settings.epochs).advance
         finetune.fit(settings, network, data.digits, data.feedback, spec.seed, advance)
         return network, {"recipe": "fine-tuning", "network": name, **dataclasses.asdict(settings)}
-    recipe = RECIPES["default"].untaught()  # teachers take longer than all the rest, and know no feedback
-    recipe = recipe.but(network=name, epochs=spec.epochs, learning_rate=spec.learning_rate)
+    recipe = RECIPES["default"].without_teachers()  # teachers take longer than all the rest, and know no feedback
+    recipe = recipe.with_changes(network=name, epochs=spec.epochs, learning_rate=spec.learning_rate)
     network = networks.create(name).to(device)
     digits = _mixed(data)
     report = JobReport(recipe.epochs, _images(recipe, len(digits)))
@@ -126,7 +127,7 @@ def _train(spec: JobSpec, base: Version, data: Data, device: torch.device) -> tu
 def _images(recipe: Recipe, digits: int) -> int:
     """How many images the whole job draws and trains on, for its progress."""
     epoch = digits // recipe.batch_size * recipe.batch_size
-    return sum(sum(fit.counts(recipe, part, digits)) + part.epochs * epoch for part in recipe.parts)
+    return sum(sum(synthetic_counts(recipe, stage, digits)) + stage.epochs * epoch for stage in recipe.stages)
 
 
 def _given(settings: FineTuning, **values: Any) -> FineTuning:

@@ -148,8 +148,8 @@ def test_a_job_from_scratch_trains_by_the_recipe_on_digits_and_corrections(
     manifest = ModelRegistry(tmp_path / "home").manifest("v2")
     assert (manifest.network, manifest.parent) == ("sequential", "v1")
     assert manifest.training["recipe"] == "default"
-    assert [part["epochs"] for part in manifest.training["parts"]] == [1]
-    assert [part["learning_rate"] for part in manifest.training["parts"]] == [0.002]
+    assert [stage["epochs"] for stage in manifest.training["stages"]] == [1]
+    assert [stage["learning_rate"] for stage in manifest.training["stages"]] == [0.002]
     assert manifest.dataset["feedback"] + manifest.dataset["held_out_feedback"] == 2
     log = server.client.get(f"/retrain/{job['id']}").json()["log"]
     assert "from scratch on " in log

@@ -43,7 +43,7 @@ def test_the_bars_of_the_training_loop_count_as_progress_of_the_job(
     for title, total in (("drawing what is no digit", 50), ("epoch 1/2", 100), ("epoch 2/2", 100)):
         with report.bar(title, total) as bar:
             bar.advance(total // 2)
-            bar.retitle(title)
+            bar.update(title=title)
             bar.advance(total // 2)
     report.scores(0.25, 0.75)
     *progress, scores = events(capsys)
