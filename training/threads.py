@@ -1,6 +1,6 @@
 """How many threads PyTorch computes with, and how long they spin while they wait for each other.
 
-Beside other work, a thread that spins takes the core that the thread it waits for needs. Seconds on two cores of an AMD
+Beside other work, a thread that spins takes the core from the thread that it waits for. Seconds on two cores of an AMD
 EPYC, idle and beside one busy loop on each core (2026-11-27):
 
     6,400 digits of `quick` (convnet)   one thread 5.0 and 8.7; two 4.2 and 34 to over 50; two with SPINS 4.2 and 8.7

@@ -2,7 +2,10 @@
 
     .venv/bin/inkling train --recipe tutorial
 
-FIGURES
+One epoch gets 97.4 % of the MNIST test set right: seeds 0 to 4 get 97.24 to 97.51 % (2026-11-27). On two
+cores of an AMD EPYC with torch 2.15 it took 1.6 s while they were idle (2026-11-23), and 5.5 s beside a busy loop on
+each (2026-11-27). `.venv/bin/python -m benchmarks.tutorial` measures both.
+
 Two things differ from the introductions. The data set is one tensor and a batch is a slice of it, so that no time goes
 into collecting samples. And the weights kept are an exponential moving average over about the last hundred steps
 (Polyak and Juditsky 1992): at a constant learning rate the last step's weights are noisy, under 96 % for one seed in
