@@ -128,7 +128,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
         def end_jobs() -> None:
             jobs = service.app.state.jobs  # type: ignore[union-attr]
             while not over.wait(0.05):
-                for job in jobs.newest():
+                for job in jobs.list_newest():
                     if not job.ended:
                         jobs.finish(job.id, "succeeded", "better")
 

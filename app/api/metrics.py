@@ -51,7 +51,7 @@ async def _of_service(saved: ModelRegistry, jobs: Jobs, corrections: FeedbackSto
     images: int | None = None
     try:
         async with asyncio.timeout(DATABASE_WAIT_SECONDS):
-            states, images = await asyncio.to_thread(lambda: (jobs.states(), corrections.count()))
+            states, images = await asyncio.to_thread(lambda: (jobs.count_by_state(), corrections.count()))
     except (DatabaseUnavailable, TimeoutError):
         answers = False
     return [

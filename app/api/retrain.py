@@ -57,7 +57,7 @@ async def submit(
 
 @router.get("", summary="The jobs, newest first")
 def listed(store: JobsDependency) -> JobsBody:
-    return JobsBody(jobs=[JobStatus.model_validate(job) for job in store.newest()])
+    return JobsBody(jobs=[JobStatus.model_validate(job) for job in store.list_newest()])
 
 
 @router.get("/{id}", summary="One job", response_model_exclude_unset=True)

@@ -120,7 +120,7 @@ class JobRunner:
 
     def _write(self, job: Job, **values: Any) -> None:
         with contextlib.suppress(DatabaseUnavailable, StorageFull):  # the next event comes within a second
-            self.jobs.record(job.id, **values)
+            self.jobs.update(job.id, **values)
 
     def _cancelled(self, job: Job) -> bool:
         with contextlib.suppress(DatabaseUnavailable):

@@ -20,10 +20,10 @@ from app.storage.tables import jobs, lock
 from models.contract import ENDED_STATES, JOB_STATES, JobState
 from models.errors import InklingError
 
-STALE = timedelta(seconds=15)
+STALE_AFTER = timedelta(seconds=15)
 """A lock whose last heartbeat is older has lost its owner."""
-IDEMPOTENCY = timedelta(hours=24)
-LISTED = 100
+IDEMPOTENCY_PERIOD = timedelta(hours=24)
+MAX_LISTED = 100
 
 INTERRUPTED = "interrupted: the process that ran the job is gone"
 
@@ -95,7 +95,7 @@ class Jobs:
         with self._database.write() as connection:
             _free_stale(connection)
             if key is not None:
-                old = sa.and_(jobs.c.idempotency_key == key, jobs.c.created_at < now() - IDEMPOTENCY)
+                old = sa.and_(jobs.c.idempotency_key == key, jobs.c.created_at < now() - IDEMPOTENCY_PERIOD)
                 connection.execute(sa.update(jobs).where(old).values(idempotency_key=None))
                 known = connection.execute(_select().where(jobs.c.idempotency_key == key)).first()
                 if known is not None:
@@ -123,13 +123,13 @@ class Jobs:
             rows = connection.execute(_select().where(jobs.c.id.in_(list(names)))).all()
         return [Job(**row._mapping) for row in rows]
 
-    def newest(self) -> list[Job]:
+    def list_newest(self) -> list[Job]:
         """Newest first."""
         with self._database.read() as connection:
-            rows = connection.execute(_select().order_by(jobs.c.created_at.desc()).limit(LISTED)).all()
+            rows = connection.execute(_select().order_by(jobs.c.created_at.desc()).limit(MAX_LISTED)).all()
         return [Job(**row._mapping) for row in rows]
 
-    def states(self) -> dict[JobState, int]:
+    def count_by_state(self) -> dict[JobState, int]:
         """The number of jobs in each state."""
         with self._database.read() as connection:
             rows = connection.execute(
@@ -172,7 +172,7 @@ class Jobs:
         with self._database.write() as connection:
             return connection.execute(sa.update(lock).where(mine).values(heartbeat=now())).rowcount == 1
 
-    def record(self, name: str, **values: Any) -> None:
+    def update(self, name: str, **values: Any) -> None:
         """Changes columns of a job, unless it has ended."""
         going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED_STATES))
         with self._database.write() as connection:
@@ -184,7 +184,7 @@ class Jobs:
             _finish(connection, name, state, reason)
 
     def fail_abandoned(self) -> None:
-        """Fails the job whose owner has sent no heartbeat for STALE."""
+        """Fails the job whose owner has sent no heartbeat for STALE_AFTER."""
         with self._database.read() as connection:
             if connection.execute(sa.select(lock.c.job).where(_stale())).first() is None:
                 return
@@ -215,4 +215,4 @@ def _free_stale(connection: sa.Connection) -> None:
 
 
 def _stale() -> sa.ColumnElement[bool]:
-    return lock.c.heartbeat < now() - STALE
+    return lock.c.heartbeat < now() - STALE_AFTER

@@ -391,11 +391,11 @@ def test_a_job_from_its_start_to_its_end(client: Client, idle: Server) -> None:
 
 def test_retraining_can_be_waited_for(client: Client, idle: Server) -> None:
     jobs = idle.app.state.jobs
-    before = len(jobs.newest())
+    before = len(jobs.list_newest())
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(client.retrain, follow=True)
-        wait_until(lambda: len(jobs.newest()) > before or waiting.done())
-        jobs.finish(jobs.newest()[0].id, "rejected", "v2 is worse")
+        wait_until(lambda: len(jobs.list_newest()) > before or waiting.done())
+        jobs.finish(jobs.list_newest()[0].id, "rejected", "v2 is worse")
         job = waiting.result(60)
     assert (job.state, job.reason, job.ended) == ("rejected", "v2 is worse", True)
 

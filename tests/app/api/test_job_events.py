@@ -53,7 +53,7 @@ def test_50_streams_of_2_jobs_cost_one_query_at_a_time(idle: Server, monkeypatch
             assert opened.acquire(timeout=60)
         before = len(queries)
         wait_until(lambda: len(queries) >= before + 4)
-        jobs.record(second.id, state="running")
+        jobs.update(second.id, state="running")
         for _ in range(STREAMS):
             assert opened.acquire(timeout=60)
         jobs.finish(second.id, "succeeded", None)

@@ -96,7 +96,7 @@ def test_an_unknown_job_is_404(method: str, path: str, idle: Server) -> None:
 
 def test_the_log_is_for_those_with_the_key(idle: Server) -> None:
     job = idle.client.post("/retrain").json()
-    idle.app.state.jobs.record(job["id"], log="a line")
+    idle.app.state.jobs.update(job["id"], log="a line")
     assert idle.client.get(f"/retrain/{job['id']}").json()["log"] == "a line"
     without = httpx.get(f"{idle.url}/retrain/{job['id']}").json()
     assert list(without) == FIELDS
@@ -121,7 +121,7 @@ def test_events_come_at_once_with_each_change_and_end_with_the_job(idle: Server)
         thread.start()
         assert heard.wait(20)
         heard.clear()
-        idle.app.state.jobs.record(job["id"], state="evaluating", progress=1.0, metrics={"loss": 0.5})
+        idle.app.state.jobs.update(job["id"], state="evaluating", progress=1.0, metrics={"loss": 0.5})
         assert heard.wait(20)
         idle.app.state.jobs.finish(job["id"], "rejected", "worse")
         thread.join(20)

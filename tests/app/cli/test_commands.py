@@ -77,8 +77,8 @@ def test_retrain_follows_the_job_to_its_end(idle: Server) -> None:
         INKLING_API_KEY=KEY,
     )
     jobs = idle.app.state.jobs
-    wait_until(lambda: bool(jobs.newest()) or process.poll() is not None)
-    (job,) = jobs.newest()
+    wait_until(lambda: bool(jobs.list_newest()) or process.poll() is not None)
+    (job,) = jobs.list_newest()
     assert job.parameters["epochs"] == 3
     assert (job.parameters["activate"], job.parameters["use_feedback"]) == ("manual", False)
     jobs.finish(job.id, "rejected", "v2 is worse")

@@ -14,6 +14,7 @@ from app.storage.database import Database, DatabaseUnavailable, StorageFull
 from app.storage.feedback import FeedbackStore
 from app.storage.tables import feedback
 from models.errors import HomeError
+from tests.support.conflicts import make_inserts_conflict
 from tests.support.disk import file_size_limit
 from tests.support.feedback import READ_AS_3, READ_AS_5, tile, tile_id
 
@@ -173,18 +174,7 @@ def test_a_relabel_waits_for_a_delete_and_stores_the_tile_anew(database: Databas
 def test_conflicts_without_end_are_an_unavailable_database(store: FeedbackStore, database: Database) -> None:
     """A trigger stands for a worker that is always faster: each insert meets a conflict."""
     with database.write() as connection:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(
-                "CREATE TRIGGER conflict BEFORE INSERT ON feedback BEGIN SELECT RAISE(ABORT, 'conflict'); END"
-            )
-        else:
-            connection.exec_driver_sql(
-                "CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS "
-                "'BEGIN RAISE EXCEPTION USING ERRCODE = ''unique_violation''; END'"
-            )
-            connection.exec_driver_sql(
-                "CREATE TRIGGER conflict BEFORE INSERT ON feedback FOR EACH ROW EXECUTE FUNCTION conflict()"
-            )
+        make_inserts_conflict(connection, "feedback")
     with pytest.raises(DatabaseUnavailable):
         store.add(tile(0), 1, READ_AS_3)
     assert store.count() == 0

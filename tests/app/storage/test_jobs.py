@@ -5,8 +5,9 @@ import pytest
 import sqlalchemy as sa
 
 from app.storage import tables
-from app.storage.database import Database, now
+from app.storage.database import Database, DatabaseUnavailable, now
 from app.storage.jobs import INTERRUPTED, JobEnded, JobOwner, JobRunning, Jobs, KeyReused, UnknownJob
+from tests.support.conflicts import make_inserts_conflict
 
 HERE, THERE = JobOwner("here", 1), JobOwner("there", 1)
 
@@ -17,12 +18,12 @@ def jobs(database: Database) -> Jobs:
 
 
 def age(database: Database, seconds: float) -> None:
-    """Makes the lock's heartbeat that old."""
+    """Sets the time of the last heartbeat to that many seconds ago."""
     with database.write() as connection:
         connection.execute(sa.update(tables.lock).values(heartbeat=now() - timedelta(seconds=seconds)))
 
 
-def test_the_way_of_a_job(jobs: Jobs) -> None:
+def test_a_job_is_claimed_updated_and_ended_once(jobs: Jobs) -> None:
     job = jobs.submit({"epochs": 3})
     assert (job.state, job.parameters, job.started_at, job.progress) == ("queued", {"epochs": 3}, None, 0)
     claimed = jobs.claim(HERE)
@@ -30,19 +31,19 @@ def test_the_way_of_a_job(jobs: Jobs) -> None:
     assert (claimed.id, claimed.state) == (job.id, "running")
     assert claimed.started_at >= job.created_at
     assert jobs.claim(THERE) is None
-    jobs.record(job.id, state="evaluating", progress=1.0, epoch=3, epochs=3, version="v2", log="a line")
+    jobs.update(job.id, state="evaluating", progress=1.0, epoch=3, epochs=3, version="v2", log="a line")
     jobs.finish(job.id, "rejected", "worse")
     ended = jobs.get(job.id)
     assert (ended.state, ended.reason, ended.version, ended.log) == ("rejected", "worse", "v2", "a line")
     assert ended.ended
     assert ended.finished_at >= ended.started_at
-    jobs.record(job.id, state="running")
+    jobs.update(job.id, state="running")
     jobs.finish(job.id, "succeeded", None)
     assert jobs.get(job.id) == ended
     assert jobs.submit({}).state == "queued"
 
 
-def test_one_at_a_time_however_many_ask(jobs: Jobs) -> None:
+def test_one_of_many_jobs_submitted_at_once_is_queued(jobs: Jobs) -> None:
     outcomes: list[str] = []
 
     def submit() -> None:
@@ -56,19 +57,28 @@ def test_one_at_a_time_however_many_ask(jobs: Jobs) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    (job,) = jobs.newest()
+    (job,) = jobs.list_newest()
     assert sorted(outcomes) == sorted([job.id] + [f"busy {job.id}"] * 7)
 
 
-def test_newest_first(jobs: Jobs) -> None:
+def test_conflicts_without_end_are_an_unavailable_database(jobs: Jobs, database: Database) -> None:
+    """A trigger stands for a worker that is always faster: each insert meets a conflict."""
+    with database.write() as connection:
+        make_inserts_conflict(connection, "lock")
+    with pytest.raises(DatabaseUnavailable):
+        jobs.submit({})
+    assert jobs.list_newest() == []
+
+
+def test_jobs_are_listed_newest_first(jobs: Jobs) -> None:
     names = []
     for _ in range(3):
         names.append(jobs.submit({}).id)
         jobs.cancel(names[-1])
-    assert [job.id for job in jobs.newest()] == names[::-1]
+    assert [job.id for job in jobs.list_newest()] == names[::-1]
 
 
-def test_an_idempotency_key_gives_its_job_for_a_day(jobs: Jobs, database: Database) -> None:
+def test_an_idempotency_key_gives_its_job_for_24_hours(jobs: Jobs, database: Database) -> None:
     job = jobs.submit({"epochs": 1}, "key")
     assert jobs.submit({"epochs": 1}, "key").id == job.id
     with pytest.raises(KeyReused, match=job.id):
@@ -80,7 +90,7 @@ def test_an_idempotency_key_gives_its_job_for_a_day(jobs: Jobs, database: Databa
     assert jobs.submit({"epochs": 2}, "key").id != job.id
 
 
-def test_cancelling(jobs: Jobs) -> None:
+def test_a_queued_job_is_cancelled_and_a_running_one_is_asked_to_end(jobs: Jobs) -> None:
     job = jobs.submit({})
     assert (jobs.cancel(job.id).state, jobs.claim(HERE)) == ("cancelled", None)
     with pytest.raises(JobEnded, match="cancelled"):
@@ -92,7 +102,7 @@ def test_cancelling(jobs: Jobs) -> None:
         jobs.cancel("nobody")
 
 
-def test_a_lock_without_heartbeat_for_15_s_goes_stale(jobs: Jobs, database: Database) -> None:
+def test_a_job_without_a_heartbeat_for_15_seconds_fails(jobs: Jobs, database: Database) -> None:
     job = jobs.submit({})
     jobs.claim(HERE)
     age(database, 14)
@@ -107,7 +117,7 @@ def test_a_lock_without_heartbeat_for_15_s_goes_stale(jobs: Jobs, database: Data
     assert not jobs.renew_lease(job.id, HERE)
 
 
-def test_a_stale_lock_keeps_nobody_from_submitting(jobs: Jobs, database: Database) -> None:
+def test_a_stale_lock_does_not_block_the_next_job(jobs: Jobs, database: Database) -> None:
     stale = jobs.submit({})
     jobs.claim(HERE)
     age(database, 16)
@@ -115,7 +125,7 @@ def test_a_stale_lock_keeps_nobody_from_submitting(jobs: Jobs, database: Databas
     assert jobs.get(stale.id).state == "failed"
 
 
-def test_a_queued_job_waits_for_whoever_comes(jobs: Jobs) -> None:
+def test_a_queued_job_never_goes_stale(jobs: Jobs) -> None:
     job = jobs.submit({})
     jobs.fail_abandoned()
     assert jobs.get(job.id).state == "queued"
