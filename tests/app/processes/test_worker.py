@@ -32,6 +32,21 @@ def test_a_device_that_is_lost_ends_the_worker_so_that_another_takes_its_place(
         wait_until(ended)
 
 
+def test_an_idle_device_that_died_turns_the_worker_unready(tmp_path) -> None:
+    with running(Settings(home=tmp_path / "home")) as found:
+        service = found.app.state.inference
+
+        def fail(_: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("CUDA error: unknown error")
+
+        idle = DynamicBatcher(service.batcher.predictor, inline=False)
+        network, idle.predictor._network = idle.predictor._network, fail
+        service._batcher = idle
+        check_problem(found.client.get("/health/ready"), 503, "not-ready")
+        idle.predictor._network = network
+        assert found.client.get("/health/ready").status_code == 200
+
+
 def test_a_device_that_hangs_turns_the_worker_unready_but_not_dead(tmp_path, seven, encode) -> None:
     with running(Settings(home=tmp_path / "home")) as found:
         service = found.app.state.inference

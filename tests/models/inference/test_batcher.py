@@ -98,6 +98,7 @@ def single_predictions() -> list[Prediction]:
     return [predictor.predict(tile[None])[0] for tile in TILES]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("inline", [True, False])
 def test_every_batch_size_gives_each_image_its_own_prediction(
     inline: bool, predictor: GatedPredictor, single_predictions: list[Prediction]

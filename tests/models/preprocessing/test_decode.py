@@ -202,6 +202,7 @@ def outcome(data: bytes) -> object:
         return type(error)
 
 
+@pytest.mark.processes
 def test_the_fast_decoder_for_plain_pngs_agrees_with_the_general_one(encode, monkeypatch) -> None:
     rng = np.random.default_rng(0)
     shapes = [(28, 28), (1, 1), (3, 200), (200, 1), (64, 64)]

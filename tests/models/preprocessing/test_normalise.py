@@ -22,6 +22,7 @@ def tiles(test_digits: Digits) -> np.ndarray:
     return test_digits.images[:200].numpy()
 
 
+@pytest.mark.processes
 def test_mnist_tiles_are_unchanged_byte_for_byte(test_digits: Digits) -> None:
     images = test_digits.images.numpy()
     results = [normalise(Picture(image)) for image in images]
@@ -65,6 +66,7 @@ VARIANTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variants_of_an_image_give_the_same_tile(name: str, tiles: np.ndarray, encode: Callable[..., bytes]) -> None:
     different = [difference(normalise(decode(encode(VARIANTS[name](image)))), image) for image in tiles]

@@ -164,6 +164,7 @@ def test_ink_of_any_shape_is_only_erased(shape: tuple[int, int]) -> None:
         check_only_erased(ink)
 
 
+@pytest.mark.processes
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("pen", [1, 3])
 @pytest.mark.parametrize("side", [300, 640])
