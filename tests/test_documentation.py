@@ -94,6 +94,11 @@ class Checkout:
             shutil.copy(seven, folder / name)
         (folder / ".curlrc").write_text("fail-with-body\n")  # a refused request is a failed command
 
+    def wait_for_jobs(self) -> None:
+        """Waits until the jobs of earlier commands have ended, since one runs at a time."""
+        assert self.service.app is not None
+        wait_until(lambda: all(job.ended for job in self.service.app.state.jobs.newest()))
+
     def start(self, command: str, **variables: str) -> subprocess.Popen[str]:
         environment = {
             **os.environ,
@@ -267,6 +272,7 @@ def test_a_documented_command_works(example: Example, checkout: Checkout) -> Non
         pytest.skip(f"MNIST is not in {DATA}; INKLING_DATA names another folder")
     if way is run and example.text.startswith("curl ") and not shutil.which("curl"):
         pytest.skip("curl is not installed")
+    checkout.wait_for_jobs()
     way(checkout, example.text)
 
 
