@@ -11,7 +11,7 @@ from app.settings import FORMER_NAMES, Settings
 from models.contract import JOB_STATES, JobParameters
 from models.preprocessing.normalise import Step
 from tests.support.environment import ROOT
-from training.recipes import RECIPES
+from training import recipes
 
 
 def rows(document: Path, heading: str) -> list[list[str]]:
@@ -64,7 +64,7 @@ def test_the_table_of_a_prediction_has_every_step() -> None:
 
 def test_training_describes_every_recipe() -> None:
     text = (ROOT / "docs/training.md").read_text()
-    assert [recipe for recipe in RECIPES if f"`{recipe}`" not in text] == []
+    assert [recipe for recipe in recipes.NAMES if f"`{recipe}`" not in text] == []
 
 
 def test_the_hooks_run_what_make_lint_runs() -> None:
