@@ -5,7 +5,6 @@ and not once a worker, is started and stopped here.
 """
 
 import contextlib
-import errno
 import logging
 import multiprocessing
 import signal
@@ -20,24 +19,18 @@ from app.observability import logs
 from app.observability.multiprocess import MultiprocessStore, new_folder
 from app.processes.job_runner import JobRunner
 from app.processes.messages import KILL_SECONDS, Failed, Ready
+from app.processes.sockets import listen
 from app.settings import Settings
 from models.errors import InklingError
 
-BACKLOG = 2048
 STEADY_SECONDS = 10
 """A worker that has served for so long is started again at once when it ends."""
 MAX_PAUSE_SECONDS = 30.0
-
-_MISSING_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 log = logging.getLogger(__name__)
 
 # A forked child can use neither CUDA nor torch's threads when its parent has; a spawned one inherits nothing.
 _spawning = multiprocessing.get_context("spawn")
-
-
-class PortTaken(InklingError):
-    """The service cannot listen where the settings say."""
 
 
 class StartFailed(InklingError):
@@ -220,48 +213,6 @@ class WorkerSlot:
         if self._reports is not None:
             self._reports.close()
         self._process = self._reports = self.ready = None
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Listens on every address of the host: `localhost` is ::1 and 127.0.0.1. Port 0 takes a free port.
-
-    Leaves out an address that this machine does not have, as ::1 in a container without IPv6, unless no address is
-    left. Raises PortTaken, also for a host that has no address.
-    """
-    sockets: list[socket.socket] = []
-    missing: OSError | None = None
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            free = (address[0], sockets[0].getsockname()[1], *address[2:]) if sockets and not port else address
-            try:
-                sockets.append(_listening(family, kind, protocol, free))
-            except OSError as error:
-                if error.errno not in _MISSING_ADDRESS:
-                    raise
-                missing = error
-        if missing is not None and not sockets:
-            raise missing
-    except (OSError, UnicodeError) as error:
-        for listening in sockets:
-            listening.close()
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise PortTaken(
-            f"cannot listen on {host}:{port}: {reason}; INKLING_HOST and INKLING_PORT choose another"
-        ) from error
-    return sockets
-
-
-def _listening(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
-    listening = socket.socket(family, kind, protocol)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    return listening
 
 
 def _work(settings: Settings, sockets: list[socket.socket], reports: Connection, store: MultiprocessStore) -> None:

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from app.processes.job_runner import JobRunner
-from app.processes.supervisor import listen
+from app.processes.sockets import listen
 from app.processes.worker import Server as HttpServer
 from app.settings import Settings
 from app.storage.database import Database
@@ -74,6 +74,16 @@ def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -
 
 
 @contextlib.contextmanager
+def closing(sockets: list[socket.socket]) -> Iterator[list[socket.socket]]:
+    """Closes them all at the end."""
+    try:
+        yield sockets
+    finally:
+        for listening in sockets:
+            listening.close()
+
+
+@contextlib.contextmanager
 def running(settings: Settings) -> Iterator[Server]:
     """As `serving`, with what runs the retraining jobs."""
     runner = JobRunner(settings)
@@ -95,21 +105,19 @@ def serving(settings: Settings) -> Iterator[Server]:
     app = create_app(settings)
     loops: list[asyncio.AbstractEventLoop] = []
     server = HttpServer(app, settings, lambda: loops.append(asyncio.get_running_loop()))
-    sockets = listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets})
-    thread.start()
-    try:
-        wait_until(lambda: server.started or not thread.is_alive())
-        assert server.started
-        found = Server(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", app=app)
-        found.loop = loops[0]
-        with found.client:
-            yield found
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        for listening in sockets:
-            listening.close()
+    with closing(listen("127.0.0.1", 0)) as sockets:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": sockets})
+        thread.start()
+        try:
+            wait_until(lambda: server.started or not thread.is_alive())
+            assert server.started
+            found = Server(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", app=app)
+            found.loop = loops[0]
+            with found.client:
+                yield found
+        finally:
+            server.should_exit = True
+            thread.join(30)
 
 
 KEY = "correct horse"

@@ -53,14 +53,14 @@ def test_every_parameter_reaches_the_job(idle: Server) -> None:
         ("words", "body", []),
     ],
 )
-def test_a_parameter_that_does_not_fit(body: object, field: str, words: list[str], idle: Server) -> None:
+def test_an_invalid_parameter_is_422(body: object, field: str, words: list[str], idle: Server) -> None:
     content = body if isinstance(body, str) else json.dumps(body)
     answer = idle.client.post("/retrain", content=content)
     assert check_problem(answer, 422, "bad-parameter", *words)["field"] == field
     assert idle.client.get("/retrain").json() == {"jobs": []}
 
 
-def test_numbers_that_json_does_not_have(idle: Server) -> None:
+def test_a_number_that_is_not_finite_is_422(idle: Server) -> None:
     for number in ("NaN", "Infinity", "-Infinity", "1e999"):
         answer = idle.client.post("/retrain", content=f'{{"learning_rate": {number}}}')
         check_problem(answer, 422, "bad-parameter")
@@ -81,7 +81,7 @@ def test_the_same_idempotency_key_gives_the_same_job(idle: Server) -> None:
     check_problem(answer, 422, "bad-parameter", "255")
 
 
-def test_cancelling_a_job_and_one_that_has_ended(idle: Server) -> None:
+def test_a_job_can_be_cancelled_once(idle: Server) -> None:
     job = idle.client.post("/retrain").json()
     answer = idle.client.delete(f"/retrain/{job['id']}")
     assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
@@ -94,7 +94,7 @@ def test_an_unknown_job_is_404(method: str, path: str, idle: Server) -> None:
     check_problem(idle.client.request(method, f"/retrain/{path}"), 404, "not-found", "'x'")
 
 
-def test_the_log_is_for_those_with_the_key(idle: Server) -> None:
+def test_only_a_request_with_the_key_sees_the_log(idle: Server) -> None:
     job = idle.client.post("/retrain").json()
     idle.app.state.jobs.update(job["id"], log="a line")
     assert idle.client.get(f"/retrain/{job['id']}").json()["log"] == "a line"
@@ -103,7 +103,7 @@ def test_the_log_is_for_those_with_the_key(idle: Server) -> None:
     assert "log" not in idle.client.get("/retrain").json()["jobs"][0]
 
 
-def test_events_come_at_once_with_each_change_and_end_with_the_job(idle: Server) -> None:
+def test_the_event_stream_sends_the_job_at_once_then_each_change_and_ends_with_the_job(idle: Server) -> None:
     job = idle.client.post("/retrain").json()
     states: list[dict] = []
     heard = threading.Event()

@@ -1,4 +1,4 @@
-"""Jobs run by the real trainer, which is started, killed and cancelled as it would be in use."""
+"""Jobs run by the real trainer process, which these tests start, cancel and kill."""
 
 import os
 import signal
@@ -25,12 +25,14 @@ from models.registry.registry import ModelRegistry
 from tests.support.service import KEY, WITH_KEY, Server, running
 from tests.support.waiting import wait_until
 
-MINUTES = 300
-"""For a job to end: the trainer gives way to whatever else the machine does."""
+JOB_SECONDS = 300
+"""How long a job may take: the trainer runs at idle priority, and the machine may be busy."""
+
+pytestmark = pytest.mark.processes
 
 
 def untrained(home: Path) -> ModelRegistry:
-    """A HOME whose active version can only become better."""
+    """A HOME whose active version is an untrained network, which any training improves."""
     saved = ModelRegistry(home)
     torch.manual_seed(0)
     saved.activate(saved.write(networks.create("net").state_dict(), Manifest(network="net")))
@@ -38,7 +40,7 @@ def untrained(home: Path) -> ModelRegistry:
 
 
 def trainers(home: Path) -> list[int]:
-    """The processes that train for this HOME."""
+    """The ids of the trainer processes for this HOME."""
     listing = subprocess.run(["ps", "-axwwo", "pid,command"], capture_output=True, text=True, check=True).stdout
     found = [line.split(None, 1) for line in listing.splitlines()]
     return [int(pid) for pid, command in found if "training.retraining" in command and f"{home}/" in command]
@@ -58,7 +60,7 @@ def job_of(server: Server) -> dict:
 
 
 def wait_for(server: Server, condition: Callable[[dict], bool]) -> dict:
-    wait_until(lambda: condition(job_of(server)), MINUTES, every=0.2)
+    wait_until(lambda: condition(job_of(server)), JOB_SECONDS, every=0.2)
     return job_of(server)
 
 
@@ -66,31 +68,31 @@ def wait_until_it_trains(server: Server) -> dict:
     return wait_for(server, lambda job: job["epoch"] is not None or job["state"] in ENDED_STATES)
 
 
-def wait_until_it_runs(server: Server, home: Path) -> int:
-    """The trainer's process, whatever it has come to."""
+def wait_for_trainer(server: Server, home: Path) -> int:
+    """Waits for the trainer process, and returns its id."""
     wait_until(lambda: len(trainers(home)) == 1, every=0.2)
     return trainers(home)[0]
 
 
-def training_for_long(serve: Callable[..., Server], home: Path, data: Path) -> Server:
-    """A service of its own, with one worker, whose job has a trainer and would take hours."""
+def serve_long_job(serve: Callable[..., Server], home: Path, data: Path) -> Server:
+    """A service as a process, with one worker, whose job would train for hours."""
     untrained(home)
     server = serve(INKLING_API_KEY=KEY, INKLING_DATA=str(data), INKLING_WORKERS="1")
     server.client.headers.update(WITH_KEY)
     server.client.post("/retrain", json={"epochs": 1000})
-    wait_until_it_runs(server, home)
+    wait_for_trainer(server, home)
     assert server.process is not None
     return server
 
 
-def check_nothing_came_of_it(server: Server, home: Path) -> None:
+def check_no_version_and_no_leftovers(server: Server, home: Path) -> None:
     assert ModelRegistry(home).names() == ["v1"]
     assert server.client.get("/models").json()["active"] == "v1"
     assert trainers(home) == []
     assert list((home / "retraining").iterdir()) == []
 
 
-def test_a_job_makes_a_better_version_that_takes_over(server: Server, tmp_path: Path, seven, encode) -> None:
+def test_a_job_trains_a_better_version_which_becomes_active(server: Server, tmp_path: Path, seven, encode) -> None:
     server.client.post("/feedback", files={"file": encode(seven)}, data={"label": "7"})
     server.client.post("/retrain", json={"epochs": 1})
     running = wait_until_it_trains(server)
@@ -118,7 +120,7 @@ def test_a_job_makes_a_better_version_that_takes_over(server: Server, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_job_from_scratch_trains_by_the_recipe_on_digits_and_corrections(
+def test_a_job_from_scratch_trains_by_the_recipe_on_mnist_and_feedback(
     server: Server, tmp_path: Path, seven, encode
 ) -> None:
     for turn in (0, 10):
@@ -158,9 +160,7 @@ def test_a_job_from_scratch_trains_by_the_recipe_on_digits_and_corrections(
 
 
 @pytest.mark.slow
-def test_corrections_that_contradict_each_other_are_rejected_and_the_active_version_stays(
-    tmp_path: Path, data_folder: Path
-) -> None:
+def test_contradictory_feedback_is_rejected_and_the_active_version_stays(tmp_path: Path, data_folder: Path) -> None:
     home = tmp_path / "home"
     with running(Settings(home=home, data=data_folder, initial_model="net", api_key=KEY)) as server:
         store: FeedbackStore = server.app.state.feedback
@@ -178,7 +178,7 @@ def test_corrections_that_contradict_each_other_are_rejected_and_the_active_vers
         assert (body["active"], body["versions"][0]["state"]) == ("v1", "rejected")
 
 
-def test_a_cancelled_job_ends_with_its_processes(server: Server, tmp_path: Path) -> None:
+def test_cancelling_a_job_ends_its_processes(server: Server, tmp_path: Path) -> None:
     home = tmp_path / "home"
     job = server.client.post("/retrain", json={"epochs": 1000}).json()
     wait_until_it_trains(server)
@@ -186,23 +186,23 @@ def test_a_cancelled_job_ends_with_its_processes(server: Server, tmp_path: Path)
     assert server.client.delete(f"/retrain/{job['id']}").status_code == 202
     ended = wait_for(server, lambda job: job["state"] in ENDED_STATES)
     assert (ended["state"], ended["reason"]) == ("cancelled", "cancelled while it ran")
-    check_nothing_came_of_it(server, home)
+    check_no_version_and_no_leftovers(server, home)
 
 
-def test_a_killed_trainer_is_a_failed_job_and_the_next_one_can_begin(server: Server, tmp_path: Path) -> None:
+def test_a_killed_trainer_fails_its_job_and_the_next_job_can_begin(server: Server, tmp_path: Path) -> None:
     home = tmp_path / "home"
     server.client.post("/retrain", json={"epochs": 1000})
-    os.kill(wait_until_it_runs(server, home), signal.SIGKILL)
+    os.kill(wait_for_trainer(server, home), signal.SIGKILL)
     job = wait_for(server, lambda job: job["state"] in ENDED_STATES)
     assert (job["state"], job["reason"]) == ("failed", "interrupted: the trainer was ended by SIGKILL")
-    check_nothing_came_of_it(server, home)
+    check_no_version_and_no_leftovers(server, home)
     again = server.client.post("/retrain").json()
     assert server.client.delete(f"/retrain/{again['id']}").status_code == 202
 
 
-def test_a_job_whose_lock_went_to_somebody_else_is_given_up(server: Server, tmp_path: Path) -> None:
+def test_a_job_that_another_host_has_taken_over_is_given_up(server: Server, tmp_path: Path) -> None:
     server.client.post("/retrain", json={"epochs": 1000})
-    wait_until_it_runs(server, tmp_path / "home")
+    wait_for_trainer(server, tmp_path / "home")
     database = Database(Settings(home=tmp_path / "home"))
     with database.write() as connection:
         connection.execute(sa.update(tables.lock).values(host="elsewhere"))
@@ -210,7 +210,7 @@ def test_a_job_whose_lock_went_to_somebody_else_is_given_up(server: Server, tmp_
     database.close()
 
 
-def test_without_mnist_the_job_fails_with_the_reason_and_the_way_out(
+def test_without_mnist_the_job_fails_and_its_reason_names_the_settings(
     tmp_path: Path, database_url: str, seven, encode
 ) -> None:
     places = {"home": tmp_path / "home", "data": tmp_path / "nowhere", "database_url": database_url}
@@ -223,26 +223,26 @@ def test_without_mnist_the_job_fails_with_the_reason_and_the_way_out(
         assert job["state"] == "failed"
         for words in (f"{tmp_path}/nowhere/MNIST/raw", "INKLING_DOWNLOAD=false", "INKLING_DATA"):
             assert words in job["reason"]
-        check_nothing_came_of_it(server, tmp_path / "home")
+        check_no_version_and_no_leftovers(server, tmp_path / "home")
 
 
-def test_the_end_of_the_service_ends_the_job(serve: Callable[..., Server], tmp_path: Path, data_folder: Path) -> None:
+def test_stopping_the_service_fails_the_job(serve: Callable[..., Server], tmp_path: Path, data_folder: Path) -> None:
     home = tmp_path / "home"
-    server = training_for_long(serve, home, data_folder)
+    server = serve_long_job(serve, home, data_folder)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
     assert trainers(home) == []
     with running(Settings(home=home, api_key=KEY)) as again:
         job = job_of(again)
         assert (job["state"], job["reason"]) == ("failed", "interrupted: the service ended while the job ran")
-        check_nothing_came_of_it(again, home)
+        check_no_version_and_no_leftovers(again, home)
 
 
-def test_a_killed_service_leaves_no_trainer_and_after_the_restart_no_running_job(
+def test_a_killed_service_leaves_no_trainer_and_its_job_fails_after_the_restart(
     serve: Callable[..., Server], tmp_path: Path, data_folder: Path, seven, encode
 ) -> None:
     home = tmp_path / "home"
-    server = training_for_long(serve, home, data_folder)
+    server = serve_long_job(serve, home, data_folder)
     server.process.kill()
     wait_until(lambda: trainers(home) == [])
     database = Database(Settings(home=home))
@@ -260,7 +260,7 @@ def test_a_killed_service_leaves_no_trainer_and_after_the_restart_no_running_job
         assert again.client.post("/retrain", headers=WITH_KEY).status_code == 202
 
 
-def test_the_death_of_a_worker_does_not_touch_the_job(
+def test_killing_a_worker_leaves_the_job_running(
     serve: Callable[..., Server], tmp_path: Path, data_folder: Path
 ) -> None:
     home = tmp_path / "home"
@@ -286,5 +286,5 @@ def test_the_death_of_a_worker_does_not_touch_the_job(
             return False
         return found["state"] == "running" and found["progress"] > before
 
-    wait_until(advanced, MINUTES, every=0.2)
+    wait_until(advanced, JOB_SECONDS, every=0.2)
     assert trainers(home) == [trainer]

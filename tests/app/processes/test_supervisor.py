@@ -1,5 +1,3 @@
-import contextlib
-import gc
 import os
 import re
 import signal
@@ -8,21 +6,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from app.main import create_app
 from app.observability.multiprocess import MultiprocessStore
-from app.processes.supervisor import PortTaken, WorkerSlot, listen
+from app.processes.sockets import listen
+from app.processes.supervisor import WorkerSlot
 from app.settings import Settings
 from models import cpus
 from models.registry.registry import WEIGHTS, ModelRegistry
 from tests.support.environment import ROOT
-from tests.support.service import Server, free_port, spawn
+from tests.support.service import Server, closing, free_port, spawn
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes
@@ -157,7 +154,7 @@ def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve
 
 def test_a_worker_reports_how_many_workers_its_device_needs(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", device="cpu", workers=None)
-    with closing_all(listen("127.0.0.1", 0)) as sockets:
+    with closing(listen("127.0.0.1", 0)) as sockets:
         worker = WorkerSlot(settings, sockets, MultiprocessStore(tmp_path, 0))
         worker.start()
         try:
@@ -167,66 +164,6 @@ def test_a_worker_reports_how_many_workers_its_device_needs(tmp_path: Path) -> N
         finally:
             worker.ask_to_stop()
             worker.join(time.monotonic() + 60)
-
-
-def test_decoders_share_the_cores_among_the_workers_that_there_are() -> None:
-    cores = cpus.usable()
-    for workers in (1, cores, cores + 1):
-        app = create_app(Settings(), workers=workers)
-        assert app.state.inference._decoder_count == max(1, cores // workers)
-
-
-@contextlib.contextmanager
-def closing_all(sockets: list[socket.socket]) -> Iterator[list[socket.socket]]:
-    try:
-        yield sockets
-    finally:
-        for listening in sockets:
-            listening.close()
-
-
-def resolve_all_names_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
-    resolve = socket.getaddrinfo
-
-    def found(host: str, port: int, **options: Any) -> list[Any]:
-        return [entry for address in addresses for entry in resolve(address, port, **options)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", found)
-
-
-def test_a_name_means_all_its_addresses_on_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolve_all_names_to(monkeypatch, "127.0.0.1", "127.0.0.2", "127.0.0.1")
-    with closing_all(listen("localhost", 0)) as sockets:
-        (first, port), (second, same_port) = [listening.getsockname() for listening in sockets]
-        assert (first, second, port) == ("127.0.0.1", "127.0.0.2", same_port)
-        monkeypatch.undo()
-        for address in (first, second):
-            socket.create_connection((address, port), timeout=30).close()
-
-
-def test_an_address_that_the_machine_lacks_is_left_out_unless_it_is_the_only_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    resolve_all_names_to(monkeypatch, "192.0.2.1", "127.0.0.1")  # RFC 5737: an address for documentation
-    with closing_all(listen("localhost", 0)) as sockets:
-        assert [listening.getsockname()[0] for listening in sockets] == ["127.0.0.1"]
-    monkeypatch.undo()
-    with pytest.raises(PortTaken, match=r"192\.0\.2\.1:0"):
-        listen("192.0.2.1", 0)
-
-
-def test_no_socket_stays_open_when_one_address_of_a_name_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.2", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        resolve_all_names_to(monkeypatch, "127.0.0.1", "127.0.0.2")
-        with pytest.raises(PortTaken, match="in use"):
-            listen("localhost", port)
-        monkeypatch.undo()
-        gc.collect()  # a socket that was not closed would warn here, which is an error
-        for listening in listen("127.0.0.1", port):
-            listening.close()
 
 
 def test_localhost_answers_on_each_of_its_addresses(serve: Serve) -> None:
@@ -239,7 +176,7 @@ def test_localhost_answers_on_each_of_its_addresses(serve: Serve) -> None:
 
 
 def test_a_worker_that_cannot_start_is_tried_again_after_a_pause(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
-    with closing_all(listen("127.0.0.1", 0)) as sockets:
+    with closing(listen("127.0.0.1", 0)) as sockets:
         worker = WorkerSlot(Settings(device="cuda:99"), sockets, MultiprocessStore(tmp_path, 0))
         worker.start()
         wait_until(lambda: worker.receive() is not None)

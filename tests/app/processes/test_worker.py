@@ -3,7 +3,9 @@ import threading
 import httpx
 import torch
 
+from app.main import create_app
 from app.settings import Settings
+from models import cpus
 from models.inference.batcher import DynamicBatcher
 from tests.support.service import check_problem, running
 from tests.support.waiting import wait_until
@@ -64,3 +66,10 @@ def test_a_device_that_hangs_turns_the_worker_unready_but_not_dead(tmp_path, sev
             gate.set()
         wait_until(lambda: found.client.get("/health/ready").status_code == 200)
         assert found.predict(encode(seven))["digit"] == 7
+
+
+def test_decoders_share_the_cores_among_the_workers_that_there_are() -> None:
+    cores = cpus.usable()
+    for workers in (1, cores, cores + 1):
+        app = create_app(Settings(), workers=workers)
+        assert app.state.inference._decoder_count == max(1, cores // workers)
