@@ -21,10 +21,11 @@ feedback = sa.table("feedback", sa.column("id"), sa.column("label"), sa.column("
 
 
 def upgrade() -> None:
-    op.add_column("feedback", sa.Column("tile", sa.LargeBinary))
-    _read_pictures(op.get_bind())
-    with op.batch_alter_table("feedback") as table:
-        table.alter_column("tile", nullable=False)
+    connection = op.get_bind()
+    op.add_column("feedback", sa.Column("tile", sa.LargeBinary, nullable=False, server_default=""))
+    _read_pictures(connection)
+    if connection.dialect.name != "sqlite":  # SQLite would copy the table to drop the default
+        op.alter_column("feedback", "tile", server_default=None)
 
 
 def _read_pictures(connection: sa.Connection) -> None:
