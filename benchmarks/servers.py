@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -62,14 +62,27 @@ class Server:
 
     def wait_ready(self, pause: float = 0.02) -> "Server":
         """Returns once /health/ready answers 200. Raises BenchmarkError with the end of its log."""
-        self._wait(lambda: self.client.get("/health/ready"), lambda status: status == 200, READY_SECONDS, pause)
+        self.first_answer("/health/ready", pause=pause)
         return self
 
-    def first_answer(self, path: str, body: Body, seconds: float = READY_SECONDS) -> httpx.Response:
+    def first_answer(self, path: str, body: Body | None = None, pause: float = 0.02) -> httpx.Response:
         """The first answer below 500, whatever it says. Raises BenchmarkError with the end of its log."""
-        return self._wait(lambda: self.ask(path, body), lambda status: status < 500, seconds)
+        deadline, found = time.monotonic() + READY_SECONDS, "did not answer"
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                answer = self.ask(path, body)
+                if answer.status_code < 500:
+                    return answer
+                found = f"answered {answer.status_code}"
+            except httpx.TransportError:
+                pass
+            time.sleep(pause)
+        lines = self.log.read_text(errors="replace").splitlines()[-15:]
+        raise BenchmarkError("\n".join([f"{self.name} {found} within {READY_SECONDS} s; its log ends:", *lines]))
 
-    def ask(self, path: str, body: Body) -> httpx.Response:
+    def ask(self, path: str, body: Body | None = None) -> httpx.Response:
+        if body is None:
+            return self.client.get(path)
         return self.client.post(path, content=body.data, headers={"Content-Type": body.content_type})
 
     def members(self) -> list[psutil.Process]:
@@ -86,20 +99,14 @@ class Server:
 
     def memory(self, kind: str = "rss") -> list[int]:
         """The bytes of each process, oldest first: `rss`, or `pss`, which divides shared pages among their users."""
-        sizes = []
-        for process in self.members():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                info = process.memory_full_info() if kind == "pss" else process.memory_info()
-                sizes.append(int(getattr(info, kind)))
-        return sizes
+        return [memory_of(process, kind) for process in self.members()]
 
     def cpu_seconds(self) -> float:
         """The processor time that its living processes have used, in seconds."""
         used = 0.0
         for process in self.members():
             with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                used += times.user + times.system
+                used += sum(process.cpu_times()[:2])
         return used
 
     def halt(self) -> None:
@@ -131,26 +138,10 @@ class Server:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
-    def _wait(
-        self, ask: Callable[[], httpx.Response], accepted: Callable[[int], bool], seconds: float, pause: float = 0.02
-    ) -> httpx.Response:
-        deadline = time.monotonic() + seconds
-        found = "did not answer"
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                answer = ask()
-            except httpx.TransportError:
-                time.sleep(pause)
-                continue
-            if accepted(answer.status_code):
-                return answer
-            found = f"answered {answer.status_code}"
-            time.sleep(pause)
-        lines = self.log.read_text(errors="replace").splitlines()[-15:]
-        raise BenchmarkError("\n".join([f"{self.name} {found} within {seconds:.0f} s; its log ends:", *lines]))
 
-
-def inkling(name: str, folder: Path, cores: set[int] | None = None, checkout: Path = ROOT, **settings: str) -> Server:
+def inkling(
+    name: str, folder: Path, settings: Mapping[str, str], cores: set[int] | None = None, checkout: Path = ROOT
+) -> Server:
     """Starts `inkling serve` of a checkout, with HOME under the folder, an API key and these settings."""
     port = free_port()
     given = {"HOME": str(folder / f"home-{name}"), "PORT": str(port), "API_KEY": KEY, **settings}
@@ -168,10 +159,16 @@ def _age(process: psutil.Process) -> tuple[float, int]:
     return process.info["create_time"], process.pid
 
 
+def memory_of(process: psutil.Process, kind: str) -> int:
+    """Bytes; 0 if the process has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(getattr(process.memory_full_info(), kind))
+    return 0
+
+
 def digit_of(answer: httpx.Response) -> int | None:
     """The digit of a prediction, or the one digit that all predictions of a batch share."""
     content = answer.json()
-    if isinstance(content, dict) and "results" in content:
-        content = content["results"]
-    digits = {item.get("digit") for item in content} if isinstance(content, list) else {content.get("digit")}
+    results = content if isinstance(content, list) else content.get("results", [content])
+    digits = {result.get("digit") for result in results}
     return digits.pop() if len(digits) == 1 else None

@@ -5,18 +5,16 @@ after images of two sizes were answered on 8 connections; the trainer's is the p
 """
 
 import argparse
-import contextlib
 import sys
 import time
 
-import psutil
 import uvloop
 
 from benchmarks import client, pictures, runner
 from benchmarks.learning.service import ENDED, new_folder, newest_job, serve, trainers, wait
 from benchmarks.machine import BenchmarkError, say
 from benchmarks.runner import Report
-from benchmarks.servers import READY_SECONDS, Server
+from benchmarks.servers import READY_SECONDS, Server, memory_of
 from benchmarks.tables import table
 
 REQUESTS, CONNECTIONS = 2000, 8
@@ -33,7 +31,7 @@ def measure(options: argparse.Namespace) -> Report:
             server.client.post("/retrain", json={"epochs": 1}).raise_for_status()
             trainer = 0
             while newest_job(server)["state"] not in ENDED:
-                trainer = max([trainer, *(_pss(process) for process in trainers(folder))])
+                trainer = max([trainer, *(memory_of(process, "pss") for process in trainers(folder))])
                 time.sleep(0.1)
         rows.append([workers, sum(sizes[:workers]) / workers, sum(sizes[workers:]), sum(sizes), trainer])
         say(f"{workers} workers: {rows[-1]} bytes")
@@ -52,12 +50,6 @@ def _load(server: Server, workers: int) -> None:
     failed = [answer for answer in answers if answer.status != 200]
     if failed:
         raise BenchmarkError(f"{len(failed)} of {len(answers)} requests failed, the first with {failed[0].status}")
-
-
-def _pss(process: psutil.Process) -> int:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return int(process.memory_full_info().pss)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The cost of each step between the bytes of a request and its answer, on one core and without HTTP.
 
 Microseconds per image. Processor time is the least of all rounds, since other work on the machine only adds to it; wall
-time is the median.
+time is the median. `multipart` is a body as most clients write it, `multipart-any` one of any other form; a canvas has
+280 x 280 pixels, other images 28 x 28; `convnet-64` is a prediction in a batch of 64, `convnet-forward` its forward
+pass alone.
 """
 
 import argparse
@@ -30,15 +32,6 @@ NETWORKS = ("net", "convnet")
 
 
 @dataclass(frozen=True)
-class Step:
-    """run: one call, which handles this many images."""
-
-    name: str
-    run: Callable[[], object]
-    images: int = 1
-
-
-@dataclass(frozen=True)
 class Cost:
     """processor, wall: the seconds per image of each round."""
 
@@ -46,59 +39,56 @@ class Cost:
     wall: list[float]
 
 
+Step = tuple[Callable[[], object], int]
+"""A call, and how many images it handles."""
+
+
 def steps() -> dict[str, Step]:
     tile, canvas = pictures.tile(), pictures.canvas()
     body, boundary = pictures.multipart(tile).data, pictures.BOUNDARY.encode()
     tile_picture, canvas_picture = decode(tile), decode(canvas)
     normalised = normalise(tile_picture)
-    found = {
-        "multipart": Step("multipart body, as most clients write it", lambda: multipart.split(body, boundary)),
-        "multipart-any": Step("multipart body, any", lambda: multipart.parse(body, boundary)),
-        "decode": Step("decode a PNG of 28 x 28", lambda: decode(tile)),
-        "decode-canvas": Step("decode a PNG of 280 x 280", lambda: decode(canvas)),
-        "normalise": Step("normalise a tile that is normalised already", lambda: normalise(tile_picture)),
-        "normalise-canvas": Step("normalise 280 x 280", lambda: normalise(canvas_picture)),
+    found: dict[str, Step] = {
+        "multipart": (lambda: multipart.split(body, boundary), 1),
+        "multipart-any": (lambda: multipart.parse(body, boundary), 1),
+        "decode": (lambda: decode(tile), 1),
+        "decode-canvas": (lambda: decode(canvas), 1),
+        "normalise": (lambda: normalise(tile_picture), 1),
+        "normalise-canvas": (lambda: normalise(canvas_picture), 1),
     }
     for name in NETWORKS:
         predictor = read(RELEASED / name, "v1").predictor(torch.device("cpu"))
         for size in (1, 16, BATCH):
             tiles = np.repeat(normalised.pixels[None], size, axis=0)
-            found[f"{name}-{size}"] = Step(
-                f"predict with {name}, batch of {size}", partial(predictor.predict, tiles), size
-            )
-        forward = partial(predictor.logits, tiles)
-        found[f"{name}-forward"] = Step(f"forward pass of {name} alone, batch of {BATCH}", forward, BATCH)
+            found[f"{name}-{size}"] = (partial(predictor.predict, tiles), size)
+        found[f"{name}-forward"] = (partial(predictor.logits, tiles), BATCH)
     answer = {**predictor.predict(tiles[:1])[0]._asdict(), "steps": normalised.steps}
-    return {**found, "json": Step("JSON", lambda: to_json(answer))}
+    return {**found, "json": (lambda: to_json(answer), 1)}
 
 
-def measure(names: list[str] | None, rounds: int) -> dict[str, tuple[Step, Cost]]:
+def measure(names: list[str] | None, rounds: int) -> dict[str, Cost]:
     torch.set_num_threads(1)
-    return {name: (step, cost(step, rounds)) for name, step in steps().items() if not names or name in names}
+    return {name: _cost(*step, rounds) for name, step in steps().items() if not names or name in names}
 
 
-def cost(step: Step, rounds: int) -> Cost:
-    step.run()
-    calls = max(1, round(SAMPLE_SECONDS / max(_seconds(step, 3)[1], 1e-7) * 3))
-    found = [_seconds(step, calls) for _ in range(rounds)]
-    return Cost(*([seconds / calls / step.images for seconds in kind] for kind in zip(*found, strict=True)))
+def _cost(call: Callable[[], object], images: int, rounds: int) -> Cost:
+    call()
+    calls = max(1, round(3 * SAMPLE_SECONDS / max(_seconds(call, 3)[1], 1e-7)))
+    found = [_seconds(call, calls) for _ in range(rounds)]
+    return Cost(*([seconds / calls / images for seconds in kind] for kind in zip(*found, strict=True)))
 
 
-def _seconds(step: Step, calls: int) -> tuple[float, float]:
+def _seconds(call: Callable[[], object], calls: int) -> tuple[float, float]:
     processor, wall = thread_time(), perf_counter()
     for _ in range(calls):
-        step.run()
+        call()
     return thread_time() - processor, perf_counter() - wall
 
 
 def report(options: argparse.Namespace) -> Report:
     found = measure(options.only, options.rounds)
-    rows = [
-        [name, step.name, f"{min(cost.processor) * 1e6:.1f}", f"{median(cost.wall) * 1e6:.1f}"]
-        for name, (step, cost) in found.items()
-    ]
-    header = ["name", "step", "processor us per image", "wall us per image"]
-    return Report([table(header, rows)], figures={"steps": {name: cost for name, (_, cost) in found.items()}})
+    rows = [[n, f"{min(cost.processor) * 1e6:.1f}", f"{median(cost.wall) * 1e6:.1f}"] for n, cost in found.items()]
+    return Report([table(["step", "processor us per image", "wall us per image"], rows)], figures={"steps": found})
 
 
 NAMES = (

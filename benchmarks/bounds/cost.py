@@ -1,5 +1,6 @@
 """What a service costs: seconds until it is ready, memory and its growth, a second worker, and the command line."""
 
+import contextlib
 import random
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from PIL import Image
 
 from benchmarks import client, pictures, servers, wrk
 from benchmarks.bounds.setting import Setting
-from benchmarks.client import Answer, Request
+from benchmarks.client import Request
 from benchmarks.machine import ROOT, BenchmarkError, say
 from benchmarks.pictures import encode
 from benchmarks.servers import Server
@@ -50,7 +51,7 @@ def memory(setting: Setting) -> list[Target]:
     body = pictures.multipart(pictures.tile())
     with setting.inkling("memory") as server:
         server.first_answer("/predict", body)
-        setting.wrk(server, body, 64)
+        setting.load(server, body, 64)
         worker = max(server.memory())
     found = subprocess.run([sys.executable, "-c", _RESIDENT], capture_output=True, text=True, check=True)
     note = f"{worker / 1e6:.0f} MB against {int(found.stdout) / 1e6:.0f} MB"
@@ -69,7 +70,8 @@ def growth(setting: Setting) -> list[Target]:
         done = 0
         while done < total:
             count, turn = min(-(-settled // 2), total - done), done % len(requests)
-            answers = _send(server.port, requests[turn:] + requests[:turn], count)
+            rotated = requests[turn:] + requests[:turn]
+            answers = uvloop.run(client.closed(server.port, rotated, 16, lambda sent, count=count: sent < count))
             done += len(answers)
             wrong += [f"{a.status} for {a.request.expected}" for a in answers if a.status != a.request.expected]
             samples.append((done, sum(server.memory())))
@@ -91,26 +93,22 @@ def workers(setting: Setting) -> list[Target]:
 
 def _scaling(setting: Setting, model: str) -> list[float]:
     body, cores = pictures.multipart(pictures.tile()), {setting.server_core, setting.load_core}
-    script = wrk.script(setting.folder, "workers", body)
     found: dict[str, Server] = {}
     rates: dict[str, list[float]] = {"1": [], "2": []}
-    try:
+    with contextlib.ExitStack() as stack:
         for count in rates:
             settings = {"INITIAL_MODEL": model, "WORKERS": count}
-            found[count] = servers.inkling(f"{model}-{count}", setting.folder, cores, **settings)
+            found[count] = stack.enter_context(servers.inkling(f"{model}-{count}", setting.folder, settings, cores))
             found[count].first_answer("/predict", body)
-            wrk.run(found[count].url + "/predict", script, 64, 1, cores)
+            wrk.run(found[count].url + "/predict", body, 64, 1, cores)
             found[count].halt()
         for number in range(1, setting.rounds + 1):
             for count, server in found.items():
                 server.resume()
-                rates[count].append(wrk.run(server.url + "/predict", script, 64, setting.seconds, cores).rate)
+                rates[count].append(wrk.run(server.url + "/predict", body, 64, setting.seconds, cores).rate)
                 server.ask("/predict", body)
                 server.halt()
                 say(f"round {number} of {setting.rounds}: {model}, {count} worker(s): {rates[count][-1]:,.0f}/s")
-    finally:
-        for server in found.values():
-            server.stop()
     return [two / one for one, two in zip(rates["1"], rates["2"], strict=True)]
 
 
@@ -126,11 +124,6 @@ def _command_seconds(setting: Setting, command: list[str]) -> float:
     bound = ["taskset", "-c", str(setting.server_core), *command]
     subprocess.run(bound, cwd=setting.folder, check=True, stdout=subprocess.DEVNULL)
     return perf_counter() - started
-
-
-def _send(port: int, requests: list[Request], count: int) -> list[Answer]:
-    """Sends at least `count` requests over 16 connections."""
-    return uvloop.run(client.closed(port, requests, 16, lambda done: done < count))
 
 
 def _mixed() -> list[Request]:

@@ -1,7 +1,6 @@
 """What holds under load: health probes, overload, shutdown and model swaps."""
 
 import asyncio
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from time import perf_counter
@@ -27,16 +26,13 @@ def probes(setting: Setting) -> list[Target]:
         f"/predict is busy on {CONNECTIONS} connections": (tile, CONNECTIONS),
         f"12 megapixel JPEGs of {len(photograph.data) / 1e6:.1f} MB arrive on 4 connections": (photograph, 4),
     }
-    targets = []
+    targets, probe = [], [client.get("/health/live")]
     with setting.inkling("probes") as server:
         server.first_answer("/predict", tile)
         for name, (body, connections) in loads.items():
             say(f"probing /health/live while {name}")
-            script = wrk.script(setting.folder, "probes", body)
-            cores = {setting.load_core}
-            command = wrk.command(server.url + "/predict", script, connections, setting.seconds + 1, cores)
-            probe = [client.get("/health/live")]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as generator:
+            url, cores = server.url + "/predict", {setting.load_core}
+            with wrk.running(url, body, connections, setting.seconds + 1, cores) as generator:
                 answers = uvloop.run(client.offer(server.port, probe, PROBES_PER_SECOND, setting.seconds, 16))
                 load = wrk.parse(generator.communicate()[0])
             if {answer.status for answer in answers} != {200}:
@@ -55,7 +51,7 @@ def overload(setting: Setting) -> list[Target]:
     body = pictures.multipart(pictures.tile())
     with setting.inkling("overload") as server:
         server.first_answer("/predict", body)
-        capacity = setting.wrk(server, body, CONNECTIONS).rate
+        capacity = setting.load(server, body, CONNECTIONS).rate
         say(f"capacity {capacity:,.0f} requests per s; offering {OVERLOAD} times that")
         request, seconds = [client.post("/predict", body)], setting.seconds + 1
         offered = uvloop.run(client.offer(server.port, request, OVERLOAD * capacity, seconds, CROWD))

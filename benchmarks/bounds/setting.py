@@ -19,10 +19,9 @@ class Setting:
     rounds: int
     requests: int
 
-    def inkling(self, name: str, **settings: str) -> Server:
+    def inkling(self, name: str) -> Server:
         """One worker with default settings, on the servers' core."""
-        return servers.inkling(name, self.folder, {self.server_core}, **{"WORKERS": "1", **settings})
+        return servers.inkling(name, self.folder, {"WORKERS": "1"}, {self.server_core})
 
-    def wrk(self, server: Server, body: Body, connections: int) -> wrk.Load:
-        script = wrk.script(self.folder, server.name, body)
-        return wrk.run(f"{server.url}/predict", script, connections, self.seconds, {self.load_core})
+    def load(self, server: Server, body: Body, connections: int) -> wrk.Load:
+        return wrk.run(f"{server.url}/predict", body, connections, self.seconds, {self.load_core})

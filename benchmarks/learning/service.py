@@ -28,7 +28,7 @@ def serve(folder: Path, data: Path, **settings: str) -> Server:
     if not (data / "MNIST" / "raw").is_dir():
         raise BenchmarkError(f"MNIST is not in {data}; --data names the folder that holds MNIST/raw")
     given = {"HOME": str(home(folder)), "DATA": str(data.resolve()), "DOWNLOAD": "false", **settings}
-    server = servers.inkling("learning", folder, **given)
+    server = servers.inkling("learning", folder, given)
     try:
         return server.wait_ready()
     except BaseException:

@@ -44,7 +44,6 @@ class Run:
         self.seconds = seconds
         self.server_core, self.load_core = cores()
         self.servers: dict[str, Server] = {}
-        self.scripts = {side.name: wrk.script(folder, side.name, side.body) for side in sides}
         self.loads: dict[tuple[str, int], list[Load]] = defaultdict(list)
         self.shares: dict[tuple[str, int], list[float]] = defaultdict(list)
         self.costs: list[dict[str, float]] = []
@@ -94,11 +93,12 @@ class Run:
             server.stop()
 
     def _load(self, side: Side, connections: int, warm_up: bool) -> Load:
-        server, script = self.servers[side.contender.name], self.scripts[side.name]
+        server = self.servers[side.contender.name]
+        url, cores = server.url + side.path, {self.load_core}
         if warm_up:
-            wrk.run(server.url + side.path, script, connections, WARM_UP_SECONDS, {self.load_core})
+            wrk.run(url, side.body, connections, WARM_UP_SECONDS, cores)
         before = server.cpu_seconds()
-        load = wrk.run(server.url + side.path, script, connections, self.seconds, {self.load_core})
+        load = wrk.run(url, side.body, connections, self.seconds, cores)
         self.shares[side.name, connections].append((server.cpu_seconds() - before) / self.seconds)
         return load
 

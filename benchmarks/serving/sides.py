@@ -85,7 +85,8 @@ def all_sides(other: Path | None = None) -> list[Side]:
 def _inkling(model: str, checkout: Path = ROOT) -> Start:
     def start(folder: Path, core: int) -> Server:
         name = f"inkling-{model}" if checkout == ROOT else OTHER
-        return inkling(name, folder, {core}, checkout, WORKERS="1", **{_model_setting(checkout): model})
+        settings = {"WORKERS": "1", _model_setting(checkout): model}
+        return inkling(name, folder, settings, {core}, checkout)
 
     return start
 

@@ -1,5 +1,4 @@
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -33,12 +32,12 @@ def test_figures_are_read_from_the_last_line() -> None:
 
 
 def test_one_failed_request_fails_the_load() -> None:
-    with pytest.raises(wrk.LoadFailed, match="read: 68, status: 453"):
+    with pytest.raises(wrk.LoadFailed, match="'read': 68, 'status': 453"):
         wrk.parse(BAD.decode())
 
 
 def test_a_load_without_an_answer_fails() -> None:
-    with pytest.raises(wrk.LoadFailed, match="no request was answered"):
+    with pytest.raises(wrk.LoadFailed, match="0 requests"):
         wrk.parse(GOOD.decode().replace('"requests":23096', '"requests":0'))
 
 
@@ -50,10 +49,10 @@ def test_the_error_for_a_missing_wrk_says_how_to_install_it(monkeypatch: pytest.
 
 @pytest.mark.services
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
-def test_wrk_sends_the_body_and_its_type(server, tmp_path: Path) -> None:
-    script = wrk.script(tmp_path, "tile", pictures.multipart(pictures.tile()))
-    load = wrk.run(f"{server.url}/predict", script, connections=2, seconds=1, cores={0})
+def test_wrk_sends_the_body_and_its_type(server) -> None:
+    body = pictures.multipart(pictures.tile())
+    load = wrk.run(f"{server.url}/predict", body, connections=2, seconds=1, cores={0})
     assert load.rate > 0
     assert 0 < load.median <= load.p99
     with pytest.raises(wrk.LoadFailed, match="status"):
-        wrk.run(f"{server.url}/nowhere", script, connections=2, seconds=1, cores={0})
+        wrk.run(f"{server.url}/nowhere", body, connections=2, seconds=1, cores={0})

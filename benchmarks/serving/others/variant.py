@@ -11,6 +11,7 @@ import sys
 
 import torch
 
+from app.http.fast_predict import FastPredict
 from app.main import Inkling, create_app
 from app.observability.access_log import AccessLog
 from app.observability.metrics import Metrics
@@ -36,8 +37,9 @@ class NoAccess(AccessLog):
 
 
 def silence(app: Inkling) -> None:
-    app.access_log = app.fast_predict.access_log = NoAccess(app.state.inference.metrics, None)
+    app.access_log = NoAccess(app.state.inference.metrics, None)
     app.state.inference.metrics = NoMetrics()
+    app.fast_predict = FastPredict(app.state.inference, app.access_log)
 
 
 def without_fast_path(app: Inkling) -> None:
