@@ -206,7 +206,7 @@ def _divide_by_background(planes: Plane) -> tuple[Plane, list[InkStep]]:
     noise = 1.4826 * float(np.median(np.abs(strength - level)))  # the standard deviation, by the median deviation
     peak = float(morphology.box_blur(strength).max())
     if peak - level < max(4 * noise, MIN_CONTRAST / 255):
-        raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
+        raise NothingDrawn("nothing is drawn: the image has no ink that stands out from its background")
     threshold = max(level + 0.35 * (peak - level), level + 3 * noise)
     full = level + 0.75 * (peak - level)
     ink = ((strength - threshold) / (full - threshold)).clip(0, 1) * 255

@@ -21,7 +21,7 @@ from models.preprocessing.morphology import Mask, Plane, dilate, resize, stroke_
 TILE_SIDE = 28  # pixels
 DIGIT_BOX = 20  # pixels of the digit's longer side in a tile
 TOLERANCE = 1  # pixels by which size and offset may differ: MNIST has digits of 19, and resampling costs detail
-MIN_PEAK = 200  # the least brightest level, of 255, of a tile that skips segmentation
+MIN_PEAK = 200  # of 255; a tile that skips segmentation has a pixel at least this bright
 MIN_STROKE = 0.9  # pixels of the tile; thinner strokes fade when an image is reduced
 SUPERSAMPLING = 4  # the resolution at which strokes are thickened, relative to the tile's
 MIN_EXTENT = 3  # pixels; ink that spans fewer in an image larger than a tile is a dot, not a digit
@@ -130,15 +130,18 @@ def _keeps_size_and_place(ink: Plane) -> bool:
 
 
 def _composite(pixels: Pixels, alpha: Pixels) -> Pixels:
-    """Lays an image with alpha on a uniform background that contrasts with its ink."""
+    """Lays an image with alpha on a uniform background that contrasts with its ink.
+
+    Takes visible pixels for ink, unless they cover over half of the image and vary by more than 64 levels of 255.
+    """
     if alpha.max() == 0:
-        raise NothingDrawn("nothing is drawn: the picture is transparent everywhere")
+        raise NothingDrawn("nothing is drawn: the image is transparent everywhere")
     opacity = alpha.astype(np.float32)[..., None] / 255
     planes = pixels.reshape(*alpha.shape, -1).astype(np.float32)
     visible = alpha > 127 if (alpha > 127).any() else alpha > 0
     colours = planes[visible]
     if visible.mean() > 0.5 and np.ptp(colours, axis=0).max() > 64:
-        background = np.median(colours, axis=0)  # a card with transparent corners continues in its own colour
+        background = np.median(colours, axis=0)  # an opaque card: its transparent corners get its colour
     else:
         background = np.full(planes.shape[-1], 255.0 if colours.mean() < 128 else 0.0)
     blended = np.rint(planes * opacity + background.astype(np.float32) * (1 - opacity)).astype(np.uint8)
@@ -148,9 +151,9 @@ def _composite(pixels: Pixels, alpha: Pixels) -> Pixels:
 def _bounding_box(ink: Plane) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if len(rows) == 0:
-        raise NothingDrawn("nothing is drawn: the picture has no ink that stands out from its background")
+        raise NothingDrawn("nothing is drawn: the image has no ink that stands out from its background")
     if len(ink) > TILE_SIDE and max(np.ptp(rows), np.ptp(columns)) < MIN_EXTENT:
-        raise NothingDrawn("nothing is drawn: the picture shows only a dot")
+        raise NothingDrawn("nothing is drawn: the image shows only a dot")
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
@@ -174,9 +177,7 @@ def _thicken_strokes(digit: Plane, height: int, width: int) -> Plane:
         return digit
     plane = resize(digit, (height * SUPERSAMPLING, width * SUPERSAMPLING), Image.Resampling.BOX)
     plane = (plane * (255 / plane.max())).clip(0, 255).astype(np.float32)
-    for _ in range(round((MIN_STROKE - stroke) * SUPERSAMPLING / 2)):
-        plane = dilate(plane)
-    return plane
+    return dilate(plane, round((MIN_STROKE - stroke) * SUPERSAMPLING / 2))
 
 
 def _centre(digit: Plane) -> Pixels:
