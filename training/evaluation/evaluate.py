@@ -26,7 +26,6 @@ from training.evaluation.generators.photographs import PHOTOGRAPHS
 from training.evaluation.generators.rendering import redrawable
 from training.progress import Report
 
-PICTURES = 500
 GROUPS = ("data sets", "drawn", "photographed", "ways of writing", "corrupted", "outliers")
 OUTLIER_GROUP = GROUPS[-1]
 HELD_OUT = "MNIST held out"
@@ -66,11 +65,11 @@ class Evaluation:
 def evaluate(
     predictor: Predictor,
     digits: Path | None,
-    data: Sequence[Path] = (),
-    pictures: int = PICTURES,
-    seed: int = 0,
-    download: bool = False,
-    report: Report | None = None,
+    data: Sequence[Path],
+    pictures: int,
+    seed: int,
+    download: bool,
+    report: Report,
 ) -> Evaluation:
     """Measures on MNIST in the folder `digits`, on pictures generated from it, and on each data set of `data`.
 
@@ -83,7 +82,7 @@ def evaluate(
         whole = {"MNIST test": test, HELD_OUT: held_out}
         datasets = [("data sets", of_digits(name, part)) for name, part in whole.items()] + datasets
         datasets += generated(held_out, test, pictures, seed)
-    return Evaluation(predictor.model, seed, evaluated(predictor, datasets, report or Report(quiet=True)))
+    return Evaluation(predictor.model, seed, evaluated(predictor, datasets, report))
 
 
 def evaluated(predictor: Predictor, datasets: Sequence[tuple[str, Dataset]], report: Report) -> list[EvaluatedKind]:

@@ -15,7 +15,11 @@ from training.evaluation.generators.handwriting import FORMS
 from training.evaluation.generators.mnist_c import CORRUPTIONS
 from training.evaluation.generators.no_digits import OUTLIERS
 from training.evaluation.generators.photographs import PHOTOGRAPHS
+from training.progress import Report
 
+pytestmark = pytest.mark.processes
+
+QUIET = Report(quiet=True)
 GENERATED = [*DRAWINGS, *PHOTOGRAPHS, *FORMS, *CORRUPTIONS, *OUTLIERS]
 """The names of the generated kinds, in order."""
 
@@ -65,7 +69,7 @@ def test_data_sets_of_the_caller_alone(
         (tmp_path / "tree" / str(label) / "one.png").write_bytes(encode(255 - tile))
     line = "3 " + " ".join(["-1"] * 120 + ["1"] * 16 + ["-1"] * 120)
     (tmp_path / "zip.few.gz").write_bytes(gzip.compress(f"{line}\n{line}\n".encode()))
-    found = evaluate(predictor, None, [tmp_path / "tree", tmp_path / "zip.few.gz"])
+    found = evaluate(predictor, None, [tmp_path / "tree", tmp_path / "zip.few.gz"], 3, 0, False, QUIET)
     assert [(kind.name, len(kind.answers)) for kind in found.kinds] == [("tree", 10), ("USPS zip.few.gz", 2)]
     assert found.kinds[0].answers.correct.all()
     assert found.pooled() == {}
@@ -73,14 +77,14 @@ def test_data_sets_of_the_caller_alone(
 
 def test_a_missing_data_set_is_an_error_before_any_work(tmp_path: Path, predictor: Predictor) -> None:
     with pytest.raises(DataError, match="nowhere"):
-        evaluate(predictor, None, [tmp_path / "nowhere"])
+        evaluate(predictor, None, [tmp_path / "nowhere"], 3, 0, False, QUIET)
     with pytest.raises(DataError, match="MNIST is not in"):
-        evaluate(predictor, tmp_path)
+        evaluate(predictor, tmp_path, [], 3, 0, False, QUIET)
 
 
 @pytest.mark.slow
 def test_the_whole_evaluation(predictor: Predictor, data_folder: Path) -> None:
-    found = evaluate(predictor, data_folder, pictures=3)
+    found = evaluate(predictor, data_folder, [], 3, 0, False, QUIET)
     assert [kind.name for kind in found.kinds] == ["MNIST test", "MNIST held out", *GENERATED]
     assert len(found.kinds[0].answers) == 10_000
     assert found.kinds[0].metrics.nothing_drawn == 0

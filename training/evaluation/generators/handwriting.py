@@ -1,8 +1,7 @@
 """Digits in forms that MNIST, collected in America, hardly has: a barred 7, a 1 with a foot, an open 4 and others.
 
-A form is a list of strokes. A stroke is a list of points (right, down) in 0..1, joined by a smooth curve, or by a
-straight line if there are two. A picture moves the points a little, and shows the digit drawn small, drawn large or
-photographed.
+A form is text: strokes separated by ";", each of points "right,down" in 0..1 that a smooth curve joins, or a straight
+line if there are two. A picture moves the points a little. It shows the digit drawn small, drawn large or photographed.
 """
 
 from collections.abc import Sequence
@@ -16,59 +15,35 @@ from training.evaluation.generators.drawings import SUPERSAMPLING
 from training.evaluation.generators.photographs import light, photograph
 from training.evaluation.generators.rendering import Plane, black_on_white, cropped, placed, stroked
 
-Stroke = Sequence[tuple[float, float]]
-Form = Sequence[Stroke]
+SEVENS = [
+    ".05,.04 .95,.03; .95,.03 .62,.45 .4,1; .3,.52 .9,.47",
+    ".06,.18 .08,.02; .08,.02 .95,.05; .95,.05 .35,1; .35,.5 .95,.5",
+    ".02,.1 .35,.02 .65,.1 1,.02; 1,.02 .65,.5 .5,1; .4,.5 .98,.46",
+]
+ONES = [
+    ".2,.25 .55,0; .55,0 .55,1; .15,1 .95,1",
+    ".1,.32 .38,.18 .56,0; .56,0 .54,1; .2,.99 .9,.98",
+]
+UPSTROKES = [
+    "0,.42 .6,0; .6,0 .6,1",
+    ".02,.55 .3,.38 .55,0; .55,0 .52,1",
+    ".06,.42 .36,.2 .62,.02; .62,.02 .55,.5 .58,1",
+]
+ZEROS = [
+    ".5,0 .1,.2 .05,.7 .45,1 .9,.75 .92,.25 .5,0; .78,.12 .2,.9",
+    ".55,.02 .12,.3 .12,.75 .5,1 .85,.7 .85,.25 .5,0; 1,0 0,1",
+]
+FOURS = [
+    ".2,0 .05,.58; .05,.58 1,.58; .72,.15 .7,1",
+    ".15,.05 .08,.4 .2,.56 .6,.56 .82,.5; .85,.02 .8,.5 .78,1",
+    ".3,0 .02,.62; .02,.62 .98,.55; .65,.3 .6,1",
+]
+TWOS = [
+    ".08,.22 .32,.02 .72,.05 .84,.3 .6,.65 .25,.95 .06,.97 .04,.82 .2,.76 .45,.88 .72,1 1,.9",
+    ".15,.15 .45,0 .78,.12 .74,.4 .48,.72 .2,.98 .02,.92 .1,.76 .32,.8 .6,.95 .98,.97",
+]
 
-SEVENS: list[Form] = [
-    [[(0.05, 0.04), (0.95, 0.03)], [(0.95, 0.03), (0.62, 0.45), (0.4, 1.0)], [(0.3, 0.52), (0.9, 0.47)]],
-    [
-        [(0.06, 0.18), (0.08, 0.02)],
-        [(0.08, 0.02), (0.95, 0.05)],
-        [(0.95, 0.05), (0.35, 1.0)],
-        [(0.35, 0.5), (0.95, 0.5)],
-    ],
-    [
-        [(0.02, 0.1), (0.35, 0.02), (0.65, 0.1), (1.0, 0.02)],
-        [(1.0, 0.02), (0.65, 0.5), (0.5, 1.0)],
-        [(0.4, 0.5), (0.98, 0.46)],
-    ],
-]
-ONES: list[Form] = [
-    [[(0.2, 0.25), (0.55, 0.0)], [(0.55, 0.0), (0.55, 1.0)], [(0.15, 1.0), (0.95, 1.0)]],
-    [[(0.1, 0.32), (0.38, 0.18), (0.56, 0.0)], [(0.56, 0.0), (0.54, 1.0)], [(0.2, 0.99), (0.9, 0.98)]],
-]
-UPSTROKES: list[Form] = [
-    [[(0.0, 0.42), (0.6, 0.0)], [(0.6, 0.0), (0.6, 1.0)]],
-    [[(0.02, 0.55), (0.3, 0.38), (0.55, 0.0)], [(0.55, 0.0), (0.52, 1.0)]],
-    [[(0.06, 0.42), (0.36, 0.2), (0.62, 0.02)], [(0.62, 0.02), (0.55, 0.5), (0.58, 1.0)]],
-]
-ZEROS: list[Form] = [
-    [
-        [(0.5, 0.0), (0.1, 0.2), (0.05, 0.7), (0.45, 1.0), (0.9, 0.75), (0.92, 0.25), (0.5, 0.0)],
-        [(0.78, 0.12), (0.2, 0.9)],
-    ],
-    [
-        [(0.55, 0.02), (0.12, 0.3), (0.12, 0.75), (0.5, 1.0), (0.85, 0.7), (0.85, 0.25), (0.5, 0.0)],
-        [(1.0, 0.0), (0.0, 1.0)],
-    ],
-]
-FOURS: list[Form] = [
-    [[(0.2, 0.0), (0.05, 0.58)], [(0.05, 0.58), (1.0, 0.58)], [(0.72, 0.15), (0.7, 1.0)]],
-    [[(0.15, 0.05), (0.08, 0.4), (0.2, 0.56), (0.6, 0.56), (0.82, 0.5)], [(0.85, 0.02), (0.8, 0.5), (0.78, 1.0)]],
-    [[(0.3, 0.0), (0.02, 0.62)], [(0.02, 0.62), (0.98, 0.55)], [(0.65, 0.3), (0.6, 1.0)]],
-]
-TWOS: list[Form] = [
-    [[
-        (0.08, 0.22), (0.32, 0.02), (0.72, 0.05), (0.84, 0.3), (0.6, 0.65), (0.25, 0.95),
-        (0.06, 0.97), (0.04, 0.82), (0.2, 0.76), (0.45, 0.88), (0.72, 1.0), (1.0, 0.9),
-    ]],
-    [[
-        (0.15, 0.15), (0.45, 0.0), (0.78, 0.12), (0.74, 0.4), (0.48, 0.72), (0.2, 0.98),
-        (0.02, 0.92), (0.1, 0.76), (0.32, 0.8), (0.6, 0.95), (0.98, 0.97),
-    ]],
-]  # fmt: skip
-
-FORMS: dict[str, tuple[int, list[Form]]] = {
+FORMS: dict[str, tuple[int, list[str]]] = {
     "seven with a bar": (7, SEVENS),
     "one with serif and foot": (1, ONES),
     "one with a long upstroke": (1, UPSTROKES),
@@ -79,7 +54,7 @@ FORMS: dict[str, tuple[int, list[Form]]] = {
 """By name: the digit and its forms."""
 
 
-def picture(rng: Generator, forms: Sequence[Form]) -> bytes:
+def picture(rng: Generator, forms: Sequence[str]) -> bytes:
     """A picture of one of the forms."""
     form = forms[int(rng.integers(len(forms)))]
     look = rng.integers(3)
@@ -96,7 +71,7 @@ def picture(rng: Generator, forms: Sequence[Form]) -> bytes:
     return photograph(rng, ink, str(rng.choice(["black", "blue"])), light(rng, ink.shape, 0.3))
 
 
-def drawn(rng: Generator, form: Form, length: int, width: float, unsteady: float = 0.02) -> Plane:
+def drawn(rng: Generator, form: str, length: int, width: float, unsteady: float = 0.02) -> Plane:
     """Ink of a form, [h, w], cropped, about `length` pixels high, with strokes `width` pixels wide.
 
     It leans, is narrow or broad, and each point is moved by a normal deviate of `unsteady` times the length.
@@ -107,13 +82,18 @@ def drawn(rng: Generator, form: Form, length: int, width: float, unsteady: float
     image = Image.new("1", (2 * length + 2 * margin, length + 2 * margin))
     pen = ImageDraw.Draw(image)
     joints: dict[tuple[float, float], NDArray[np.float64]] = {}
-    for stroke in form:
+    for stroke in form.split(";"):
         # The pen is not lifted between two strokes that share a point.
-        points = np.array([joints.setdefault(at, np.array(at) + rng.normal(0, unsteady, 2)) for at in stroke])
+        points = np.array([joints.setdefault(p, np.array(p) + rng.normal(0, unsteady, 2)) for p in points_of(stroke)])
         right = points[:, 0] * breadth + (1 - points[:, 1]) * lean
         line = smooth(np.stack([right, points[:, 1]], axis=1)) * (length - width) + margin
         pen.line([(x, y) for x, y in line.tolist()], fill=1)
     return cropped(stroked(np.asarray(image), width), 0.05)
+
+
+def points_of(stroke: str) -> list[tuple[float, float]]:
+    pairs = (point.split(",") for point in stroke.split())
+    return [(float(right), float(down)) for right, down in pairs]
 
 
 def smooth(points: NDArray[np.float64], steps: int = 16) -> NDArray[np.float64]:

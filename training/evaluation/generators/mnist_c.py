@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from training.evaluation.generators.rendering import Pixels, encoded
+from training.evaluation.generators.rendering import Pixels, encoded, transformed
 
 Plane = NDArray[np.float64]
 Corruption = Callable[[Generator, Plane], Plane]
@@ -49,7 +49,7 @@ def _motion_blur(rng: Generator, plane: Plane) -> Plane:
     angle = math.radians(rng.uniform(-45, 45))
     steps = np.arange(11)
     weights = np.exp(-(steps**2) / (2 * 3**2))
-    shifted = [_shifted(plane, step * math.sin(angle), step * math.cos(angle)) for step in steps]
+    shifted = [_transformed(plane, np.eye(2), (step * math.cos(angle), step * math.sin(angle))) for step in steps]
     return np.average(shifted, axis=0, weights=weights)
 
 
@@ -72,7 +72,7 @@ def _brightness(rng: Generator, plane: Plane) -> Plane:
 
 def _translate(rng: Generator, plane: Plane) -> Plane:
     down, right = (_sign(rng) * float(rng.integers(2, 5)) for _ in range(2))
-    return _shifted(plane, down, right)
+    return _transformed(plane, np.eye(2), (right, down))
 
 
 def _stripe(rng: Generator, plane: Plane) -> Plane:
@@ -153,21 +153,9 @@ def _blurred(plane: Plane, sigma: float) -> Plane:
     return blurred
 
 
-def _transformed(plane: Plane, matrix: Plane) -> Plane:
-    """The plane whose pixel (right, down) from the middle shows the one at matrix @ (right, down)."""
-    middle = np.full(2, TILE_SIDE / 2)
-    return _resampled(plane, matrix, middle - matrix @ middle)
-
-
-def _shifted(plane: Plane, down: float, right: float) -> Plane:
-    return _resampled(plane, np.eye(2), np.array([-right, -down]))
-
-
-def _resampled(plane: Plane, matrix: Plane, offset: Plane) -> Plane:
-    image = Image.fromarray(plane.astype(np.float32))
-    data = (*matrix[0], offset[0], *matrix[1], offset[1])
-    moved = image.transform((TILE_SIDE, TILE_SIDE), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
-    return np.asarray(moved, np.float64)
+def _transformed(plane: Plane, matrix: Plane, shift: tuple[float, float] = (0, 0)) -> Plane:
+    image = transformed(Image.fromarray(plane.astype(np.float32)), matrix, Image.Resampling.BILINEAR, shift)
+    return np.asarray(image, np.float64)
 
 
 CORRUPTIONS: dict[str, Corruption] = {

@@ -13,17 +13,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from training.evaluation.generators.handwriting import Form, drawn, smooth
-from training.evaluation.generators.rendering import (
-    Pixels,
-    Plane,
-    cropped,
-    encoded,
-    placed,
-    redrawn,
-    slanted,
-    stroked,
-)
+from training.evaluation.generators.handwriting import drawn, points_of, smooth
+from training.evaluation.generators.rendering import Pixels, Plane, cropped, encoded, placed, redrawn, slanted, stroked
 
 OutlierGenerator = Callable[[Generator, Pixels], bytes]
 """Composes an encoded picture, if need be from tiles of digits, uint8 [N, 28, 28]."""
@@ -32,21 +23,21 @@ OutlierGenerator = Callable[[Generator, Pixels], bytes]
 LETTERS = "ACDEFGHJKLMNPQRTUVWXYacdefhijkmnprtuvwxy"
 SIGNS = "?&%#@*+=<>~^{}"
 
-CAPITALS: list[Form] = [
-    [[(0.0, 1.0), (0.5, 0.0)], [(0.5, 0.0), (1.0, 1.0)], [(0.2, 0.62), (0.8, 0.62)]],  # A
-    [[(0.1, 0.0), (0.1, 1.0)], [(0.1, 0.0), (0.9, 0.0)], [(0.1, 0.5), (0.75, 0.5)], [(0.1, 1.0), (0.9, 1.0)]],  # E
-    [[(0.1, 0.0), (0.1, 1.0)], [(0.1, 0.0), (0.9, 0.02)], [(0.1, 0.48), (0.75, 0.5)]],  # F
-    [[(0.05, 0.0), (0.05, 1.0)], [(0.95, 0.0), (0.95, 1.0)], [(0.05, 0.5), (0.95, 0.5)]],  # H
-    [[(0.1, 0.0), (0.1, 1.0)], [(0.9, 0.0), (0.1, 0.5)], [(0.1, 0.5), (0.95, 1.0)]],  # K
-    [[(0.0, 1.0), (0.08, 0.0)], [(0.08, 0.0), (0.5, 0.7)], [(0.5, 0.7), (0.92, 0.0)], [(0.92, 0.0), (1.0, 1.0)]],  # M
-    [[(0.05, 1.0), (0.05, 0.0)], [(0.05, 0.0), (0.95, 1.0)], [(0.95, 1.0), (0.95, 0.0)]],  # N
-    [[(0.1, 1.0), (0.1, 0.0)], [(0.1, 0.0), (0.8, 0.05), (0.8, 0.45), (0.1, 0.5)], [(0.3, 0.5), (0.95, 1.0)]],  # R
-    [[(0.0, 0.0), (0.25, 1.0)], [(0.25, 1.0), (0.5, 0.25)], [(0.5, 0.25), (0.75, 1.0)], [(0.75, 1.0), (1.0, 0.0)]],  # W
-    [[(0.0, 0.0), (1.0, 1.0)], [(1.0, 0.0), (0.0, 1.0)]],  # X
-    [[(0.1, 0.5), (0.9, 0.5)], [(0.5, 0.05), (0.5, 0.95)], [(0.2, 0.15), (0.8, 0.85)], [(0.8, 0.15), (0.2, 0.85)]],  # *
-    [[(0.1, 0.0), (0.05, 0.6), (0.4, 1.0), (0.85, 0.7), (0.9, 0.0)]],  # U
+CAPITALS = [
+    "0,1 .5,0; .5,0 1,1; .2,.62 .8,.62",
+    ".1,0 .1,1; .1,0 .9,0; .1,.5 .75,.5; .1,1 .9,1",
+    ".1,0 .1,1; .1,0 .9,.02; .1,.48 .75,.5",
+    ".05,0 .05,1; .95,0 .95,1; .05,.5 .95,.5",
+    ".1,0 .1,1; .9,0 .1,.5; .1,.5 .95,1",
+    "0,1 .08,0; .08,0 .5,.7; .5,.7 .92,0; .92,0 1,1",
+    ".05,1 .05,0; .05,0 .95,1; .95,1 .95,0",
+    ".1,1 .1,0; .1,0 .8,.05 .8,.45 .1,.5; .3,.5 .95,1",
+    "0,0 .25,1; .25,1 .5,.25; .5,.25 .75,1; .75,1 1,0",
+    "0,0 1,1; 1,0 0,1",
+    ".1,.5 .9,.5; .5,.05 .5,.95; .2,.15 .8,.85; .8,.15 .2,.85",
+    ".1,0 .05,.6 .4,1 .85,.7 .9,0",
 ]
-
+"""Capital letters and an asterisk, as forms of handwriting.py."""
 GARMENTS = {
     "shirt": "2,1 3.8,.5 5,1.1 6.2,.5 8,1 9.9,3.8 8.4,4.8 7.4,3.4 7.4,9.5 2.6,9.5 2.6,3.4 1.6,4.8 .1,3.8",
     "pullover": "2.2,1 4,.6 5,1 6,.6 7.8,1 9.4,8.4 8,8.8 7,3.6 7.2,9.4 2.8,9.4 3,3.6 2,8.8 .6,8.4",
@@ -110,8 +101,7 @@ def smooth_texture(rng: Generator, _: Pixels) -> bytes:
 
 def clothing(rng: Generator, _: Pixels) -> bytes:
     """Shirts, trousers, dresses, shoes, boots and bags as filled shapes, some with a pattern."""
-    garment = GARMENTS[str(rng.choice(list(GARMENTS)))]
-    points = np.array([[float(number) for number in point.split(",")] for point in garment.split()]) / 10
+    points = np.array(points_of(GARMENTS[str(rng.choice(list(GARMENTS)))])) / 10
     points = (points + rng.normal(0, 0.012, points.shape)) * rng.uniform(0.85, 1.0, 2)
     if rng.random() < 0.5:
         points[:, 0] = 1 - points[:, 0]

@@ -102,10 +102,20 @@ def slanted(rng: Generator, image: Image.Image, strength: float = 1.0) -> Image.
     shear = strength * rng.uniform(-0.15, 0.15)
     cos, sin = math.cos(angle), math.sin(angle)
     matrix = np.array([[cos, shear * cos - sin], [sin, shear * sin + cos]]) * rng.uniform(0.97, 1.03, (2, 1))
+    return transformed(image, matrix, Image.Resampling.BICUBIC)
+
+
+def transformed(
+    image: Image.Image,
+    matrix: NDArray[np.float64],
+    resampling: Image.Resampling,
+    shift: tuple[float, float] = (0, 0),
+) -> Image.Image:
+    """The image whose pixel p (right, down) from the middle shows the pixel matrix @ p - shift from it."""
     middle = np.array(image.size) / 2
-    offset = middle - matrix @ middle
+    offset = middle - matrix @ middle - shift
     data = (*matrix[0], offset[0], *matrix[1], offset[1])
-    return image.transform(image.size, Image.Transform.AFFINE, data, Image.Resampling.BICUBIC)
+    return image.transform(image.size, Image.Transform.AFFINE, data, resampling)
 
 
 def cropped(plane: Plane, threshold: float) -> Plane:

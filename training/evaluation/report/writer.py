@@ -43,9 +43,7 @@ def summary(evaluation: Evaluation) -> dict[str, object]:
 
 
 def _rounded(metrics: Metrics) -> dict[str, object]:
-    def short(value: object) -> object:
-        if isinstance(value, tuple):
-            return [short(item) for item in value]
-        return round(value, 6) if isinstance(value, float) else value
-
-    return {name: short(value) for name, value in dataclasses.asdict(metrics).items()}
+    rounded: dict[str, object] = json.loads(
+        json.dumps(dataclasses.asdict(metrics)), parse_float=lambda text: round(float(text), 6)
+    )
+    return rounded

@@ -1,8 +1,12 @@
 import dataclasses
 
+import pytest
+
 from training.evaluation.answers import OutlierMetrics
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.report.table import table
+
+pytestmark = pytest.mark.processes
 
 
 def test_the_table_has_a_row_for_each_kind(evaluation: Evaluation) -> None:

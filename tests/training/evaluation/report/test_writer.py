@@ -17,6 +17,8 @@ from training.evaluation.report import charts, writer
 from training.evaluation.report.page import page
 from training.progress import Report
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="session")
 def folder(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
