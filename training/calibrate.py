@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from models.inference.calibration import Calibration, evidence_and_margin
 
 CONFIDENT, ANSWERED = 0.996, 0.9935
-"""The shares of held-out digits that have confidence enough, and that keep the verdict `digit`."""
+"""Shares of held-out digits that reach the confidence threshold, and that get the verdict `digit`."""
 
 _RIDGE = 1e-5
-"""Without it a network that makes no errors would be sharpened for ever."""
+"""Keeps the temperature of a network without errors from falling to 0."""
 
 
 def calibrate(
     logits: NDArray[np.float32], labels: NDArray[np.int64], distorted: Sequence[NDArray[np.float32]] = ()
 ) -> Calibration:
-    """The temperatures of least negative log-likelihood, then the bounds of the verdict.
+    """Temperatures of least negative log-likelihood, then the verdict's thresholds.
 
-    logits [N, 10], labels [N]; distorted: logits [N, 10] of the same digits, distorted, which tell temperatures alone.
+    logits [N, 10], labels [N]. distorted: logits [N, 10] of distorted copies, used for the temperatures alone.
     """
     fitted = _fitted(np.concatenate([logits, *distorted]), np.tile(labels, 1 + len(distorted)))
     _, evidence, _ = evidence_and_margin(logits)
@@ -38,7 +38,7 @@ def _down(value: float) -> float:
 
 
 def _fitted(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibration:
-    """Without the bounds."""
+    """The temperatures, with default thresholds."""
     _, evidence, margin = evidence_and_margin(logits)
     rows, classes = torch.from_numpy(logits).double(), torch.from_numpy(labels)
     columns = torch.from_numpy(np.stack([np.ones_like(margin), np.log(evidence), -margin], axis=1))
@@ -54,5 +54,5 @@ def _fitted(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Calibrati
 
     optimizer.step(loss)
     logarithm, power, margin_weight = parameters.tolist()
-    temperature = float(f"{math.exp(logarithm):.4g}")  # tiny for a network that knows nothing
+    temperature = float(f"{math.exp(logarithm):.4g}")  # four digits, as an untrained network has a tiny one
     return Calibration(temperature=temperature, power=round(power, 4), margin_weight=round(margin_weight, 4))

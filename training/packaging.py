@@ -1,4 +1,4 @@
-"""A trained network on its way to being a version: what is saved of it, and what its manifest says."""
+"""Makes a version of a trained network: its weights, its calibration and what the manifest says of the data."""
 
 import importlib.metadata
 import platform
@@ -15,16 +15,16 @@ from training.data.augment import distort
 from training.data.mnist import Digits
 
 COPIES, DISTORTED = 2, 0.5
-"""How often, and how far, held-out digits are distorted to calibrate on: as they are hardly any are misread."""
+"""Distorted copies of each held-out digit to calibrate on, and their strength: undistorted, hardly any is misread."""
 
 
 def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """The state_dict as CPU tensors of its own, which nothing done to the network later changes."""
+    """A copy of the state_dict, as CPU tensors."""
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 def calibrated(network: nn.Module, held_out: Digits) -> Predictor:
-    """Takes the network over, on the CPU, and calibrates it on the held-out digits."""
+    """A predictor on the CPU, which takes the network over, calibrated on the held-out digits."""
     predictor = Predictor(network, Calibration(), "candidate", torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     copies = [_distorted(held_out, generator) for _ in range(COPIES)]
@@ -35,11 +35,11 @@ def calibrated(network: nn.Module, held_out: Digits) -> Predictor:
 
 def _distorted(digits: Digits, generator: torch.Generator) -> Digits:
     tiles = torch.cat([distort(as_input(images), generator, DISTORTED) for images in digits.images.split(500)])
-    return Digits.of_input(tiles, digits.labels)
+    return Digits.from_floats(tiles, digits.labels)
 
 
 def dataset(digits: Digits, held_out: Digits) -> dict[str, Any]:
-    """What a manifest says of the data: checksums of what was trained on, and of what was not."""
+    """The manifest's checksums of the training data and of the held-out digits."""
     return {
         "name": "MNIST",
         "held_out": mnist.HELD_OUT,
@@ -50,6 +50,6 @@ def dataset(digits: Digits, held_out: Digits) -> dict[str, Any]:
 
 
 def libraries() -> dict[str, str]:
-    """The versions of Python and of the libraries that weights depend on, by name."""
+    """The versions of Python and of the libraries that the weights depend on."""
     names = ("torch", "torchvision", "numpy", "pillow")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}

@@ -1,4 +1,4 @@
-"""How good a predictor is on labelled tiles."""
+"""A predictor's metrics on labelled digits."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ BATCH = 500
 
 
 def logits_of(predictor: Predictor, digits: Digits) -> NDArray[np.float32]:
-    """[N, 10], through the same forward pass that the service uses."""
+    """[N, 10], by the forward pass that the service uses."""
     tiles = digits.images.numpy()
     return np.concatenate([predictor.logits(tiles[i : i + BATCH]) for i in range(0, len(tiles), BATCH)])
 

@@ -16,7 +16,7 @@ def sample() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
-def test_what_was_done_to_the_logits_is_undone(factor: float, sample) -> None:
+def test_calibration_undoes_a_scaling_of_the_logits(factor: float, sample) -> None:
     logits, labels = sample
     calibration = calibrate(logits * np.float32(factor), labels)
     found, meant = calibration.probabilities(logits * np.float32(factor)), Calibration().probabilities(logits)
@@ -24,7 +24,7 @@ def test_what_was_done_to_the_logits_is_undone(factor: float, sample) -> None:
     assert np.abs(found - meant).max() < 0.1
 
 
-def test_strange_digits_are_answered_with_the_confidence_that_they_deserve(sample) -> None:
+def test_flat_logits_get_the_confidence_that_they_deserve(sample) -> None:
     """One half of the digits came with flat logits, though nothing but their size tells them from the others."""
     logits, labels = sample
     flat = np.arange(len(logits)) % 2 == 0
@@ -36,7 +36,7 @@ def test_strange_digits_are_answered_with_the_confidence_that_they_deserve(sampl
     assert likelihoods["own"] < likelihoods["one"] - 0.02
 
 
-def test_the_bounds_keep_the_shares_that_are_wanted(sample) -> None:
+def test_the_thresholds_keep_the_intended_shares(sample) -> None:
     logits, labels = sample
     calibration = calibrate(logits, labels)
     probabilities, certain = calibration.answers(logits)
@@ -44,7 +44,7 @@ def test_the_bounds_keep_the_shares_that_are_wanted(sample) -> None:
     assert certain.mean() == pytest.approx(ANSWERED, abs=0.001)
 
 
-def test_distorted_copies_tell_the_temperatures_and_the_digits_alone_the_bounds(sample) -> None:
+def test_distorted_copies_change_temperatures_and_not_thresholds(sample) -> None:
     logits, labels = sample
     plain, sober = calibrate(logits, labels), calibrate(logits, labels, [logits[::-1].copy()])  # mostly misread
     assert sober.temperature > 1.5 * plain.temperature
@@ -52,7 +52,7 @@ def test_distorted_copies_tell_the_temperatures_and_the_digits_alone_the_bounds(
     assert certain.mean() == pytest.approx(ANSWERED, abs=0.001)
 
 
-def test_a_network_without_errors_is_not_sharpened_for_ever() -> None:
+def test_a_network_without_errors_keeps_a_finite_temperature() -> None:
     logits = np.eye(10, dtype=np.float32)[np.arange(1000) % 10] * 5
     probabilities = calibrate(logits, np.arange(1000) % 10).probabilities(logits)
     assert np.log(probabilities.max() / probabilities.min()) < 5 / 0.2

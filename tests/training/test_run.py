@@ -24,6 +24,8 @@ from training.loop import fit
 from training.progress import Report
 from training.recipes import RECIPES, TEACHER_RECIPES, TUTORIAL, Stage
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -36,6 +36,7 @@ def test_threads_are_no_more_than_cores_and_one_for_a_small_network(
         torch.set_num_threads(1)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [({}, "20000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")],

@@ -1,4 +1,4 @@
-"""MNIST as tensors, through torchvision.datasets, and the part of it that no model is ever trained on."""
+"""MNIST as tensors, read by torchvision, and the held-out digits that no model is ever trained on."""
 
 import hashlib
 import shutil
@@ -25,8 +25,8 @@ class Digits:
     labels: Tensor
 
     @classmethod
-    def of_input(cls, tiles: Tensor, labels: Tensor) -> "Digits":
-        """Of float tiles [N, 1, 28, 28] in 0..1, as models.inference.predictor.as_input makes them, rounded."""
+    def from_floats(cls, tiles: Tensor, labels: Tensor) -> "Digits":
+        """tiles: float [N, 1, 28, 28] in 0..1."""
         return cls((255 * tiles[:, 0]).round().to(torch.uint8), labels)
 
     def __len__(self) -> int:
@@ -36,44 +36,43 @@ class Digits:
         return Digits(self.images[indices], self.labels[indices])
 
     def to(self, device: torch.device) -> "Digits":
-        """On that device."""
         return Digits(self.images.to(device), self.labels.to(device))
 
     def fingerprint(self) -> str:
-        """sha256 over the images, then the labels as bytes."""
+        """sha256 of the images and then the labels, as bytes."""
         digest = hashlib.sha256(self.images.numpy().tobytes())
         digest.update(self.labels.to(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
 
 def training_set(folder: Path, download: bool = True) -> Digits:
-    """The 60,000, from folder/MNIST/raw, fetched into it if that is allowed. Raises DataError."""
+    """The 60,000 digits in folder/MNIST/raw, fetched if they are missing and `download` allows it. Raises DataError."""
     return _load(folder, "train", download)
 
 
 def test_set(folder: Path, download: bool = True) -> Digits:
-    """The 10,000, as `training_set`."""
+    """The 10,000 digits of the test set. Raises DataError."""
     return _load(folder, "t10k", download)
 
 
 def files(folder: Path, part: str) -> list[Path]:
-    """Where the images and the labels of a part, `train` or `t10k`, are expected."""
+    """The files of images and of labels of a part, `train` or `t10k`."""
     return [folder / "MNIST" / "raw" / name for name in FILES if name.startswith(part)]
 
 
 def held_out_indices() -> Tensor:
-    """The fixed list, int64 [5000]: the training images whose index has the smallest sha256, in ascending order."""
+    """int64 [5000], ascending: the training images whose index has the smallest sha256."""
     ranked = sorted(range(60_000), key=lambda index: hashlib.sha256(f"held-out {index}".encode()).digest())
     return torch.tensor(sorted(ranked[:HELD_OUT]))
 
 
 def held_out_sha256() -> str:
-    """sha256 of the list, written as decimal numbers with a newline behind each."""
+    """sha256 of the indices as decimal numbers, each followed by a newline."""
     return hashlib.sha256("".join(f"{index}\n" for index in held_out_indices().tolist()).encode()).hexdigest()
 
 
 def split(digits: Digits) -> tuple[Digits, Digits]:
-    """The MNIST training set as (what may be trained on, held out): 55,000 and 5,000."""
+    """The MNIST training set in two: 55,000 digits to train on and the 5,000 held out."""
     held_out = torch.zeros(len(digits), dtype=torch.bool)
     held_out[held_out_indices()] = True
     return digits[~held_out], digits[held_out]
@@ -88,7 +87,7 @@ def _load(folder: Path, part: str, download: bool) -> Digits:
     count = COUNTS[part]
     digits = Digits(_read(read_image_file, images, (count, 28, 28)), _read(read_label_file, labels, (count,)))
     if not 0 <= int(digits.labels.min()) <= int(digits.labels.max()) <= 9:
-        raise DataError(f"{labels} holds labels that are not 0 to 9")
+        raise DataError(f"{labels} holds labels other than 0 to 9; delete it to fetch it again")
     return digits
 
 
@@ -97,9 +96,9 @@ def _read(parse: Callable[[str], Tensor], path: Path, shape: tuple[int, ...]) ->
         found = parse(str(path))
     except Exception as error:  # torchvision asserts, and views buffers of the wrong length
         reason = str(error) or "it is not in MNIST's format"
-        raise DataError(f"{path} can not be read: {reason}. Delete it to fetch it again") from error
+        raise DataError(f"{path} cannot be read: {reason}; delete it to fetch it again") from error
     if found.shape != shape:
-        raise DataError(f"{path} holds {list(found.shape)} values instead of {list(shape)}")
+        raise DataError(f"{path} holds an array {list(found.shape)}; expected {list(shape)}")
     return found
 
 
@@ -114,8 +113,8 @@ def _download(folder: Path, allowed: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".mnist-", dir=folder))
     except OSError as error:
-        raise DataError(f"MNIST is not in {raw}, which can not be written ({error.strerror}): {ways_out}") from error
-    # Beside the real folder, so that an interrupted download is never taken for the data.
+        raise DataError(f"MNIST is not in {raw}, which cannot be written ({error.strerror}): {ways_out}") from error
+    # In a folder of its own, so that an interrupted download is never taken for the data.
     try:
         MNIST(str(temporary), download=True)
         raw.mkdir(parents=True, exist_ok=True)

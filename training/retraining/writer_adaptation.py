@@ -44,7 +44,7 @@ def restyled(network: nn.Module, digits: Digits, feedback: Digits, count: int, g
     chosen = digits[torch.randint(len(digits), (count,), generator=generator, device=device).cpu()]
     batches = zip(chosen.images.split(BATCH), drawn.split(BATCH), strict=True)
     tiles = torch.cat([transformed(as_input(images, device), transforms[indices]) for images, indices in batches])
-    return Digits.of_input(tiles, chosen.labels.to(device))
+    return Digits.from_floats(tiles, chosen.labels.to(device))
 
 
 def transformed(tiles: Tensor, transforms: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def test_tiles_stay_tiles() -> None:
     assert result.shape == (64, 1, 28, 28)
     assert result.min() >= 0
     assert result.max() <= 1
-    assert (result.flatten(1).sum(1) > 10).all()  # no digit is lost
+    assert (result.flatten(1).sum(1) > 10).all()  # no digit vanishes
 
 
 def test_each_tile_is_distorted_in_its_own_way() -> None:
@@ -49,7 +49,7 @@ def test_a_distorted_digit_has_the_size_and_the_place_that_normalisation_gives_i
 
 
 @pytest.mark.parametrize("way", dict.fromkeys(augment.DAMAGE), ids=lambda way: way.__name__)
-def test_a_way_of_damage_changes_a_digit_and_leaves_it_one(way: Callable[..., torch.Tensor]) -> None:
+def test_damage_changes_a_digit_and_leaves_it_recognisable(way: Callable[..., torch.Tensor]) -> None:
     whole = tiles()
     damaged, again, other = (way(whole, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(damaged, again) and not torch.equal(damaged, other)
@@ -86,7 +86,7 @@ def test_each_way_of_damage_has_its_share(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(augment.damage(tiles, torch.Generator(), 0), tiles)
 
 
-def test_what_is_underlined_stands_in_frame_on_a_line_longer_than_it_is_wide() -> None:
+def test_an_underlined_digit_is_framed_on_a_line_longer_than_it_is_wide() -> None:
     result = augment.underlined(tiles(), torch.Generator().manual_seed(0))[:, 0]
     inked = result > INK
     assert torch.maximum(inked.any(1).sum(1), inked.any(2).sum(1)).sub(20).abs().max() <= 2

@@ -10,7 +10,7 @@ from training.data import mnist
 from training.data.mnist import FILES, Digits
 
 
-def test_both_parts_are_whole(training_digits: Digits, test_digits: Digits) -> None:
+def test_training_and_test_set_are_whole(training_digits: Digits, test_digits: Digits) -> None:
     assert training_digits.images.shape == (60_000, 28, 28)
     assert test_digits.images.shape == (10_000, 28, 28)
     assert training_digits.images.dtype == torch.uint8
@@ -25,7 +25,7 @@ def test_the_held_out_list_never_changes() -> None:
     assert mnist.held_out_sha256() == hashlib.sha256(text.encode()).hexdigest() == expected
 
 
-def test_split_parts_the_held_out_from_the_rest(training_digits: Digits) -> None:
+def test_split_separates_the_held_out_digits(training_digits: Digits) -> None:
     digits, held_out = mnist.split(training_digits)
     assert (len(digits), len(held_out)) == (55_000, 5_000)
     assert torch.equal(held_out.images, training_digits.images[mnist.held_out_indices()])
@@ -33,7 +33,7 @@ def test_split_parts_the_held_out_from_the_rest(training_digits: Digits) -> None
     assert torch.equal(together, training_digits.labels.bincount())
 
 
-def test_a_fingerprint_sees_every_pixel_and_label() -> None:
+def test_a_fingerprint_depends_on_every_pixel_and_label() -> None:
     digits = Digits(torch.zeros(3, 28, 28, dtype=torch.uint8), torch.tensor([1, 2, 3]))
     changed = Digits(digits.images.clone(), digits.labels)
     changed.images[1, 2, 3] = 1
@@ -41,7 +41,7 @@ def test_a_fingerprint_sees_every_pixel_and_label() -> None:
     assert len({digits.fingerprint(), changed.fingerprint(), relabelled.fingerprint()}) == 3
 
 
-def test_missing_data_names_the_folder_and_the_ways_out(tmp_path: Path) -> None:
+def test_missing_data_names_the_folder_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         mnist.training_set(tmp_path / "nowhere", download=False)
     for expected in (f"{tmp_path}/nowhere/MNIST/raw", "INKLING_DOWNLOAD", "INKLING_DATA", FILES[0]):
@@ -58,15 +58,15 @@ def test_a_download_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(DataError, match="can not be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         mnist.training_set(tmp_path / "file" / "data")
 
 
 @pytest.fixture
 def copy(data_folder: Path, tmp_path: Path) -> Path:
-    """The test set and the labels alone: the training images are large, and stand in as an empty file."""
+    """The data folder with an empty file in place of the training images, which are large."""
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name in FILES:
@@ -79,18 +79,18 @@ def copy(data_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_a_truncated_file_is_named(copy: Path) -> None:
-    with pytest.raises(DataError, match="train-images-idx3-ubyte can not be read"):
+    with pytest.raises(DataError, match="train-images-idx3-ubyte cannot be read"):
         mnist.training_set(copy, download=False)
     path = copy / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(DataError, match="t10k-images-idx3-ubyte can not be read"):
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte cannot be read"):
         mnist.test_set(copy, download=False)
 
 
-def test_labels_that_are_no_digits_are_refused(copy: Path) -> None:
+def test_labels_other_than_digits_are_refused(copy: Path) -> None:
     path = copy / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     data = bytearray(path.read_bytes())
     data[100] = 17
     path.write_bytes(data)
-    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte holds labels that are not 0 to 9"):
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte holds labels other than 0 to 9"):
         mnist.test_set(copy, download=False)

@@ -13,6 +13,8 @@ from training.loop.checkpoint import Checkpoint
 from training.progress import Report
 from training.recipes import RECIPES
 
+pytestmark = pytest.mark.processes
+
 STAGE = dataclasses.replace(RECIPES["default"].stages[0], epochs=2, rare_forms=100, outliers=300)
 RECIPE = dataclasses.replace(RECIPES["default"], network="net", batch_size=64, averaging=0.98, stages=(STAGE,))
 

@@ -7,6 +7,8 @@ from training.loop import tutorial
 from training.progress import Report
 from training.recipes import TUTORIAL
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.parametrize(
     "seed",

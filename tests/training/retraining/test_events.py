@@ -40,7 +40,7 @@ def test_the_bars_of_the_training_loop_count_as_progress_of_the_job(
     times = iter(range(10, 1000, 10))
     monkeypatch.setattr("training.retraining.events.monotonic", lambda: next(times))
     report = JobReport(2, 250)
-    for title, total in (("drawing what is no digit", 50), ("epoch 1/2", 100), ("epoch 2/2", 100)):
+    for title, total in (("drawing outliers", 50), ("epoch 1/2", 100), ("epoch 2/2", 100)):
         with report.bar(title, total) as bar:
             bar.advance(total // 2)
             bar.update(title=title)

@@ -1,7 +1,6 @@
-"""Tiles that are no digits, for training alone: a network that has never seen one is sure of everything.
+"""Outliers: tiles of no digit, for training only. A network that never sees one is confident about everything.
 
-They go through the same normalisation as any picture. Nothing here is used to measure: the evaluation has its own fonts
-and generators.
+They are normalised as any image is. The evaluation has fonts and generators of its own and uses none of these.
 """
 
 import contextlib
@@ -23,25 +22,25 @@ from training.data.mnist import Digits
 from training.data.synthetic import pen
 from training.progress import Report
 
-# Without what is a digit once its size is normalised away: O o I l S s Z z B b g q.
+# Without letters that look like digits once their size is normalised: O o I l S s Z z B b g q.
 GLYPHS = "ACDEFGHJKLMNPQRTUVWXYacdefhijkmnprtuvwxy" * 2 + "?&%#@*+=<>~^{}$;!"
 FONTS = (
     *("futural", "futuram", "rowmans", "rowmand", "scripts", "scriptc", "cursive"),
     *("timesr", "timesi", "timesrb", "gothiceng"),
 )
 PORTION = 700
-"""Pictures that are drawn with the same dice."""
+"""Outliers drawn with one random generator, by one process."""
 
 
 def bank(digits: Digits, count: int, seed: int, report: Report, processes: int = 1) -> Tensor:
-    """About `count` tiles, uint8 [N, 28, 28], of KINDS in equal parts; digits are the ones trained on.
+    """About `count` tiles, uint8 [N, 28, 28], of all KINDS in turn; any number of processes draws the same.
 
-    They are the same with however many processes.
+    digits: the training digits, of which some kinds are made.
     """
     portions = _Portions(digits, count, seed)
     helpers = min(processes, len(portions))
-    # Its own generator, as the loader rolls dice, and those of the network must not depend on it; and its own way to
-    # collate, as tensors would go through shared memory, of which containers have little.
+    # A generator of its own, because the loader draws from it and the network's random state must not depend on that;
+    # and arrays instead of tensors, which would go through shared memory, of which containers have little.
     loader = DataLoader(
         portions,
         batch_size=None,
@@ -49,9 +48,9 @@ def bank(digits: Digits, count: int, seed: int, report: Report, processes: int =
         collate_fn=_unchanged,
         generator=torch.Generator(),
     )
-    drawn = iter(loader)  # processes begin here, before the bar has a thread
+    drawn = iter(loader)  # forks here, before the bar starts a thread
     tiles = []
-    with report.bar("drawing what is no digit", count) as bar:
+    with report.bar("drawing outliers", count) as bar:
         for number, portion in enumerate(drawn):
             tiles.append(portion)
             bar.advance(portions.size(number))
@@ -59,7 +58,7 @@ def bank(digits: Digits, count: int, seed: int, report: Report, processes: int =
 
 
 class _Portions(Dataset[Pixels]):
-    """A bank in portions, uint8 [N, 28, 28], each with dice of its own."""
+    """The bank in portions, uint8 [N, 28, 28], each with a random generator of its own."""
 
     def __init__(self, digits: Digits, count: int, seed: int) -> None:
         self._images, self._labels = digits.images.numpy(), digits.labels.numpy()
@@ -69,7 +68,6 @@ class _Portions(Dataset[Pixels]):
         return math.ceil(self._count / PORTION)
 
     def size(self, number: int) -> int:
-        """How many pictures."""
         return min(PORTION, self._count - number * PORTION)
 
     def __getitem__(self, number: int) -> Pixels:
@@ -88,7 +86,7 @@ def _unchanged(portion: Any) -> Any:
 
 
 def glyph(generator: np.random.Generator, _: Digits) -> Pixels:
-    """A letter or a sign, written by an unsteady hand after Hershey's stroke fonts."""
+    """A letter or sign in one of Hershey's stroke fonts, written unsteadily."""
     font = _font(str(generator.choice(FONTS)))
     strokes = [np.array(stroke, float) for stroke in font.strokes_for_text(str(generator.choice(list(GLYPHS))))]
     points = np.concatenate(strokes)
@@ -98,12 +96,12 @@ def glyph(generator: np.random.Generator, _: Digits) -> Pixels:
 
 
 def printed(generator: np.random.Generator, _: Digits) -> Pixels:
-    """A letter or a sign in an outline font."""
+    """A letter or sign in an outline font."""
     return pen.printed(GLYPHS, generator)
 
 
 def scribble(generator: np.random.Generator, _: Digits) -> Pixels:
-    """One to three rounded lines without aim."""
+    """One to three rounded random lines."""
     strokes = [generator.uniform(0, 6, (generator.integers(4, 14), 2)) for _ in range(generator.integers(1, 4))]
     return pen.written([pen.rounded(stroke) for stroke in strokes], generator)
 
@@ -124,7 +122,7 @@ def polygon(generator: np.random.Generator, _: Digits) -> Pixels:
 
 
 def texture(generator: np.random.Generator, _: Digits) -> Pixels:
-    """Noise between white and very smooth, also thresholded to blobs."""
+    """Noise between white and very smooth, or thresholded to blobs."""
     size = int(generator.integers(2, 29))
     noise = generator.random((size, size)).astype(np.float32)
     plane = np.asarray(Image.fromarray(noise).resize((28, 28), Image.Resampling.BICUBIC))
@@ -147,7 +145,7 @@ def gradient(generator: np.random.Generator, _: Digits) -> Pixels:
 
 
 def several_digits(generator: np.random.Generator, digits: Digits) -> Pixels:
-    """Two or three digits side by side, near or touching, or the same mirrored in the diagonal, one above the other."""
+    """Two or three digits side by side, near or touching; some of these drawings are transposed."""
     chosen = [_cropped(_any(generator, digits)[0]) for _ in range(2 if generator.random() < 0.8 else 3)]
     canvas = np.zeros((40, 100), np.uint8)
     left = 4
@@ -161,7 +159,7 @@ def several_digits(generator: np.random.Generator, digits: Digits) -> Pixels:
 
 
 def broken_digit(generator: np.random.Generator, digits: Digits) -> Pixels:
-    """Halves of two digits joined, two digits one over the other, or a digit that lies on its side."""
+    """Halves of two digits joined, two digits on top of each other, or a digit on its side."""
     first, first_label = _any(generator, digits)
     second, second_label = _any(generator, digits)
     while second_label == first_label or {first_label, second_label} <= {0, 1, 8}:
@@ -176,7 +174,9 @@ def broken_digit(generator: np.random.Generator, digits: Digits) -> Pixels:
         case 1:
             return np.maximum(first, np.rot90(second, int(generator.integers(1, 4))))
         case _:
-            lying = first if second_label in (0, 1, 8) else second  # these look the same, or like another digit
+            lying = (
+                first if second_label in (0, 1, 8) else second
+            )  # these look the same on their side, or like another digit
             return np.ascontiguousarray(np.rot90(lying, 1 + 2 * int(generator.integers(2))))
 
 

@@ -1,7 +1,4 @@
-"""A pen of our own, and fonts: what is drawn with them is for training alone.
-
-A drawing is uint8 [N, M], ink 255 on 0.
-"""
+"""Draws strokes with a pen and letters in fonts, for training only. A drawing is uint8 [N, M], ink 255 on 0."""
 
 import functools
 import importlib.util
@@ -15,24 +12,24 @@ from models.errors import DataError
 from models.preprocessing.decode import Pixels
 
 CANVAS, SHEET = 84, 120
-"""Pixels on a side: of what is placed in the middle, and of what may lean and stretch out of it."""
+"""Sides in pixels: of a drawing that stays in its frame, and of one that may lean and stretch out of it."""
 OUTLINE_FONTS = (
     *("font_lato", "font_manrope", "font_hanken_grotesk", "font_source_sans_pro"),
     *("font_source_serif_pro", "font_caladea", "font_fredoka_one", "font_intuitive"),
 )
-"""The packages that bring them, each with its weights and slopes."""
+"""Packages of fonts, each with several weights and slopes."""
 
 
 def check() -> None:
-    """Raises DataError where a font is not installed."""
+    """Raises DataError if a font is not installed."""
     for package in OUTLINE_FONTS:
         _outlines(package)
 
 
 def written(strokes: list[NDArray[np.float64]], generator: np.random.Generator) -> Pixels:
-    """Strokes in ink, slanted and bent at random, with a pen between thin and thick.
+    """Draws strokes, slanted and bent at random, with a pen of random width.
 
-    Strokes are [N, 2], points (right, down) on about four by six, of which (2, 3) is the middle.
+    A stroke is [N, 2], points (right, down) on a field of about four by six with its middle at (2, 3).
     """
     angle, slant = generator.normal(0, 0.12), generator.normal(0, 0.2)
     width, height = generator.uniform(0.6, 1.2), generator.uniform(0.8, 1.1)
@@ -52,7 +49,7 @@ def written(strokes: list[NDArray[np.float64]], generator: np.random.Generator) 
 
 
 def rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A line through points [N, 2] by Chaikin's corner cutting, three times; the ends stay, [8 N - 6, 2]."""
+    """Cuts the corners of a line [N, 2] three times, after Chaikin; the ends stay. Returns [8 N - 6, 2]."""
     for _ in range(3):
         near, far = points[:-1] * 0.75 + points[1:] * 0.25, points[:-1] * 0.25 + points[1:] * 0.75
         points = np.concatenate([points[:1], np.stack([near, far], 1).reshape(-1, 2), points[-1:]])
@@ -60,7 +57,7 @@ def rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def printed(letters: str, generator: np.random.Generator) -> Pixels:
-    """One of the letters in an outline font, slanted, stretched and turned."""
+    """One of the letters in an outline font, slanted, stretched and rotated."""
     family = _outlines(str(generator.choice(OUTLINE_FONTS)))
     font = _outline(family[generator.integers(len(family))])
     image = Image.new("L", (2 * CANVAS, 2 * CANVAS))
@@ -77,7 +74,7 @@ def printed(letters: str, generator: np.random.Generator) -> Pixels:
 
 @functools.cache
 def _outlines(package: str) -> list[Path]:
-    """Each font of a package once, in whichever format. Raises DataError where there is none."""
+    """The fonts of a package, each in one format. Raises DataError if there is none."""
     found = importlib.util.find_spec(package)
     paths = sorted((Path(found.origin).parent / "files").glob("*.[ot]tf")) if found and found.origin else []
     files = {path.stem: path for path in paths}

@@ -1,8 +1,7 @@
-"""Digits in forms that MNIST, collected in America, hardly has: for training alone, with their labels.
+"""Labelled digits in forms that MNIST, collected in America, hardly has; for training only.
 
-Most are written stroke by stroke, the others set in fonts. Nothing here is used to measure: the evaluation has its own
-fonts, and its own drawings of the ways of writing that it names. Of those a barred 7 and a looped 2 are not here at
-all, and a 1 with a foot only in print.
+Most are drawn stroke by stroke, the others set in fonts. The evaluation has fonts and drawings of its own. Two of the
+forms that it measures are not here at all, the barred 7 and the looped 2; the 1 with a foot is here in fonts only.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ Stroke = list[tuple[float, float]]
 
 
 def _lines(*corners: tuple[float, float]) -> list[Stroke]:
-    """From corner to corner without lifting the pen."""
+    """Straight strokes from corner to corner."""
     return [[start, end] for start, end in pairwise(corners)]
 
 
@@ -147,15 +146,15 @@ FORMS: dict[int, list[list[Stroke]]] = {
         _lines((4, 3), (0, 3), (0, 0), (4, 0), (4, 6)),
     ],
 }  # fmt: skip
-"""Of each digit. Strokes are of points (right, down) on four by six: two are joined by a straight line, more by one
-that is rounded."""
+"""The forms of each digit, a list of strokes each. A stroke of two points (right, down), on a field of four by six, is
+straight; one of more points is rounded."""
 
 
 def bank(count: int, seed: int, report: Report) -> Digits:
-    """About `count` tiles, uint8 [N, 28, 28], and their labels."""
+    """About `count` digits."""
     generator = np.random.default_rng([seed, 0, 1])
     tiles, labels = [], []
-    with report.bar("drawing digits of rare forms", count) as bar:
+    with report.bar("drawing rare forms", count) as bar:
         for _ in range(count):
             picture, label = written(generator) if generator.random() < WRITTEN_SHARE else printed(generator)
             with contextlib.suppress(NothingDrawn):
@@ -166,17 +165,17 @@ def bank(count: int, seed: int, report: Report) -> Digits:
 
 
 def written(generator: Generator) -> tuple[Pixels, int]:
-    """A digit in one of its forms, whose corners and width are a little different each time, and which."""
+    """A digit in one of its forms, with random width and corners moved at random, and its label."""
     label = int(generator.integers(10))
     form = FORMS[label][generator.integers(len(FORMS[label]))]
     width = generator.uniform(0.9, 1.4)
-    # Where two strokes share a point the pen is hardly lifted.
+    # A point that two strokes share moves with both: the pen is hardly lifted there.
     moved = {at: np.array(at) + generator.normal(0, 0.25, 2) for stroke in form for at in stroke}
     strokes = [(np.array([moved[at] for at in stroke]) - [2, 0]) * [width, 1] + [2, 0] for stroke in form]
     return pen.written([stroke if len(stroke) == 2 else pen.rounded(stroke) for stroke in strokes], generator), label
 
 
 def printed(generator: Generator) -> tuple[Pixels, int]:
-    """A digit in an outline font, and which."""
+    """A digit in an outline font, and its label."""
     label = int(generator.integers(10))
     return pen.printed(str(label), generator), label
