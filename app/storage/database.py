@@ -217,7 +217,8 @@ def _errors() -> Iterator[None]:
         reason = _reason(error)
         if _is_unwritable(error):
             raise StorageFull(f"the disk that holds the database is full or read-only: {reason}") from error
-        log.error("the database does not answer: %s", reason)
+        ours = not isinstance(error, DBAPIError | sa.exc.TimeoutError)  # a mistake in the code shows where it is
+        log.error("the database does not answer: %s", reason, exc_info=ours)
         raise DatabaseUnavailable(f"the database does not answer: {reason}") from error
 
 

@@ -20,6 +20,7 @@ def unpack(file: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.processes  # more than two seconds
 def test_a_backup_of_a_running_service_restores_its_state(tmp_path: Path, seven, encode) -> None:
     settings = Settings(home=tmp_path / "home", api_key=KEY)
     picture = encode(seven)

@@ -80,6 +80,7 @@ def test_images_are_exported_by_label(
             assert np.array_equal(np.asarray(image), tile(number))
 
 
+@pytest.mark.processes  # torchvision takes seconds to import
 def test_torchvision_reads_exported_images(store: FeedbackStore, tmp_path: Path) -> None:
     from torchvision.datasets import ImageFolder
 

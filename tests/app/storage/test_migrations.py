@@ -88,6 +88,7 @@ def test_several_services_may_migrate_at_once_and_again(settings: Settings) -> N
     assert stored(settings) == expected(*range(20))
 
 
+@pytest.mark.processes  # more than two seconds
 def test_pictures_become_tiles_of_their_rows(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     count = 1200  # more than a batch
     write_old_feedback(settings, count)
