@@ -97,7 +97,7 @@ class Checkout:
     def wait_for_jobs(self) -> None:
         """Waits until the jobs of earlier commands have ended, since one runs at a time."""
         assert self.service.app is not None
-        wait_until(lambda: all(job.ended for job in self.service.app.state.jobs.newest()))
+        wait_until(lambda: all(job.ended for job in self.service.app.state.jobs.list_newest()))
 
     def start(self, command: str, **variables: str) -> subprocess.Popen[str]:
         environment = {
