@@ -11,7 +11,7 @@ from time import perf_counter
 from app.observability.metrics import Metrics, WorkerState
 from app.settings import Settings
 from models import cpus, devices
-from models.errors import InklingError, Overloaded
+from models.errors import InferenceFailed, InklingError, Overloaded
 from models.inference.batcher import TURN_SECONDS, DynamicBatcher, InferenceResult
 from models.preprocessing.decode import Picture, decode, is_small
 from models.preprocessing.normalise import Tile, may_be_ready, normalise
@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Health:
-    """reason: why the service cannot predict; None when it can."""
-
-    reason: str | None
     model: str
     device: str
     uptime_seconds: float
@@ -126,9 +123,11 @@ class Inference:
             self.metrics.decoded(perf_counter() - began)
 
     async def health(self) -> Health:
+        """What predicts. Raises InferenceFailed with the reason when nothing can."""
+        if (reason := await self.batcher.check()) is not None:
+            raise InferenceFailed(reason)
         predictor = self.batcher.predictor
-        reason = await self.batcher.check()
-        return Health(reason, predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
+        return Health(predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
 
     def state(self) -> WorkerState:
         """What the other workers and /metrics show of this worker."""

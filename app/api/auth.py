@@ -1,4 +1,4 @@
-"""The key for whatever changes state or reveals what people sent."""
+"""The key that protects calls which change something or reveal what people sent."""
 
 import hmac
 
@@ -7,7 +7,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from app.http.problems import Problem
 
-HOW = "set INKLING_API_KEY, or INKLING_API_KEY_FILE to a file that holds it, and start the service again"
+_HOW_TO_SET = "set INKLING_API_KEY, or INKLING_API_KEY_FILE to a file that holds it, and start the service again"
 
 
 def holds_key(request: Request) -> bool:
@@ -15,14 +15,14 @@ def holds_key(request: Request) -> bool:
     key: str | None = request.app.state.key
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     given = [request.headers.get("x-api-key", ""), token.strip() if scheme.lower() == "bearer" else ""]
-    # Starlette reads headers as latin-1; a key may be any text.
+    # Starlette decodes headers as latin-1; a key may be any text.
     matches = [hmac.compare_digest(value.encode("latin-1"), (key or "").encode()) for value in given]
     return key is not None and any(matches)
 
 
-async def _check(request: Request) -> None:
+async def _require_key(request: Request) -> None:
     if request.app.state.key is None:
-        raise Problem("no-key-configured", f"this call needs a key, and none is configured: {HOW}")
+        raise Problem("no-key-configured", f"this call needs a key, and none is configured: {_HOW_TO_SET}")
     if not holds_key(request):
         sent = "x-api-key" in request.headers or "authorization" in request.headers
         detail = "the key is wrong" if sent else "the key is missing"
@@ -33,9 +33,9 @@ async def _check(request: Request) -> None:
         )
 
 
-# Named in the OpenAPI document, so that its viewer offers a field for the key; `_check` decides.
+# These put the key into the OpenAPI document, so that its viewer offers a field for it; `_require_key` decides.
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="INKLING_API_KEY")
 _BEARER = HTTPBearer(auto_error=False, description="INKLING_API_KEY")
 
-NEEDS_KEY = [Depends(_check), Depends(_HEADER), Depends(_BEARER)]
-"""The dependencies of every call that needs the key."""
+NEEDS_KEY = [Depends(_require_key), Depends(_HEADER), Depends(_BEARER)]
+"""The dependencies of every route that needs the key."""

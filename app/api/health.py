@@ -1,4 +1,4 @@
-"""GET /health, and the two probes below it."""
+"""GET /health and the two probes below it."""
 
 from typing import Literal
 
@@ -6,8 +6,6 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app.api.dependencies import InferenceDependency
-from app.http.problems import Problem
-from app.inference import Health, Inference
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -25,7 +23,7 @@ class LiveBody(BaseModel):
 
 @router.get("", summary="Whether the service can predict, and with what")
 async def health(inference: InferenceDependency) -> HealthBody:
-    found = await _healthy(inference)
+    found = await inference.health()
     return HealthBody(model=found.model, device=found.device, uptime_seconds=found.uptime_seconds)
 
 
@@ -37,10 +35,3 @@ async def ready(inference: InferenceDependency) -> HealthBody:
 @router.get("/live", summary="For probes: the process runs; does not depend on load")
 async def live() -> LiveBody:
     return LiveBody()
-
-
-async def _healthy(inference: Inference) -> Health:
-    found = await inference.health()
-    if found.reason is not None:
-        raise Problem("not-ready", found.reason)
-    return found

@@ -1,4 +1,4 @@
-"""GET /metrics: what app/observability/metrics.py counts, and how the rest of the service stands at the moment."""
+"""GET /metrics: the workers' metrics from app/observability/metrics.py, and gauges of the whole service."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from models.errors import VersionError
 from models.registry.registry import ModelRegistry
 
 DATABASE_WAIT_SECONDS = 2
-"""How long the database may take: Prometheus itself waits for ten seconds."""
+"""The longest wait for the database; Prometheus itself waits for ten seconds."""
 
-ACTIVE = Definition("inkling_active_version", "gauge", "The number of the version that is to be served: 3 of v3.")
+ACTIVE = Definition("inkling_active_version", "gauge", "The number of the active version: 3 for v3.")
 JOBS = Definition("inkling_jobs", "gauge", "Retraining jobs.", ("state",))
-FEEDBACK = Definition("inkling_feedback_images", "gauge", "FeedbackStore that are kept.")
+FEEDBACK = Definition("inkling_feedback_images", "gauge", "Images that are kept as feedback.")
 FEEDBACK_LIMIT = Definition("inkling_feedback_limit_images", "gauge", "INKLING_MAX_FEEDBACK.")
-DATABASE = Definition("inkling_database_up", "gauge", "1 when the database answers, 0 when it does not.")
-OF_SERVICE = (ACTIVE, JOBS, FEEDBACK, FEEDBACK_LIMIT, DATABASE)
+DATABASE = Definition("inkling_database_up", "gauge", "1 if the database answers, else 0.")
+SERVICE_METRICS = (ACTIVE, JOBS, FEEDBACK, FEEDBACK_LIMIT, DATABASE)
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,43 +34,43 @@ router = APIRouter(include_in_schema=False)
 async def metrics(
     request: Request,
     inference: InferenceDependency,
-    saved: RegistryDependency,
+    registry: RegistryDependency,
     jobs: JobsDependency,
-    corrections: FeedbackDependency,
+    feedback: FeedbackDependency,
 ) -> Response:
-    """In the format that is asked for, Prometheus' own or OpenMetrics."""
-    found = [*inference.metrics.collect(inference.state()), *await _of_service(saved, jobs, corrections)]
+    """In the format that the Accept header asks for: Prometheus' own, or OpenMetrics."""
+    found = [*inference.metrics.collect(inference.state()), *await _service_metrics(registry, jobs, feedback)]
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(_Found(found)), headers={"Content-Type": content_type})
+    return Response(encode(_Collected(found)), headers={"Content-Type": content_type})
 
 
-async def _of_service(saved: ModelRegistry, jobs: Jobs, corrections: FeedbackStore) -> list[Metric]:
-    version = await asyncio.to_thread(_active, saved)
-    answers = True
+async def _service_metrics(registry: ModelRegistry, jobs: Jobs, feedback: FeedbackStore) -> list[Metric]:
+    version = await asyncio.to_thread(_active_number, registry)
+    database_up = True
     states: dict[JobState, int] = {}
     images: int | None = None
     try:
         async with asyncio.timeout(DATABASE_WAIT_SECONDS):
-            states, images = await asyncio.to_thread(lambda: (jobs.count_by_state(), corrections.count()))
+            states, images = await asyncio.to_thread(lambda: (jobs.count_by_state(), feedback.count()))
     except (DatabaseUnavailable, TimeoutError):
-        answers = False
+        database_up = False
     return [
         metric(ACTIVE, {} if version is None else {(): [version]}),
         metric(JOBS, {(state,): [count] for state, count in states.items()}),
         metric(FEEDBACK, {} if images is None else {(): [images]}),
-        metric(FEEDBACK_LIMIT, {(): [corrections.limit]}),
-        metric(DATABASE, {(): [answers]}),
+        metric(FEEDBACK_LIMIT, {(): [feedback.limit]}),
+        metric(DATABASE, {(): [database_up]}),
     ]
 
 
-def _active(saved: ModelRegistry) -> int | None:
+def _active_number(registry: ModelRegistry) -> int | None:
     try:
-        return int(saved.active().removeprefix("v"))
-    except VersionError:  # the workers go on with what they have
+        return int(registry.active().removeprefix("v"))
+    except VersionError:  # the workers keep the version that they have
         return None
 
 
-class _Found(Collector):
+class _Collected(Collector):
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
 

@@ -1,6 +1,5 @@
-"""GET /models, and activation."""
+"""GET /models, GET /models/{version} and POST /models/{version}/activate."""
 
-import asyncio
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 
 class VersionBody(BaseModel):
-    """state: released; trained; accepted or rejected by the gate. metrics: on held-out data."""
+    """state: released, trained, or accepted or rejected by the gate. metrics: measured on held-out data."""
 
     version: str
     network: str
@@ -31,21 +30,21 @@ class VersionsBody(BaseModel):
 
 
 @router.get("", summary="The saved versions, newest first, and which is active")
-def listed(saved: RegistryDependency) -> VersionsBody:
-    active, found = saved.list_versions()
-    return VersionsBody(active=active, versions=[_body(name, manifest) for name, manifest in found.items()])
+def list_versions(registry: RegistryDependency) -> VersionsBody:
+    active, manifests = registry.list_versions()
+    return VersionsBody(active=active, versions=[_body(name, manifest) for name, manifest in manifests.items()])
 
 
 @router.get("/{version}", summary="One saved version")
-def one(version: str, saved: RegistryDependency) -> VersionBody:
-    return _body(version, saved.manifest(version))
+def get_version(version: str, registry: RegistryDependency) -> VersionBody:
+    return _body(version, registry.manifest(version))
 
 
-@router.post("/{version}/activate", summary="Make it the version that answers", dependencies=NEEDS_KEY)
-async def activate(version: str, saved: RegistryDependency) -> VersionBody:
-    """Every worker serves it within two seconds. One that does not load is refused, and the old one stays."""
-    await asyncio.to_thread(saved.activate, version)
-    return _body(version, saved.manifest(version))
+@router.post("/{version}/activate", summary="Make it the version that predicts", dependencies=NEEDS_KEY)
+def activate(version: str, registry: RegistryDependency) -> VersionBody:
+    """Every worker serves it within two seconds. A version that does not load is refused, and the active one stays."""
+    registry.activate(version)
+    return _body(version, registry.manifest(version))
 
 
 def _body(name: str, manifest: Manifest) -> VersionBody:

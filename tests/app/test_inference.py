@@ -43,7 +43,9 @@ def test_an_activated_version_takes_over_without_a_failed_request(tmp_path: Path
         assert server.predict(picture)["model"] == "v2"
 
 
-def test_a_version_that_does_not_load_is_refused_and_the_old_one_stays(tmp_path: Path, seven, encode, caplog) -> None:
+def test_a_version_that_does_not_load_is_refused_and_the_running_one_stays(
+    tmp_path: Path, seven, encode, caplog
+) -> None:
     saved = ModelRegistry(tmp_path / "home")
     with running(Settings(home=tmp_path / "home")) as server:
         shutil.copytree(saved.folder / "v1", saved.folder / "v2")
@@ -61,7 +63,7 @@ def test_a_version_that_does_not_load_is_refused_and_the_old_one_stays(tmp_path:
         assert server.predict(encode(seven))["model"] == "v3"
 
 
-def test_a_large_picture_that_finds_no_decoder_is_refused_and_holds_nothing_up(
+def test_a_large_image_without_a_free_decoder_is_refused_and_delays_no_other(
     tmp_path, monkeypatch, seven, encode
 ) -> None:
     monkeypatch.setattr(inference, "DECODER_WAIT_SECONDS", 0.1)

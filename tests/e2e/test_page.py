@@ -1,7 +1,7 @@
-"""The page in a real browser, on a real service: what people do with it, and what they are told when it goes wrong.
+"""The page in a real browser on a real service: what people do with it, and what it says when something goes wrong.
 
-Whatever a test does, no error may come up in the browser's console, no request may fail, and none may leave for another
-host; a test names the refusals that it provokes.
+In every test the browser's console must stay free of errors, no request may fail, and none may go to another host. A
+test names the refusals that it provokes.
 """
 
 import base64
@@ -38,7 +38,7 @@ MINUTES = 300_000
 SEVEN = [(0.3, 0.2), (0.7, 0.2), (0.45, 0.8)]
 ONE = [(0.5, 0.2), (0.5, 0.8)]
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [pytest.mark.services, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 
 expect.set_options(timeout=30_000)  # the machine may be busy
 
@@ -78,7 +78,7 @@ class Watched:
 
     @contextmanager
     def expecting(self, *refusals: str) -> Iterator[None]:
-        """The browser itself writes to the console when a request is refused: those are to be no others than these."""
+        """The browser itself writes to the console when a request is refused: only these refusals are expected."""
         before = len(self.errors)
         yield
         mine = self.errors[before:]
@@ -180,7 +180,7 @@ def test_the_bars_move_while_a_digit_is_drawn(page: Page) -> None:
     assert page.locator("#bars .bar").nth(7).evaluate("bar => bar.getBoundingClientRect().height") > 60
 
 
-def test_the_picture_that_the_network_saw_is_shown(page: Page, encode, seven: Image.Image) -> None:
+def test_the_tile_that_the_network_saw_is_shown(page: Page, encode, seven: Image.Image) -> None:
     page.set_input_files("#files", [{"name": "seven.png", "mimeType": "image/png", "buffer": encode(seven)}])
     expect(page.locator("#seen:not(.none)")).to_be_visible()
     shown = page.locator("#seen canvas").evaluate(
@@ -207,7 +207,7 @@ def test_undo_and_clear_by_button_and_by_keyboard(page: Page) -> None:
     expect(clear).to_be_disabled()
 
 
-def test_the_newest_stroke_wins(watched: Watched) -> None:
+def test_a_new_stroke_cancels_the_request_of_the_one_before(watched: Watched) -> None:
     page, held = watched.page, []
 
     def hold(route: Route) -> None:
@@ -248,7 +248,7 @@ def test_a_digit_by_finger_on_a_phone_fits_on_its_screen(open_page: Callable[...
     assert labels["y"] + labels["height"] <= PHONE["height"]
 
 
-def test_by_keyboard_alone(page: Page, tmp_path: Path, encode, seven: Image.Image) -> None:
+def test_the_page_works_by_keyboard_alone(page: Page, tmp_path: Path, encode, seven: Image.Image) -> None:
     page.on("filechooser", lambda _: None)  # from now on the browser opens no dialog of its own
     while page.evaluate("document.activeElement.id") != "pad":
         page.keyboard.press("Tab")
@@ -269,7 +269,7 @@ def test_by_keyboard_alone(page: Page, tmp_path: Path, encode, seven: Image.Imag
     expect_digit(page, 7)
 
 
-def test_a_screen_reader_is_told_what_there_is_to_see(page: Page) -> None:
+def test_a_screen_reader_finds_names_for_everything(page: Page) -> None:
     pad = page.locator("#pad")
     expect(pad).to_have_accessible_name("Paper to draw a digit on")
     tree = page.context.new_cdp_session(page)
@@ -284,7 +284,7 @@ def test_a_screen_reader_is_told_what_there_is_to_see(page: Page) -> None:
     expect(bars).to_match_aria_snapshot("\n".join(["- list:", *[f"  - listitem: /^{i}. \\d+%$/" for i in range(10)]]))
 
 
-def test_a_picture_dropped_or_pasted(page: Page, encode, seven: Image.Image) -> None:
+def test_an_image_can_be_dropped_or_pasted(page: Page, encode, seven: Image.Image) -> None:
     files = files_of(page, **{"seven.png": encode(seven)})
     page.dispatch_event("body", "drop", {"dataTransfer": files})
     expect_digit(page, 7)
@@ -295,7 +295,7 @@ def test_a_picture_dropped_or_pasted(page: Page, encode, seven: Image.Image) -> 
     expect_digit(page, 7)
 
 
-def test_several_pictures_are_a_list(page: Page, encode, seven: Image.Image) -> None:
+def test_several_images_give_a_list_of_results(page: Page, encode, seven: Image.Image) -> None:
     pictures = [
         {"name": "seven.png", "mimeType": "image/png", "buffer": encode(seven)},
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"words"},
@@ -313,13 +313,13 @@ def test_several_pictures_are_a_list(page: Page, encode, seven: Image.Image) -> 
     expect(page.locator("#results [aria-pressed=true]")).to_have_count(1)
 
 
-def test_a_picture_that_is_none(watched: Watched) -> None:
+def test_a_file_that_is_no_image_is_a_problem(watched: Watched) -> None:
     with watched.expecting("415"):
         watched.page.set_input_files("#files", [{"name": "notes.png", "mimeType": "image/png", "buffer": b"words"}])
         expect(watched.page.locator("#reading-problem")).to_have_text(re.compile("^Inkling cannot read this format"))
 
 
-def test_a_correction_asks_for_the_key_until_it_is_right_and_then_no_more(watched: Watched, server: Server) -> None:
+def test_feedback_asks_for_the_key_until_it_is_right(watched: Watched, server: Server) -> None:
     page = watched.page
     draw(page, SEVEN)
     expect_digit(page, 7)
@@ -345,7 +345,7 @@ def test_a_correction_asks_for_the_key_until_it_is_right_and_then_no_more(watche
     assert page.evaluate("sessionStorage.length") == 0
 
 
-def test_a_service_that_is_full_says_so_and_then_can_be_tried_again(
+def test_an_overloaded_service_says_so_and_can_be_tried_again(
     watched: Watched, server: Server, encode, seven: Image.Image
 ) -> None:
     page, words = watched.page, re.compile("^The service is overloaded. Try again in a second.")
@@ -379,8 +379,8 @@ def test_without_a_connection_the_page_says_so(watched: Watched) -> None:
     expect_digit(page, 7)
 
 
-def test_below_a_prefix(watched: Watched, server: Server, encode, seven: Image.Image) -> None:
-    """As behind a proxy that takes the prefix away."""
+def test_the_page_works_below_a_prefix(watched: Watched, server: Server, encode, seven: Image.Image) -> None:
+    """As behind a proxy that strips the prefix."""
     page, asked = watched.page, []
 
     def forward(route: Route) -> None:
@@ -413,7 +413,8 @@ def test_the_viewer_of_the_interface_works_under_the_same_policy(
         expect(page.locator("html")).to_have_css("color-scheme", shown)
 
 
-def test_a_retraining_followed_to_its_end_and_rolled_back(page: Page, server: Server, data_folder: Path) -> None:
+@pytest.mark.slow
+def test_a_retraining_is_followed_to_its_end_and_rolled_back(page: Page, server: Server, data_folder: Path) -> None:
     expect(page.locator("#versions .active")).to_have_text(re.compile(r"^v1 answers\. .* 99\.\d\d"))
     page.get_by_role("button", name="Use v2").click()
     give_key(page, KEY)

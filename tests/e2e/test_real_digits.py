@@ -1,4 +1,4 @@
-"""A thousand digits that no model was trained on, through the whole service, as bytes over HTTP."""
+"""A thousand digits that no model was trained on, sent to a whole service over HTTP."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,8 @@ from PIL import Image
 
 from tests.support.service import Server
 from training.data.mnist import Digits
+
+pytestmark = pytest.mark.processes
 
 
 def as_it_is(tile: np.ndarray) -> np.ndarray:
@@ -28,7 +30,7 @@ def in_a_corner(tile: np.ndarray) -> np.ndarray:
     return canvas
 
 
-# What is done to a picture before the network sees it does not depend on the network.
+# Preprocessing does not depend on the network.
 @pytest.mark.parametrize(
     ("model", "change"),
     [
@@ -37,7 +39,7 @@ def in_a_corner(tile: np.ndarray) -> np.ndarray:
         *(pytest.param("net", change, marks=pytest.mark.slow) for change in (enlarged, in_a_corner)),
     ],
 )
-def test_a_thousand_digits(
+def test_a_thousand_digits_are_predicted(
     model: str,
     change: Callable[[np.ndarray], np.ndarray],
     serve: Callable[..., Server],

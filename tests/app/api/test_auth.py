@@ -24,7 +24,9 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("method, path", PROTECTED)
-def test_without_a_configured_key_it_is_403_that_says_how_to_set_one(method: str, path: str, server: Server) -> None:
+def test_without_a_configured_key_the_answer_is_403_and_says_how_to_set_one(
+    method: str, path: str, server: Server
+) -> None:
     for headers in ({}, {"X-API-Key": "None"}, {"X-API-Key": ""}, {"Authorization": "Bearer None"}):
         answer = server.client.request(method, path, headers=headers)
         check_problem(answer, 403, "no-key-configured", "INKLING_API_KEY", "INKLING_API_KEY_FILE")
@@ -57,11 +59,11 @@ def test_a_missing_or_wrong_key_is_401(method: str, path: str, headers: dict, lo
         {"X-API-Key": "wrong", "Authorization": f"Bearer {SECRET}".encode()},
     ],
 )
-def test_the_key_in_either_header(headers: dict, locked: Server) -> None:
+def test_either_header_may_carry_the_key(headers: dict, locked: Server) -> None:
     assert locked.client.get("/feedback", headers=headers).status_code == 200
 
 
-def test_the_key_is_in_no_log_and_no_answer(locked: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_neither_log_nor_answer_contains_the_key(locked: Server, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     for key in (SECRET, "wrong-one"):
         answer = locked.client.get("/feedback", headers={"X-API-Key": key.encode()})
@@ -79,7 +81,8 @@ def test_the_key_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
     assert Settings().key() is Settings(api_key="").key() is None
 
 
-def test_a_key_that_can_not_be_read_is_said(tmp_path: Path, run) -> None:
+@pytest.mark.processes
+def test_a_key_that_cannot_be_read_is_an_error_at_start(tmp_path: Path, run) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(BadKeyFile, match="empty"):
         Settings(api_key_file=tmp_path / "empty").key()
@@ -87,5 +90,5 @@ def test_a_key_that_can_not_be_read_is_said(tmp_path: Path, run) -> None:
         Settings(api_key="a", api_key_file=tmp_path / "empty").key()
     result = run("serve", INKLING_API_KEY_FILE=str(tmp_path / "missing"))
     assert result.returncode == 2
-    assert f"{tmp_path}/missing can not be read" in result.stderr
+    assert f"{tmp_path}/missing cannot be read" in result.stderr
     assert len(result.stderr.splitlines()) == 1

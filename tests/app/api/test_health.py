@@ -4,7 +4,7 @@ from models.errors import InferenceFailed
 from tests.support.service import Server, check_problem, running
 
 
-def test_health_says_what_predicts(server: Server) -> None:
+def test_health_names_the_model_and_uptime(server: Server) -> None:
     for path in ("/health", "/health/ready"):
         answer = server.client.get(path)
         assert answer.status_code == 200
@@ -14,11 +14,11 @@ def test_health_says_what_predicts(server: Server) -> None:
         assert body["uptime_seconds"] > 0
 
 
-def test_live_is_live(server: Server) -> None:
+def test_the_live_probe_answers(server: Server) -> None:
     assert server.client.get("/health/live").json() == {"status": "live"}
 
 
-def test_a_device_that_fails_turns_the_service_unready_until_it_answers(tmp_path, monkeypatch, seven, encode) -> None:
+def test_a_failing_device_makes_the_service_unready_until_it_works_again(tmp_path, monkeypatch, seven, encode) -> None:
     with running(Settings(home=tmp_path / "home")) as found:
         service: Inference = found.app.state.inference
         predictor = service.batcher.predictor
@@ -41,7 +41,7 @@ def test_a_device_that_fails_turns_the_service_unready_until_it_answers(tmp_path
         assert found.predict(encode(seven))["digit"] == 7
 
 
-def test_an_unexpected_error_shows_nothing_of_our_insides(tmp_path, monkeypatch, seven, encode) -> None:
+def test_an_unexpected_error_reveals_nothing_and_keeps_the_connection(tmp_path, monkeypatch, seven, encode) -> None:
     with running(Settings(home=tmp_path / "home")) as found:
 
         def fail(_: bytes) -> None:
@@ -53,6 +53,6 @@ def test_an_unexpected_error_shows_nothing_of_our_insides(tmp_path, monkeypatch,
         assert "secret" not in answer.text
 
 
-def test_the_device_is_named(tmp_path) -> None:
+def test_health_names_the_device(tmp_path) -> None:
     with running(Settings(home=tmp_path / "home", device="cpu")) as found:
         assert found.client.get("/health").json()["device"] == "cpu"

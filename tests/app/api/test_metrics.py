@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -18,7 +19,7 @@ OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 
 def scrape(server: Server) -> Samples:
-    """From whichever worker takes a new connection."""
+    """Metrics from whichever worker accepts the connection."""
     answer = httpx.get(f"{server.url}/metrics", timeout=30)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -35,7 +36,7 @@ def workers_of(samples: Samples, name: str) -> set[str]:
 
 
 def post_from_both(server: Server, picture: bytes) -> int:
-    """Predictions until both workers have answered some; how many."""
+    """Sends predictions until both workers have answered some; returns how many."""
     workers: set[str] = set()
     sent: list[int] = []
 
@@ -54,7 +55,8 @@ def post_from_both(server: Server, picture: bytes) -> int:
     return len(sent)
 
 
-def test_counts_add_up_over_workers_and_outlive_one_that_is_killed(two_workers: Server, seven, encode) -> None:
+@pytest.mark.processes
+def test_counts_add_up_over_workers_and_survive_the_kill_of_one(two_workers: Server, seven, encode) -> None:
     picture = encode(seven)
     labels = {"method": "POST", "route": "/predict", "status": "200"}
     before = scrape(two_workers)
@@ -100,7 +102,8 @@ def worker_of(server: Server) -> int:
     return next(int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
 
 
-def test_what_is_counted_never_goes_back_whoever_is_asked(two_workers: Server, seven, encode) -> None:
+@pytest.mark.processes
+def test_counters_never_decrease_whichever_worker_is_scraped(two_workers: Server, seven, encode) -> None:
     picture, done = encode(seven), threading.Event()
 
     def post() -> None:
@@ -123,7 +126,7 @@ def test_what_is_counted_never_goes_back_whoever_is_asked(two_workers: Server, s
             thread.join()
 
 
-def test_both_formats_say_the_same(server: Server) -> None:
+def test_both_formats_contain_the_same_metrics(server: Server) -> None:
     plain = server.client.get("/metrics")
     other = server.client.get("/metrics", headers=OPENMETRICS)
     assert other.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
@@ -132,7 +135,7 @@ def test_both_formats_say_the_same(server: Server) -> None:
     assert len(names) > 15
 
 
-def test_the_service_s_own_state_is_told(tmp_path, monkeypatch, seven, encode) -> None:
+def test_metrics_show_the_state_of_the_service(tmp_path, monkeypatch, seven, encode) -> None:
     with running(Settings(home=tmp_path / "home", max_feedback=9, max_concurrent_images=5)) as found:
         state = scrape(found)
         assert total(state, "inkling_active_version") == 1

@@ -19,7 +19,7 @@ def open_server(tmp_path) -> Iterator[Server]:
         yield found
 
 
-def test_the_versions_newest_first_and_which_is_active(open_server: Server) -> None:
+def test_versions_are_listed_newest_first_with_the_active_one(open_server: Server) -> None:
     saved = ModelRegistry(open_server.app.state.inference.settings.home)
     another(saved)
     body = open_server.client.get("/models", headers={"X-API-Key": "not needed"}).json()
@@ -32,7 +32,7 @@ def test_the_versions_newest_first_and_which_is_active(open_server: Server) -> N
     assert one["metrics"]["held_out"]["accuracy"] > 0.99
 
 
-def test_activating_and_rolling_back(open_server: Server, seven, encode) -> None:
+def test_versions_are_activated_and_rolled_back(open_server: Server, seven, encode) -> None:
     saved = ModelRegistry(open_server.app.state.inference.settings.home)
     another(saved)
     for name in ("v2", "v1"):
@@ -42,7 +42,7 @@ def test_activating_and_rolling_back(open_server: Server, seven, encode) -> None
         wait_until(lambda name=name: open_server.predict(encode(seven))["model"] == name)
 
 
-def test_a_rejected_version_may_be_activated_by_hand(open_server: Server) -> None:
+def test_a_rejected_version_can_be_activated_by_hand(open_server: Server) -> None:
     saved = ModelRegistry(open_server.app.state.inference.settings.home)
     weights = saved.load("v1").network.state_dict()
     saved.write(weights, Manifest(network="convnet", state="rejected", parent="v1"))
@@ -57,7 +57,7 @@ def test_an_unknown_version_is_404(name: str, open_server: Server) -> None:
         check_problem(open_server.client.get(f"/models/{name}"), 404, "not-found")
 
 
-def test_a_version_that_does_not_load_is_409_and_the_old_one_stays(open_server: Server, seven, encode) -> None:
+def test_a_version_that_does_not_load_is_409_and_the_active_one_stays(open_server: Server, seven, encode) -> None:
     saved = ModelRegistry(open_server.app.state.inference.settings.home)
     shutil.copytree(saved.folder / "v1", saved.folder / "v2")
     (saved.folder / "v2" / WEIGHTS).write_bytes(b"broken")

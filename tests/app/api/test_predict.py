@@ -21,7 +21,7 @@ from app.settings import Settings
 from tests.support.service import Server, check_problem, running
 
 
-def test_the_digit_comes_back_with_all_that_belongs_to_it(server: Server, seven: Image.Image, encode) -> None:
+def test_a_prediction_has_all_its_members(server: Server, seven: Image.Image, encode) -> None:
     body = server.predict(encode(seven))
     assert list(body) == ["digit", "confidence", "probabilities", "verdict", "model", "steps"]
     assert body["digit"] == 7
@@ -33,7 +33,7 @@ def test_the_digit_comes_back_with_all_that_belongs_to_it(server: Server, seven:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
-def test_every_format_in_every_kind_of_body(kind: str, server: Server, seven: Image.Image, encode) -> None:
+def test_every_format_is_read_in_every_kind_of_body(kind: str, server: Server, seven: Image.Image, encode) -> None:
     picture = encode(seven, kind)
     requests: list[dict[str, Any]] = [
         {"files": {"file": picture}},
@@ -49,12 +49,12 @@ def test_every_format_in_every_kind_of_body(kind: str, server: Server, seven: Im
         assert (answer.status_code, answer.json().get("digit")) == (200, 7), answer.text
 
 
-def test_a_gif_with_many_frames_is_read_by_its_first(server: Server, seven: Image.Image, encode) -> None:
+def test_the_first_frame_of_a_gif_counts(server: Server, seven: Image.Image, encode) -> None:
     blank = Image.new("L", seven.size, 255)
     assert server.predict(encode(seven, "GIF", save_all=True, append_images=[blank] * 50))["digit"] == 7
 
 
-def test_transparent_and_turned_pictures_say_so(server: Server, seven: Image.Image, encode) -> None:
+def test_steps_name_transparency_and_orientation(server: Server, seven: Image.Image, encode) -> None:
     ink = Image.new("RGBA", seven.size, (0, 0, 0, 0))
     ink.paste((20, 20, 60, 255), mask=Image.eval(seven, lambda level: 255 - level))
     exif = Image.Exif()
@@ -85,7 +85,9 @@ BAD_PICTURES: dict[str, tuple[Callable[[bytes], bytes], int, str, list[str]]] = 
 
 @pytest.mark.parametrize("multipart", [True, False])
 @pytest.mark.parametrize("name", BAD_PICTURES)
-def test_bad_pictures(name: str, multipart: bool, server: Server, seven: Image.Image, encode) -> None:
+def test_an_image_that_cannot_be_read_is_a_problem(
+    name: str, multipart: bool, server: Server, seven: Image.Image, encode
+) -> None:
     spoil, status, problem, words = BAD_PICTURES[name]
     data = spoil(encode(seven))
     answer = server.client.post("/predict", **({"files": {"file": data}} if multipart else {"content": data}))
@@ -95,19 +97,21 @@ def test_bad_pictures(name: str, multipart: bool, server: Server, seven: Image.I
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_nothing_drawn(level: int, server: Server, encode) -> None:
+def test_an_image_with_nothing_drawn_is_a_problem(level: int, server: Server, encode) -> None:
     answer = server.client.post("/predict", content=encode(Image.new("L", (100, 100), level)))
     check_problem(answer, 422, "nothing-drawn", "nothing is drawn")
 
 
-def test_other_paths_and_methods_are_problems_too(server: Server) -> None:
+def test_unknown_paths_and_methods_are_problems(server: Server) -> None:
     check_problem(server.client.get("/nowhere"), 404, "not-found", "/nowhere")
     answer = server.client.get("/predict")
     check_problem(answer, 405, "method-not-allowed", "GET /predict")
     assert answer.headers["allow"] == "POST"
 
 
-def test_beyond_the_queue_limit_is_503_that_names_it(tmp_path, seven: Image.Image, encode) -> None:
+def test_an_image_beyond_the_concurrency_limit_is_503_and_names_the_setting(
+    tmp_path, seven: Image.Image, encode
+) -> None:
     with running(Settings(home=tmp_path / "home", max_concurrent_images=1)) as server:
         large = encode(seven.resize((3000, 3000)))
         answers: list[httpx.Response] = []
@@ -128,7 +132,7 @@ def test_beyond_the_queue_limit_is_503_that_names_it(tmp_path, seven: Image.Imag
             assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_many_callers_at_once_each_get_their_own_answer(server: Server, test_digits, encode) -> None:
+def test_concurrent_clients_each_get_their_own_prediction(server: Server, test_digits, encode) -> None:
     pictures = [encode(image) for image in test_digits.images[:120].numpy()]
     alone = [server.predict(picture) for picture in pictures]
     together: list[dict[str, Any] | None] = [None] * len(pictures)
@@ -149,7 +153,7 @@ def test_many_callers_at_once_each_get_their_own_answer(server: Server, test_dig
         assert np.allclose(one["probabilities"], other["probabilities"], atol=1e-5)
 
 
-# The same contract as every tutorial would write it: FastAPI's router, starlette's parser, pydantic's JSON.
+# The same contract as a tutorial would write it: FastAPI's router, Starlette's parser, Pydantic's JSON.
 def twin_of(service: Inference) -> FastAPI:
     app = FastAPI(redirect_slashes=False)
     problems.install(app)
@@ -269,22 +273,22 @@ KINDS_OF_REQUESTS = tuple(requests_of_every_kind(tile_of(TILE), tile_of(TILE)))
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_REQUESTS)
-def test_the_lean_path_answers_as_a_plain_fastapi_twin(kind: str, strict: Server, seven, encode) -> None:
+def test_predict_answers_as_a_plain_fastapi_twin(kind: str, strict: Server, seven, encode) -> None:
     request = requests_of_every_kind(encode(seven), tile_of(TILE))[kind]
     if "content" in request and not isinstance(request["content"], bytes):
         request["content"] = b"".join(request["content"])
-    lean = strict.client.post("/predict", **request)
+    ours = strict.client.post("/predict", **request)
     twin = on_the_loop_of(strict, twin_of(strict.app.state.inference), request)
-    assert lean.status_code == twin.status_code, (lean.text, twin.text)
-    assert lean.headers["content-type"] == twin.headers["content-type"]
-    if lean.status_code == 200:
-        one, other = lean.json(), twin.json()
+    assert ours.status_code == twin.status_code, (ours.text, twin.text)
+    assert ours.headers["content-type"] == twin.headers["content-type"]
+    if ours.status_code == 200:
+        one, other = ours.json(), twin.json()
         assert list(one) == list(other)
         assert one.pop("probabilities") == pytest.approx(other.pop("probabilities"), abs=1e-6)
         assert one.pop("confidence") == pytest.approx(other.pop("confidence"), abs=1e-6)
         assert one == other
     else:
-        bodies = [{**answer.json(), "detail": ""} for answer in (lean, twin)]
+        bodies = [{**answer.json(), "detail": ""} for answer in (ours, twin)]
         assert bodies[0] == bodies[1]
 
 
@@ -300,12 +304,12 @@ def on_the_loop_of(server: Server, app: FastAPI, request: dict[str, Any]) -> htt
     return asyncio.run_coroutine_threadsafe(send(), server.loop).result(60)
 
 
-def test_the_json_is_what_pydantic_writes(strict: Server) -> None:
+def test_the_json_is_what_pydantic_would_write(strict: Server) -> None:
     answer = strict.client.post("/predict", content=tile_of(TILE))
     assert PredictionBody.model_validate_json(answer.content, strict=True).model_dump_json().encode() == answer.content
 
 
-def test_a_batch_is_answered_in_order_each_picture_for_itself(strict: Server, seven, encode) -> None:
+def test_each_image_of_a_batch_has_its_own_result_in_order(strict: Server, seven, encode) -> None:
     pictures = [encode(seven), tile_of(TILE), b"no picture", b"", png_header(5000, 5000), encode(seven, "JPEG")]
     answer = strict.client.post("/predict/batch", files=[("files", picture) for picture in pictures])
     assert answer.status_code == 200, answer.text
@@ -320,13 +324,13 @@ def test_a_batch_is_answered_in_order_each_picture_for_itself(strict: Server, se
     assert results[0]["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-5)
 
 
-def test_a_batch_that_fails_altogether_is_still_a_batch(strict: Server) -> None:
+def test_a_batch_of_unreadable_images_is_200_with_their_problems(strict: Server) -> None:
     answer = strict.client.post("/predict/batch", files=[("files", b"x"), ("files", b"y")])
     assert answer.status_code == 200
     assert [result["error"]["status"] for result in answer.json()["results"]] == [415, 415]
 
 
-def test_a_batch_of_as_many_as_the_limit_and_one_more(strict: Server, test_digits) -> None:
+def test_a_batch_at_the_limit_is_answered_and_one_beyond_it_refused(strict: Server, test_digits) -> None:
     tiles = [tile_of(image) for image in test_digits.images[:141].numpy()]
     alone = [strict.predict(tile)["digit"] for tile in tiles[:140]]
     answer = strict.client.post("/predict/batch", files=[("files", tile) for tile in tiles[:140]])
@@ -337,7 +341,7 @@ def test_a_batch_of_as_many_as_the_limit_and_one_more(strict: Server, test_digit
     check_problem(answer, 413, "too-many-images", "more than 240 parts")
 
 
-def test_a_batch_that_is_none(strict: Server) -> None:
+def test_a_malformed_batch_is_a_problem(strict: Server) -> None:
     tile = tile_of(TILE)
     check_problem(strict.client.post("/predict/batch"), 400, "empty-body", "files=@")
     answer = strict.client.post("/predict/batch", content=tile, headers={"content-type": "image/png"})
@@ -347,7 +351,7 @@ def test_a_batch_that_is_none(strict: Server) -> None:
     check_problem(strict.client.get("/predict/batch"), 405, "method-not-allowed")
 
 
-def test_a_batch_that_there_is_no_room_for(strict: Server) -> None:
+def test_a_batch_without_room_for_all_its_images_is_refused(strict: Server) -> None:
     batcher = strict.app.state.inference.batcher
     batcher.admit(200)
     try:

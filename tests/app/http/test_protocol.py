@@ -1,4 +1,4 @@
-"""Raw bytes over a socket: what a parser sees, and in which pieces."""
+"""The protocol on raw bytes over a socket, in pieces of any size."""
 
 import socket
 import time
@@ -42,7 +42,9 @@ def chunked(body: bytes, size: int, headers: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("headers", [b"", UPGRADE])
 @pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
-def test_a_request_in_pieces_of_any_size(headers: bytes, size: int, connection: socket.socket, picture: bytes) -> None:
+def test_a_request_may_arrive_in_pieces_of_any_size(
+    headers: bytes, size: int, connection: socket.socket, picture: bytes
+) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for message in (request(picture, headers), chunked(picture, 100, headers)):
         for i in range(0, len(message), size):
@@ -51,7 +53,7 @@ def test_a_request_in_pieces_of_any_size(headers: bytes, size: int, connection: 
         assert (status, body.get("digit")) == (200, 7)
 
 
-def test_requests_sent_ahead_are_answered_in_order(connection: socket.socket, picture: bytes) -> None:
+def test_pipelined_requests_are_answered_in_order(connection: socket.socket, picture: bytes) -> None:
     messages = [
         request(picture),
         LIVE,
@@ -65,7 +67,7 @@ def test_requests_sent_ahead_are_answered_in_order(connection: socket.socket, pi
     assert [status for status, _ in answers(connection, 7)] == [200, 200, 200, 200, 400, 200, 200]
 
 
-def test_a_client_that_asks_before_it_sends_is_told_to_go_on(connection: socket.socket, picture: bytes) -> None:
+def test_a_client_that_expects_100_continue_gets_it(connection: socket.socket, picture: bytes) -> None:
     head, _, _ = request(picture, b"Expect: 100-continue\r\n").partition(b"\r\n\r\n")
     connection.sendall(head + b"\r\n\r\n")
     assert answers(connection, 1) == [(100, {})]
@@ -85,7 +87,7 @@ def test_a_client_that_asks_before_it_sends_is_told_to_go_on(connection: socket.
         b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200_000,
     ],
 )
-def test_what_is_no_request_ends_the_connection(nonsense: bytes, server: Server) -> None:
+def test_bytes_that_are_no_request_end_the_connection(nonsense: bytes, server: Server) -> None:
     with connect(server) as connection:
         try:
             for i in range(0, len(nonsense), 10_000):
@@ -93,11 +95,11 @@ def test_what_is_no_request_ends_the_connection(nonsense: bytes, server: Server)
                 time.sleep(0)
             assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
         except (ConnectionResetError, BrokenPipeError):
-            pass  # refused before all of it was sent
+            pass  # the server refused it before all of it was sent
     assert server.client.get("/health/live").status_code == 200
 
 
-def test_callers_that_leave_take_up_no_room(tmp_path, picture: bytes, encode, seven) -> None:
+def test_clients_that_leave_free_their_places(tmp_path, picture: bytes, encode, seven) -> None:
     with running(Settings(home=tmp_path / "home", max_concurrent_images=1000)) as server:
         batcher: DynamicBatcher = server.app.state.inference.batcher
         tile = encode(seven.resize((28, 28)))

@@ -1,0 +1,59 @@
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from models.preprocessing.decode import is_small
+from tests.support.connection import connect, request
+from tests.support.service import Server, serving
+from tests.support.waiting import wait_until
+
+RESET_ON_CLOSE = b"\1\0\0\0\0\0\0\0"
+
+
+@pytest.fixture
+def stalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A service whose decoders of large images wait until the test has ended."""
+    with serving(Settings(home=tmp_path / "home", workers=1)) as found:
+        inference = found.app.state.inference
+        gate, decode = threading.Event(), inference.decode
+        monkeypatch.setattr(inference, "decode", lambda data: (is_small(data) or gate.wait(60)) and decode(data))
+        try:
+            yield found
+        finally:
+            gate.set()
+
+
+def form(*images: bytes) -> tuple[bytes, bytes]:
+    """Headers and body of a batch."""
+    parts = [b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\n' + image + b"\r\n" for image in images]
+    return b"Content-Type: multipart/form-data; boundary=x\r\n", b"".join(parts) + b"--x--\r\n"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_a_client_that_disconnects_ends_the_work_of_its_request(path: str, stalled: Server, seven, encode) -> None:
+    batcher = stalled.app.state.inference.batcher
+    large, tile = encode(seven.resize((600, 600))), encode(seven.resize((28, 28)))
+    headers, body = (b"", large) if path == "/predict" else form(large, tile, large)
+    with connect(stalled) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        connection.sendall(request(body, headers, method=b"POST " + path.encode()))
+        wait_until(lambda: batcher.admitted > 0)
+    wait_until(lambda: batcher.admitted == 0)
+    counted = f'inkling_requests_total{{method="POST",route="{path}",status="499"}} 1.0'
+    wait_until(lambda: counted in stalled.client.get("/metrics").text)
+    assert stalled.predict(tile)["digit"] == 7
+
+
+def test_a_client_that_disconnects_from_another_call_changes_nothing(stalled: Server, seven, encode) -> None:
+    """POST /page/tile goes on: only predictions are cancelled."""
+    batcher = stalled.app.state.inference.batcher
+    with connect(stalled) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        connection.sendall(request(encode(seven.resize((600, 600))), method=b"POST /page/tile"))
+        wait_until(lambda: batcher.admitted == 1)
+    stalled.client.get("/health/live")
+    assert batcher.admitted == 1
