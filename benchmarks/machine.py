@@ -1,8 +1,7 @@
-"""The machine that a benchmark runs on: its cores, its programs, and the line that describes it."""
+"""The machine that a benchmark runs on: its cores, and the line that describes it."""
 
 import os
 import platform
-import shutil
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,14 +23,6 @@ def cores() -> tuple[int, int]:
     if len(usable) < 2:
         raise BenchmarkError(f"the server and the load generator need one core each; usable cores: {usable}")
     return usable[-1], usable[0]
-
-
-def program(name: str) -> str:
-    """The path of a program whose Debian package has the same name. Raises BenchmarkError if it is not installed."""
-    found = shutil.which(name)
-    if found is None:
-        raise BenchmarkError(f"{name} is not installed; on Debian and Ubuntu: apt-get install {name}")
-    return found
 
 
 def describe() -> str:

@@ -1,6 +1,7 @@
 """wrk, a load generator in C: a closed loop that keeps one request in flight on each connection."""
 
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import program
+from benchmarks.machine import BenchmarkError
 from benchmarks.pictures import Body
 
 _SCRIPT = Path(__file__).with_name("post.lua")
@@ -28,8 +29,11 @@ class Load:
 
 
 def find() -> str:
-    """Raises BenchmarkError if wrk is not installed."""
-    return program("wrk")
+    """The path of wrk. Raises BenchmarkError if it is not installed."""
+    found = shutil.which("wrk")
+    if found is None:
+        raise BenchmarkError("wrk is not installed; on Debian and Ubuntu: apt-get install wrk")
+    return found
 
 
 def run(url: str, body: Body, connections: int, seconds: int, cores: set[int]) -> Load:

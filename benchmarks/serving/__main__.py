@@ -15,7 +15,6 @@ Ratios are those of one round, and the tables show their median.
 import argparse
 import contextlib
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
 import httpx
@@ -44,11 +43,7 @@ class Run:
         self.seconds = seconds
         self.server_core, self.load_core = cores()
         self.servers: dict[str, Server] = {}
-        self.loads: dict[tuple[str, int], list[Load]] = defaultdict(list)
-        self.shares: dict[tuple[str, int], list[float]] = defaultdict(list)
-        self.costs: list[dict[str, float]] = []
-        self.memory: dict[str, int] = {}
-        self.missing: dict[str, str] = {}
+        self.found = Measured()
         self.failed = False
 
     def start(self) -> None:
@@ -63,7 +58,7 @@ class Run:
             answer = server.first_answer(side.path, side.body)
             server.halt()
             if answer.status_code == 404:
-                self.missing[side.name] = "not served"
+                self.found.missing[side.name] = "not served"
                 say(f"{name} does not serve {side.path}")
             elif answer.status_code != 200 or digit_of(answer) != DIGIT:
                 raise BenchmarkError(f"{name} answers {answer.status_code} to a {DIGIT}: {answer.text[:300]}")
@@ -72,21 +67,21 @@ class Run:
         for side in self.sides:
             server = self.servers[side.contender.name]
             server.resume()
-            for connections in side.connections if side.name not in self.missing else ():
+            for connections in side.connections if side.name not in self.found.missing else ():
                 try:
                     load = self._load(side, connections, warm_up=number == 1)
                 except LoadFailed as error:
                     self.failed = True
-                    self.missing[side.name] = f"failed: {error}"
+                    self.found.missing[side.name] = f"failed: {error}"
                     say(f"error: {side.name}, {connections} connections: {error}")
                     break
-                self.loads[side.name, connections].append(load)
+                self.found.loads[side.name, connections].append(load)
                 say(f"round {number} of {rounds}: {side.name}, {connections} connections: {load.rate:,.0f} requests/s")
-            self.memory[side.contender.name] = sum(server.memory())
+            self.found.memory[side.contender.name] = sum(server.memory())
             with contextlib.suppress(httpx.TransportError):
                 server.ask(side.path, side.body)  # behind what wrk left unanswered, which the halt must not cut in two
             server.halt()
-        self.costs.append(limit.measure(self.server_core))
+        self.found.costs.append(limit.measure(self.server_core))
 
     def stop(self) -> None:
         for server in self.servers.values():
@@ -99,7 +94,7 @@ class Run:
             wrk.run(url, side.body, connections, WARM_UP_SECONDS, cores)
         before = server.cpu_seconds()
         load = wrk.run(url, side.body, connections, self.seconds, cores)
-        self.shares[side.name, connections].append((server.cpu_seconds() - before) / self.seconds)
+        self.found.shares[side.name, connections].append((server.cpu_seconds() - before) / self.seconds)
         return load
 
 
@@ -116,18 +111,18 @@ def measure(options: argparse.Namespace) -> Report:
                 run.round(number, options.rounds)
         finally:
             run.stop()
-    found = Measured(run.loads, run.shares, run.costs, run.memory, run.missing)
+    found = run.found
     heading = (
         f"Medians of {options.rounds} rounds of {options.seconds} s, with the smallest and the largest in brackets."
     )
     settings = dict.fromkeys(f"- {side.contender.name}: {side.contender.settings}" for side in sides)
     blocks = [heading, report.sides_table(sides, found), "\n".join(settings), report.ceiling_table(found)]
-    targets = [target for target in ratios(run.loads, run.costs) if target.values or not options.only]
-    return Report([*blocks, *_warning(run)], targets, _figures(run), run.failed)
+    targets = [target for target in ratios(found.loads, found.costs) if target.values or not options.only]
+    return Report([*blocks, *_warning(found)], targets, _figures(found), run.failed)
 
 
-def _warning(run: Run) -> list[str]:
-    busy = [share for (_, connections), shares in run.shares.items() if connections == 64 for share in shares]
+def _warning(found: Measured) -> list[str]:
+    busy = [share for (_, connections), shares in found.shares.items() if connections == 64 for share in shares]
     if not busy or min(busy) >= BUSY:
         return []
     return [
@@ -136,12 +131,12 @@ def _warning(run: Run) -> list[str]:
     ]
 
 
-def _figures(run: Run) -> dict[str, object]:
+def _figures(found: Measured) -> dict[str, object]:
     sides = [
-        {"side": side, "connections": connections, "rounds": loads, "shares": run.shares[side, connections]}
-        for (side, connections), loads in run.loads.items()
+        {"side": side, "connections": connections, "rounds": loads, "shares": found.shares[side, connections]}
+        for (side, connections), loads in found.loads.items()
     ]
-    return {"sides": sides, "steps": run.costs, "memory": run.memory, "missing": run.missing}
+    return {"sides": sides, "steps": found.costs, "memory": found.memory, "missing": found.missing}
 
 
 def main() -> None:

@@ -1,13 +1,14 @@
 """The tables of the sides and of the steps."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from statistics import median
 
 from benchmarks.serving.limit import STEPS, Costs, requests_per_second
 from benchmarks.serving.sides import CONNECTIONS, Side
-from benchmarks.serving.targets import Rounds
 from benchmarks.tables import spread, table
+from benchmarks.wrk import Load
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,11 @@ class Measured:
     costs: of each round; memory: the resident bytes of each server; missing: why a side has no figures.
     """
 
-    loads: Rounds
-    shares: Mapping[tuple[str, int], Sequence[float]]
-    costs: Sequence[Costs]
-    memory: Mapping[str, int]
-    missing: Mapping[str, str]
+    loads: dict[tuple[str, int], list[Load]] = field(default_factory=lambda: defaultdict(list))
+    shares: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+    costs: list[Costs] = field(default_factory=list)
+    memory: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 def sides_table(sides: Iterable[Side], found: Measured) -> str:
