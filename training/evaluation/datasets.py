@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.errors import DataError, printable
 from training.data import mnist
-from training.evaluation.generators.rendering import encoded
+from training.evaluation.generators.rendering import encode
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 USPS_SIDE = 16
@@ -58,7 +58,7 @@ def load(path: Path) -> Dataset:
 def of_digits(name: str, digits: mnist.Digits) -> Dataset:
     """Each tile as a PNG of 28 x 28 pixels."""
     pairs = enumerate(zip(digits.labels.tolist(), digits.images.numpy(), strict=True))
-    return Dataset(name, [Sample(f"{name} {index}", label, partial(encoded, tile)) for index, (label, tile) in pairs])
+    return Dataset(name, [Sample(f"{name} {index}", label, partial(encode, tile)) for index, (label, tile) in pairs])
 
 
 def _tree(folder: Path) -> Iterator[Sample]:
@@ -90,7 +90,7 @@ def _usps(path: Path) -> Iterator[Sample]:
         with gzip.open(path, "rt", encoding="ascii") as lines:
             for number, line in enumerate(lines, start=1):
                 label, tile = _usps_line(line, f"{path}, line {number}")
-                yield Sample(f"{path.name} line {number}", label, partial(encoded, tile))
+                yield Sample(f"{path.name} line {number}", label, partial(encode, tile))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as gzip text beyond line {number}: {reason}") from error

@@ -7,15 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
-from training.evaluation.generators.rendering import (
-    Pixels,
-    Plane,
-    black_on_white,
-    encoded,
-    evenly_spaced,
-    placed,
-    redrawn,
-)
+from training.evaluation.generators.rendering import Pixels, Plane, black_on_white, encode, placed, redrawn, ruled_lines
 
 PictureGenerator = Callable[[Generator, Pixels], bytes]
 """Draws the digit of a tile, uint8 [28, 28], and returns an encoded picture."""
@@ -118,18 +110,6 @@ def on_squares(rng: Generator, tile: Pixels) -> bytes:
     return _on_screen(rng, np.maximum(ink, rng.uniform(0.2, 0.8) * lines))
 
 
-def ruled_lines(rng: Generator, shape: tuple[int, ...], distance: float, squared: bool, tilt: float = 0) -> Plane:
-    """Ink [H, W] of horizontal lines `distance` pixels apart, and of vertical ones if squared; tilt: in degrees."""
-    side = math.ceil(1.1 * math.hypot(*shape))
-    thickness = int(rng.integers(1, 2 + int(distance) // 25))
-    rows = evenly_spaced(rng, side, distance, thickness)
-    columns = evenly_spaced(rng, side, distance, thickness if squared else 0)
-    lines = Image.fromarray((255 * (rows[:, None] | columns)).astype(np.uint8))
-    tilted: Plane = np.asarray(lines.rotate(tilt, Image.Resampling.BICUBIC), np.float32) / np.float32(255)
-    top, left = ((side - length) // 2 for length in shape)
-    return tilted[top : top + shape[0], left : left + shape[1]]
-
-
 def _digit(rng: Generator, tile: Pixels, shortest: int, longest: int) -> tuple[Plane, int, float]:
     """Ink of a digit, and its length and stroke width in pixels."""
     length = int(rng.integers(shortest, longest + 1))
@@ -146,7 +126,7 @@ def _on_screen(rng: Generator, ink: Plane) -> bytes:
     elif scheme == 2:
         ground, colour = rng.uniform(200, 255, 3), rng.permutation([rng.uniform(0, 200), rng.uniform(0, 90), 20])
     levels: Plane = ground.astype(np.float32) + ink[..., None] * (colour - ground).astype(np.float32)
-    return encoded(levels)
+    return encode(levels)
 
 
 DRAWINGS: dict[str, PictureGenerator] = {

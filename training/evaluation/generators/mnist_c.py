@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from training.evaluation.generators.rendering import Pixels, encoded, transformed
+from training.evaluation.generators.rendering import Pixels, encode, transformed
 
 Plane = NDArray[np.float64]
 Corruption = Callable[[Generator, Plane], Plane]
@@ -24,7 +24,7 @@ TILE_SIDE = 28
 
 def picture(rng: Generator, tile: Pixels, corruption: str) -> bytes:
     """The PNG of a tile, uint8 [28, 28], under one of CORRUPTIONS."""
-    return encoded(255 * CORRUPTIONS[corruption](rng, tile / 255))
+    return encode(255 * CORRUPTIONS[corruption](rng, tile / 255))
 
 
 def _shot_noise(rng: Generator, plane: Plane) -> Plane:

@@ -14,7 +14,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from training.evaluation.generators.handwriting import drawn, points_of, smooth
-from training.evaluation.generators.rendering import Pixels, Plane, cropped, encoded, placed, redrawn, slanted, stroked
+from training.evaluation.generators.rendering import Pixels, Plane, cropped, encode, placed, redrawn, slanted, stroked
 
 OutlierGenerator = Callable[[Generator, Pixels], bytes]
 """Composes an encoded picture, if need be from tiles of digits, uint8 [N, 28, 28]."""
@@ -76,7 +76,7 @@ def noise(rng: Generator, _: Pixels) -> bytes:
         255.0 * (rng.random(shape) < rng.uniform(0.2, 0.5)),
     ][int(rng.integers(3))]
     block = int(rng.choice([1, 1, 2, 4]))
-    return encoded(levels[::block, ::block].repeat(block, 0).repeat(block, 1)[:side, :side])
+    return encode(levels[::block, ::block].repeat(block, 0).repeat(block, 1)[:side, :side])
 
 
 def smooth_texture(rng: Generator, _: Pixels) -> bytes:
@@ -96,7 +96,7 @@ def smooth_texture(rng: Generator, _: Pixels) -> bytes:
     else:
         plane = np.sin(2 * math.pi * waves * across) + np.sin(2 * math.pi * waves * (right * -math.sin(angle) + down))
     low, high = np.sort(rng.uniform(0, 255, 2))
-    return encoded(low + (high - low) * (plane - plane.min()) / np.ptp(plane))
+    return encode(low + (high - low) * (plane - plane.min()) / np.ptp(plane))
 
 
 def clothing(rng: Generator, _: Pixels) -> bytes:
@@ -158,7 +158,7 @@ def _on_screen(rng: Generator, ink: Plane) -> bytes:
     levels = 255 * placed(rng, ink, side, side)
     if rng.random() < 0.4:
         levels = np.asarray(Image.fromarray(levels).resize((28, 28), Image.Resampling.BOX))
-    return encoded(255 - levels if rng.random() < 0.7 else levels)
+    return encode(255 - levels if rng.random() < 0.7 else levels)
 
 
 @functools.cache

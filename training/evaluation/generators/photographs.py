@@ -10,8 +10,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
-from training.evaluation.generators.drawings import PictureGenerator, ruled_lines
-from training.evaluation.generators.rendering import Pixels, Plane, encoded, evenly_spaced, placed, redrawn
+from training.evaluation.generators.drawings import PictureGenerator
+from training.evaluation.generators.rendering import Pixels, Plane, encode, evenly_spaced, placed, redrawn, ruled_lines
 
 INKS = {
     "black": (25, 25, 30),
@@ -146,7 +146,7 @@ def _camera(rng: Generator, scene: Plane, noise: float | None = None) -> bytes:
     blurred = np.asarray(Image.fromarray(levels).filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.1))), np.float32)
     deviation = rng.uniform(0.8, 2.5) if noise is None else noise
     blurred += (deviation * rng.standard_normal(levels.shape[:2], np.float32))[..., None]
-    return encoded(blurred, quality=int(rng.integers(60, 93)))
+    return encode(blurred, quality=int(rng.integers(60, 93)))
 
 
 def _grain(rng: Generator, shape: tuple[int, ...], size: float) -> Plane:

@@ -142,12 +142,24 @@ def evenly_spaced(rng: Generator, count: int, distance: float, thickness: float)
     return spaced
 
 
+def ruled_lines(rng: Generator, shape: tuple[int, ...], distance: float, squared: bool, tilt: float = 0) -> Plane:
+    """Ink [H, W] of horizontal lines `distance` pixels apart, and of vertical ones if squared; tilt: in degrees."""
+    side = math.ceil(1.1 * math.hypot(*shape))
+    thickness = int(rng.integers(1, 2 + int(distance) // 25))
+    rows = evenly_spaced(rng, side, distance, thickness)
+    columns = evenly_spaced(rng, side, distance, thickness if squared else 0)
+    lines = Image.fromarray((255 * (rows[:, None] | columns)).astype(np.uint8))
+    tilted: Plane = np.asarray(lines.rotate(tilt, Image.Resampling.BICUBIC), np.float32) / np.float32(255)
+    top, left = ((side - length) // 2 for length in shape)
+    return tilted[top : top + shape[0], left : left + shape[1]]
+
+
 def black_on_white(ink: Plane, reduction: int = 1) -> bytes:
     """A PNG; reduction: how many pixels on a side of the ink are averaged into one."""
-    return encoded(255 - 255 * np.asarray(Image.fromarray(ink).reduce(reduction)))
+    return encode(255 - 255 * np.asarray(Image.fromarray(ink).reduce(reduction)))
 
 
-def encoded(pixels: NDArray[np.floating] | Pixels, quality: int | None = None) -> bytes:
+def encode(pixels: NDArray[np.floating] | Pixels, quality: int | None = None) -> bytes:
     """Grey [H, W] or RGB [H, W, 3] levels 0..255 as a PNG, or as a JPEG of that quality."""
     image = Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8))
     buffer = io.BytesIO()

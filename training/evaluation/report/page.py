@@ -178,7 +178,8 @@ svg text { font-family: system-ui, sans-serif !important }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px } .pair section { margin: 0 }
 @media (max-width: 800px) { .pair { grid-template-columns: 1fr } section > svg { max-width: none } }
 table { border-collapse: collapse; font-size: 13px }
-.metrics { width: 100% } .metrics td, .metrics th { text-align: right; padding: 2px 7px; white-space: nowrap }
+.metrics { width: 100% } .metrics td, .metrics th { text-align: right; padding: 2px 7px; vertical-align: bottom }
+.metrics td { white-space: nowrap }
 .metrics td:first-child, .metrics th:first-child { text-align: left }
 .metrics th { font-weight: 600; color: #718096; border-bottom: 1px solid #e2e8f0; padding-top: 14px }
 .metrics th:first-child { color: #2d3748 } .metrics tr:first-child th { padding-top: 0 }

@@ -83,17 +83,6 @@ def test_squares_have_lines_from_edge_to_edge(printed: Digits) -> None:
         assert different[~level][:, ~upright].sum() > 100  # the digit
 
 
-def test_ruled_lines_have_the_requested_distance_and_tilt() -> None:
-    rng = np.random.default_rng(0)
-    lines = drawings.ruled_lines(rng, (300, 200), 30, squared=False)
-    assert lines.shape == (300, 200) and lines.dtype == np.float32
-    assert set(np.unique(lines)) == {0, 1}
-    assert set(np.diff(np.flatnonzero(np.diff(lines[:, 0]) > 0))) == {30}
-    turned = drawings.ruled_lines(rng, (300, 200), 60, squared=False, tilt=3)
-    starts = [np.flatnonzero(turned[:, column] > 0.5)[0] for column in (0, 199)]
-    assert abs(abs(starts[0] - starts[1]) - 200 * np.tan(np.radians(3))) % 60 < 5
-
-
 def test_large_canvases_are_white_black_or_coloured(printed: Digits) -> None:
     corners = {image.getpixel((0, 0)) for image in drawn("large canvas", printed)}
     assert {(0, 0, 0), (255, 255, 255)} < corners

@@ -55,8 +55,19 @@ def test_the_random_generator_decides_how_a_digit_is_redrawn(printed: Digits) ->
     assert one.shape != other.shape or (one != other).any()
 
 
+def test_ruled_lines_have_the_requested_distance_and_tilt() -> None:
+    rng = np.random.default_rng(0)
+    lines = rendering.ruled_lines(rng, (300, 200), 30, squared=False)
+    assert lines.shape == (300, 200) and lines.dtype == np.float32
+    assert set(np.unique(lines)) == {0, 1}
+    assert set(np.diff(np.flatnonzero(np.diff(lines[:, 0]) > 0))) == {30}
+    turned = rendering.ruled_lines(rng, (300, 200), 60, squared=False, tilt=3)
+    starts = [np.flatnonzero(turned[:, column] > 0.5)[0] for column in (0, 199)]
+    assert abs(abs(starts[0] - starts[1]) - 200 * np.tan(np.radians(3))) % 60 < 5
+
+
 def test_a_png_is_exact_and_a_jpeg_is_close() -> None:
     levels = np.linspace(-20, 280, 40 * 30, dtype=np.float32).reshape(40, 30)
-    png, jpeg = (np.asarray(Image.open(io.BytesIO(rendering.encoded(levels, quality)))) for quality in (None, 90))
+    png, jpeg = (np.asarray(Image.open(io.BytesIO(rendering.encode(levels, quality)))) for quality in (None, 90))
     assert (png == np.rint(levels.clip(0, 255))).all()
     assert 0 < np.abs(png.astype(int) - jpeg).max() < 20
