@@ -46,11 +46,11 @@ def synthetic_counts(recipe: Recipe, stage: Stage, digits: int) -> tuple[int, in
 def draw_synthetic(
     recipe: Recipe, stage: Stage, digits: Digits, seed: int, report: Report, processes: int
 ) -> SyntheticTiles:
-    forms, strange = synthetic_counts(recipe, stage, len(digits))
+    forms, unknown = synthetic_counts(recipe, stage, len(digits))
     none = digits[torch.arange(0)]
     return SyntheticTiles(
         rare_forms.bank(forms, seed, report) if forms else none,
-        outliers.bank(digits, strange, seed, report, processes) if strange else none.images,
+        outliers.bank(digits, unknown, seed, report, processes) if unknown else none.images,
     )
 
 
@@ -88,8 +88,8 @@ def _prepared(
         return indices
 
     forms = synthetic.rare_forms[drawn(synthetic.rare_forms.images, RARE_FORMS_SHARE)]
-    strange = synthetic.outliers[drawn(synthetic.outliers, OUTLIERS_SHARE)]
-    images = torch.cat([digits.images.unflatten(0, (count, -1)), forms.images, strange], dim=1)
+    unknown = synthetic.outliers[drawn(synthetic.outliers, OUTLIERS_SHARE)]
+    images = torch.cat([digits.images.unflatten(0, (count, -1)), forms.images, unknown], dim=1)
     labels = torch.cat([digits.labels.unflatten(0, (count, -1)), forms.labels], dim=1)
     tiles = distort(as_input(images.flatten(0, 1)), generator, stage.distorted)
     soft_targets: Sequence[Tensor | None] = [None] * count

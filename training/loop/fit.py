@@ -39,7 +39,8 @@ def fit(
     device = next(network.parameters()).device
     training_digits = digits.to(device)
     held_out_images, held_out_labels = as_input(held_out.images, device), held_out.labels.to(device)
-    batches = len(digits) // recipe.batch_size
+    size = recipe.batch_size
+    batches = len(digits) // size
     done, last = 0, 0
     saved = checkpoint.load() if checkpoint else None
     if checkpoint and saved:
@@ -55,6 +56,7 @@ def fit(
         stage_seed = seed + number * STAGE_SEEDS
         if number:
             torch.manual_seed(stage_seed)
+        stage_teachers = teachers if stage.distil else None
         synthetic = draw_synthetic(recipe, stage, digits, stage_seed, report, processes).to(device)
         state = TrainState(recipe, stage, network, batches, stage_seed)
         if checkpoint and saved and done >= first:
@@ -64,20 +66,14 @@ def fit(
         for epoch in range(max(first, done + 1), last + 1):
             started, total_loss = perf_counter(), torch.zeros((), device=device)
             set_train_mode(network, stage.dropout)
-            with report.bar(f"epoch {epoch}/{recipe.epochs}", batches * recipe.batch_size) as bar:
+            with report.bar(f"epoch {epoch}/{recipe.epochs}", batches * size) as bar:
                 for batch in epoch_batches(
-                    stage,
-                    recipe.batch_size,
-                    training_digits,
-                    synthetic,
-                    teachers if stage.distil else None,
-                    state.shuffler,
-                    state.generator,
+                    stage, size, training_digits, synthetic, stage_teachers, state.shuffler, state.generator
                 ):
                     total_loss += state.step(batch)
-                    bar.advance(recipe.batch_size)
+                    bar.advance(size)
             loss = total_loss.item() / batches
-            speed = batches * recipe.batch_size / (perf_counter() - started)
+            speed = batches * size / (perf_counter() - started)
 
             errors, held_out_loss = evaluate(state.average.module, held_out_images, held_out_labels)
             state.keep_best(errors, held_out_loss)

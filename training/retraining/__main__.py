@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from training import threads
+
 
 def main(path: str) -> None:
     """Reports the job as failed and exits with status 2 for what a person can mend."""
@@ -14,15 +16,13 @@ def main(path: str) -> None:
     _end_with_job_runner()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` removes half-written files
 
-    import torch
-
-    from models import cpus
+    threads.limit_spinning()
     from models.contract import JobSpec
     from models.errors import InklingError
     from training.retraining.events import emit, log
     from training.retraining.job import retrain
 
-    torch.set_num_threads(cpus.usable())
+    threads.limit_threads()
     try:
         retrain(JobSpec.model_validate_json(Path(path).read_bytes()))
     except InklingError as error:

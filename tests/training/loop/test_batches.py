@@ -17,18 +17,18 @@ class CornerTeachers:
         return tiles[:, 0, :1, 0].expand(-1, 10)
 
 
-@pytest.mark.parametrize(("rare", "strange"), [(0, 0), (0, 40), (20, 0), (20, 40)])
+@pytest.mark.parametrize(("rare_count", "outlier_count"), [(0, 0), (0, 40), (20, 0), (20, 40)])
 @pytest.mark.parametrize("teachers", [None, CornerTeachers()])
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_every_batch_has_its_own_tiles_labels_and_soft_targets(
-    teachers: CornerTeachers | None, rare: int, strange: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+    teachers: CornerTeachers | None, rare_count: int, outlier_count: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Teachers see tiles that are distorted and not yet damaged. at_once: 3 batches prepared together, as on a GPU."""
     monkeypatch.setattr(batches, "distort", lambda tiles, _, strength: tiles * strength)
     monkeypatch.setattr(batches, "damage", lambda tiles, _, share: tiles * (1 - share))
     stage = Stage(epochs=1, learning_rate=0.1, distorted=0.5, damaged=0.25)
-    forms = of_grey_levels(torch.arange(100, 100 + rare))
-    synthetic = SyntheticTiles(forms, torch.full((strange, 28, 28), 255, dtype=torch.uint8))
+    forms = of_grey_levels(torch.arange(100, 100 + rare_count))
+    synthetic = SyntheticTiles(forms, torch.full((outlier_count, 28, 28), 255, dtype=torch.uint8))
     digits, generator = of_grey_levels(torch.arange(70)), Generator().manual_seed(0)
     if at_once == 1:
         found = list(epoch_batches(stage, 20, digits, synthetic, teachers, Generator().manual_seed(0), generator))  # type: ignore[arg-type]
@@ -37,9 +37,9 @@ def test_every_batch_has_its_own_tiles_labels_and_soft_targets(
     assert len(found) == 3
     assert len(torch.cat([batch.labels[:20] for batch in found]).unique()) == 60
     for batch in found:
-        corners, read = batch.tiles[:, 0, 0, 0], 20 + bool(rare)
+        corners, read = batch.tiles[:, 0, 0, 0], 20 + bool(rare_count)
         assert len(batch.labels) == read
-        assert len(corners) == read + (4 if strange else 0)
+        assert len(corners) == read + (4 if outlier_count else 0)
         assert torch.allclose(255 * corners[:read], 0.375 * batch.labels)
         assert (batch.labels[20:] >= 100).all()
         assert (corners[read:] == 0.375).all()
