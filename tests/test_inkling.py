@@ -76,7 +76,7 @@ def test_more_pictures_than_a_batch_come_in_their_order(run: Run, seven: Image.I
         (["nonsense"], "error: No such command 'nonsense'; see inkling --help"),
         (
             ["train", "--recipe", "slow"],
-            "'slow' is none of tutorial, default, long, net, teacher, long-teacher, quick; see inkling train --help",
+            "'slow' is not a recipe; expected one of tutorial, default, long, net, teacher, long-teacher, quick",
         ),
         (["evaluate", "--pictures", "0"], "error: Invalid value for '--pictures'"),
         (["retrain", "--activate", "never"], "'never' is not one of 'auto', 'manual'; see inkling retrain --help"),
