@@ -11,7 +11,7 @@ from models.errors import DataError
 from training.data.mnist import Digits
 
 HELD_OUT_EVERY = 5
-NONE = Digits(torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
+NO_FEEDBACK = Digits(torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def _end(spec: JobSpec, saved: ModelRegistry, name: str, active: str, reason: st
 def _data(spec: JobSpec) -> Data:
     digits, held_out = mnist.split(mnist.training_set(spec.data, spec.download))
     feedback, held_out_feedback = feedback_data.split(feedback_data.read(spec.feedback), held_out)
-    return Data(digits, held_out, feedback if spec.use_feedback else feedback_data.NONE, held_out_feedback)
+    return Data(digits, held_out, feedback if spec.use_feedback else feedback_data.NO_FEEDBACK, held_out_feedback)
 
 
 def _train(spec: JobSpec, base: Version, data: Data, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:

@@ -40,22 +40,22 @@ def test_what_the_store_exports_is_read(tmp_path: Path) -> None:
 def test_feedback_may_be_empty(tmp_path: Path) -> None:
     feedback = read(tmp_path / "feedback.npy", 0)
     assert (feedback.digits.images.shape, feedback.ids) == ((0, 28, 28), [])
-    assert [len(part) for part in feedback_data.split(feedback, feedback_data.NONE)] == [0, 0]
+    assert [len(part) for part in feedback_data.split(feedback, feedback_data.NO_FEEDBACK)] == [0, 0]
 
 
 def test_one_in_five_is_held_out_by_its_own_hash(tmp_path: Path) -> None:
     feedback = read(tmp_path / "feedback.npy", 300)
-    trained, held_out = feedback_data.split(feedback, feedback_data.NONE)
+    trained, held_out = feedback_data.split(feedback, feedback_data.NO_FEEDBACK)
     assert sorted(ids(trained) + ids(held_out)) == feedback.ids
     assert 35 <= len(held_out) <= 85
     assert all(int(name, 16) % 5 == 0 for name in ids(held_out))
     fewer = read(tmp_path / "fewer.npy", 100)
-    assert set(ids(feedback_data.split(fewer, feedback_data.NONE)[1])) <= set(ids(held_out))
+    assert set(ids(feedback_data.split(fewer, feedback_data.NO_FEEDBACK)[1])) <= set(ids(held_out))
 
 
 def test_a_held_out_mnist_digit_in_the_feedback_is_not_trained_on(tmp_path: Path) -> None:
     feedback = read(tmp_path / "feedback.npy", 50)
-    trained, held_out = feedback_data.split(feedback, feedback_data.NONE)
+    trained, held_out = feedback_data.split(feedback, feedback_data.NO_FEEDBACK)
     fewer, same = feedback_data.split(feedback, trained[torch.tensor([0, 1])])
     assert ids(fewer) == ids(trained)[2:]
     assert ids(same) == ids(held_out)

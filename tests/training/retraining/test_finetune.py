@@ -10,7 +10,7 @@ from training.data.mnist import Digits
 from training.data.synthetic.outliers import bank
 from training.progress import Report
 from training.retraining import finetune
-from training.retraining.feedback_data import NONE
+from training.retraining.feedback_data import NO_FEEDBACK
 from training.retraining.finetune import FineTuning, fit
 
 pytestmark = pytest.mark.processes
@@ -45,7 +45,7 @@ def trained(
 
 
 def test_training_learns_the_digits_and_reports_progress(digits: Digits) -> None:
-    network, told = trained(digits, NONE)
+    network, told = trained(digits, NO_FEEDBACK)
     assert [epoch for epoch, *_ in told] == sorted(epoch for epoch, *_ in told)
     assert (told[0][0], told[-1][0], told[-1][1]) == (1, 2, 1.0)
     assert told[-1][2] < told[0][2]
@@ -59,7 +59,7 @@ def test_three_feedback_images_change_the_answer(digits: Digits) -> None:
     unknown[4:24, 12:16] = 255
     feedback = Digits(unknown.expand(3, 28, 28).clone(), torch.tensor([3, 3, 3]))
     shares = []
-    for given in (NONE, feedback):
+    for given in (NO_FEEDBACK, feedback):
         network, _ = trained(digits, given)
         with torch.inference_mode():
             shares.append(float(network(as_input(unknown[None])).softmax(1)[0, 3]))
@@ -73,7 +73,7 @@ def test_each_safeguard_keeps_answers(
     digits: Digits, monkeypatch: pytest.MonkeyPatch, setting: str, share: float
 ) -> None:
     """Feedback contradicts the digits; without a safeguard the answers to digits, outliers or both change more."""
-    start, _ = trained(digits, NONE)
+    start, _ = trained(digits, NO_FEEDBACK)
     wrong = Digits(digits.images[:10].repeat(3, 1, 1), (digits.labels[:10].repeat(3) + 1) % 10)
     outliers = as_input(bank(digits, 90, 9, Report(quiet=True)))
     known = {"DISTILLATION_WEIGHT": [as_input(digits.images[:10]), outliers], "OUTLIERS_PER_BATCH": [outliers]}
@@ -94,13 +94,13 @@ def test_each_safeguard_keeps_answers(
 
 
 def test_the_same_seed_gives_the_same_weights(digits: Digits) -> None:
-    weights = [trained(digits, NONE, seed)[0].state_dict() for seed in (5, 5, 6)]
+    weights = [trained(digits, NO_FEEDBACK, seed)[0].state_dict() for seed in (5, 5, 6)]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
     assert any(not torch.equal(tensor, weights[2][name]) for name, tensor in weights[0].items())
 
 
 def test_the_statistics_of_batch_normalisation_are_frozen(digits: Digits) -> None:
-    network, _ = trained(digits, NONE, name="convnet")
+    network, _ = trained(digits, NO_FEEDBACK, name="convnet")
     torch.manual_seed(1)
     before = networks.create("convnet").state_dict()
     statistics = [name for name in before if "running" in name]

@@ -13,7 +13,7 @@ from models.registry.manifest import Manifest
 from models.registry.registry import ModelRegistry
 from training.data.mnist import Digits
 from training.retraining import job
-from training.retraining.feedback_data import NONE
+from training.retraining.feedback_data import NO_FEEDBACK
 from training.retraining.job import Data
 
 Output = pytest.CaptureFixture[str]
@@ -71,5 +71,5 @@ def test_from_scratch_feedback_is_repeated_up_to_a_bound() -> None:
         return Digits(torch.zeros(count, 28, 28, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64))
 
     for feedback, expected in ((0, 10_000), (2, 10_100), (100, 11_000), (5_000, 15_000)):
-        data = Data(digits(10_000), NONE, digits(feedback), NONE)
+        data = Data(digits(10_000), NO_FEEDBACK, digits(feedback), NO_FEEDBACK)
         assert len(job._mixed(data)) == expected
