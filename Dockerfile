@@ -16,7 +16,8 @@ RUN python3 -m pip --python /opt/venv/bin/python3 install --no-compile --no-deps
         ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} torch==${TORCH_VERSION} torchvision==${TORCHVISION_VERSION}
 # They change less often than the code: they are installed for empty packages, which the code then fills.
 COPY pyproject.toml ./
-RUN mkdir app models training && touch inkling.py app/__init__.py models/__init__.py training/__init__.py \
+COPY models/version.py models/
+RUN mkdir app training && touch inkling.py app/__init__.py models/__init__.py training/__init__.py \
     && python3 -m pip --python /opt/venv/bin/python3 install --no-compile --editable '.[train,postgresql]'
 # What is there to compile and to test with, and CUDA's parts for several GPUs. Only torch.compile, which nothing here
 # calls, needs Triton. Licences stay.

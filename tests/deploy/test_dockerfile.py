@@ -38,13 +38,13 @@ def test_each_dependency_is_pinned_to_a_version_that_the_project_takes() -> None
 def test_the_version_is_the_same_everywhere() -> None:
     assert f'image.version="{VERSION}"' in DOCKERFILE
     assert f"/inkling:{VERSION}\n" in (ROOT / "deploy" / "kubernetes" / "deployment.yaml").read_text()
-    assert PROJECT.get("version", VERSION) == VERSION  # none where setuptools reads models/version.py
+    assert "version" in PROJECT["dynamic"]  # setuptools reads models/version.py
 
 
 def test_no_more_is_sent_to_the_build_than_it_copies() -> None:
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
     allowed = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
-    assert {name for names in copied for name in names.split()} == set(allowed)
+    assert {name.partition("/")[0] for names in copied for name in names.split()} == set(allowed)
 
 
 @pytest.fixture
