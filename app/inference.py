@@ -79,30 +79,38 @@ class Inference:
         Cancelling the future ends the work.
         """
         self.batcher.admit()
-        return self._begin(data)
+        try:
+            future = self._start(data)
+        except BaseException:
+            self.batcher.release()
+            raise
+        future.add_done_callback(self._finish)
+        return future
 
     async def predict_batch(self, images: Sequence[bytes]) -> list[InferenceResult | InklingError]:
         """As `submit`, for each image; an error stands in its image's place. Raises Overloaded without room for all."""
         self.batcher.admit(len(images))
-        not_begun = len(images)
-        begun: list[asyncio.Future[InferenceResult] | InklingError] = []
+        started: list[asyncio.Future[InferenceResult] | InklingError] = []
         turn_began = perf_counter()
         try:
             for data in images:
                 if perf_counter() - turn_began > TURN_SECONDS:
                     await asyncio.sleep(0)
                     turn_began = perf_counter()
-                not_begun -= 1
                 try:
-                    begun.append(self._begin(data))
+                    started.append(self._start(data))
                 except InklingError as error:
-                    begun.append(error)
-            return [await _result_or_error(one) for one in begun]
+                    started.append(error)
+            results = [await _result_or_error(one) for one in started]
         finally:
-            self.batcher.release(not_begun)
-            for one in begun:
+            self.batcher.release(len(images))
+            for one in started:
                 if isinstance(one, asyncio.Future):
                     one.cancel()
+        for result in results:
+            if isinstance(result, InferenceResult):
+                self.metrics.prediction(result.prediction)
+        return results
 
     async def normalise(self, data: bytes) -> Tile:
         """The tile that the network would see for an image. Raises PictureError and Overloaded."""
@@ -156,19 +164,11 @@ class Inference:
             self.metrics.publish(self.state())
             await asyncio.sleep(PUBLISH_SECONDS)
 
-    def _begin(self, data: bytes) -> asyncio.Future[InferenceResult]:
-        """As `submit`, for an image that has been admitted."""
-        future: asyncio.Future[InferenceResult]
-        try:
-            if is_small(data):
-                future = self.batcher.predict(self.decode(data))
-            else:
-                future = asyncio.ensure_future(self._predict_large(data))
-        except BaseException:
-            self.batcher.release()
-            raise
-        future.add_done_callback(self._finish)
-        return future
+    def _start(self, data: bytes) -> asyncio.Future[InferenceResult]:
+        """Decodes and predicts an image that has been admitted."""
+        if is_small(data):
+            return self.batcher.predict(self.decode(data))
+        return asyncio.ensure_future(self._predict_large(data))
 
     def _finish(self, future: asyncio.Future[InferenceResult]) -> None:
         self.batcher.release()
@@ -215,11 +215,11 @@ class Inference:
 
 
 async def _result_or_error(
-    begun: asyncio.Future[InferenceResult] | InklingError,
+    started: asyncio.Future[InferenceResult] | InklingError,
 ) -> InferenceResult | InklingError:
-    if isinstance(begun, InklingError):
-        return begun
+    if isinstance(started, InklingError):
+        return started
     try:
-        return await begun
+        return await started
     except InklingError as error:
         return error
