@@ -28,9 +28,7 @@ def serve(
     serve(settings if workers is None else settings.model_copy(update={"workers": workers}))
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def train(context: typer.Context) -> None:
     """Train a network on MNIST and save it as the next version; `inkling train --help` lists the options."""
     commands.check_variables()
@@ -39,9 +37,7 @@ def train(context: typer.Context) -> None:
     main(context.args, "inkling train")
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def evaluate(context: typer.Context) -> None:
     """Evaluate a model on images that it was not trained on; `inkling evaluate --help` lists the options."""
     commands.check_variables()

@@ -1,4 +1,4 @@
-"""Puts the service together."""
+"""Builds the application from its parts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,6 +23,7 @@ from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
 from app.web import page, static_files
 from models.contract import PROBLEM_TYPES
+from models.registry.registry import ModelRegistry
 from models.version import VERSION
 
 
@@ -47,12 +48,15 @@ class Inkling(FastAPI):
 
 
 def create_app(
-    settings: Settings, lines: LogHandler | None = None, board: MultiprocessStore | None = None, workers: int = 1
+    settings: Settings,
+    log_handler: LogHandler | None = None,
+    metrics_store: MultiprocessStore | None = None,
+    workers: int = 1,
 ) -> Inkling:
     """The application. It loads and warms its model during start-up, before it takes the first request.
 
-    lines: where requests are logged, None for nowhere; board: where the workers of a service meet, None for a lone one;
-    workers: how many there are.
+    log_handler: writes the access log; None writes none. metrics_store: shares metrics with the other workers; None for
+    a single worker. workers: how many processes share this machine.
     """
 
     @asynccontextmanager
@@ -71,7 +75,7 @@ def create_app(
             worker_metrics.publish(inference.state())
             database.close()
 
-    worker_metrics = Metrics(board, PROBLEM_TYPES)
+    worker_metrics = Metrics(metrics_store, PROBLEM_TYPES)
     inference = Inference(settings, worker_metrics, workers)
     database = Database(settings)
     app = Inkling(
@@ -84,19 +88,15 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.inference = inference
+    app.state.registry = ModelRegistry(settings.home)
     app.state.key = settings.key()
     app.state.jobs = Jobs(database)
     app.state.job_events = JobEvents(app.state.jobs)
     app.state.feedback = FeedbackStore(database, settings.max_feedback)
-    app.access_log = AccessLog(worker_metrics, lines)
+    app.access_log = AccessLog(worker_metrics, log_handler)
     app.fast_predict = FastPredict(inference, app.access_log)
-    app.include_router(predict.router)
-    app.include_router(health.router)
-    app.include_router(feedback.router)
-    app.include_router(retrain.router)
-    app.include_router(models.router)
-    app.include_router(metrics.router)
-    app.include_router(page.router)
+    for module in (predict, health, feedback, retrain, models, metrics, page):
+        app.include_router(module.router)
     static_files.install(app)
     problems.install(app)
     return app

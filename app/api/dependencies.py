@@ -1,6 +1,7 @@
-"""What the routes need of the application's state. The functions are async: FastAPI runs sync ones in a thread."""
+"""The objects that routes take from the application's state, as FastAPI dependencies."""
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -11,32 +12,15 @@ from app.storage.jobs import Jobs
 from models.registry.registry import ModelRegistry
 
 
-async def get_inference(request: Request) -> Inference:
-    inference: Inference = request.app.state.inference
-    return inference
+def _from_state(name: str) -> Callable[[Request], Awaitable[Any]]:
+    async def get(request: Request) -> Any:  # async: FastAPI runs a sync dependency in a thread
+        return getattr(request.app.state, name)
+
+    return get
 
 
-async def get_registry(request: Request) -> ModelRegistry:
-    return ModelRegistry(request.app.state.inference.settings.home)
-
-
-async def get_feedback_store(request: Request) -> FeedbackStore:
-    feedback: FeedbackStore = request.app.state.feedback
-    return feedback
-
-
-async def get_jobs(request: Request) -> Jobs:
-    jobs: Jobs = request.app.state.jobs
-    return jobs
-
-
-async def get_job_events(request: Request) -> JobEvents:
-    job_events: JobEvents = request.app.state.job_events
-    return job_events
-
-
-InferenceDependency = Annotated[Inference, Depends(get_inference)]
-RegistryDependency = Annotated[ModelRegistry, Depends(get_registry)]
-FeedbackDependency = Annotated[FeedbackStore, Depends(get_feedback_store)]
-JobsDependency = Annotated[Jobs, Depends(get_jobs)]
-JobEventsDependency = Annotated[JobEvents, Depends(get_job_events)]
+InferenceDependency = Annotated[Inference, Depends(_from_state("inference"))]
+RegistryDependency = Annotated[ModelRegistry, Depends(_from_state("registry"))]
+FeedbackDependency = Annotated[FeedbackStore, Depends(_from_state("feedback"))]
+JobsDependency = Annotated[Jobs, Depends(_from_state("jobs"))]
+JobEventsDependency = Annotated[JobEvents, Depends(_from_state("job_events"))]

@@ -4,7 +4,6 @@ import asyncio
 import re
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -13,44 +12,27 @@ from app.api.auth import NEEDS_KEY
 from app.api.dependencies import FeedbackDependency, InferenceDependency
 from app.http import body
 from app.http.problems import Problem
+from app.http.schemas import BINARY, multipart_body
+from app.storage.feedback import FeedbackCounts
 
 router = APIRouter(prefix="/feedback", tags=["feedback"], dependencies=NEEDS_KEY)
 
 
 class FeedbackBody(BaseModel):
-    """An image that is stored as feedback."""
+    """An image and its label, as they were stored."""
 
     id: str = Field(description="sha256 of the tile, the image as the network sees it. The same tile has the same id.")
     label: int = Field(ge=0, le=9)
-    prediction: int = Field(ge=0, le=9, description="The digit that the service answered.")
-    model: str = Field(description="The version that answered.")
+    prediction: int = Field(ge=0, le=9, description="The digit that the service predicted.")
+    model: str = Field(description="The version that predicted.")
     created_at: datetime
     replaced: bool = Field(description="Whether this label replaced another label.")
 
 
-class FeedbackCountsBody(BaseModel):
-    total: int
-    by_label: dict[str, int]
-    by_day: dict[str, int]
-
-
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "label"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "label": {"type": "integer", "minimum": 0, "maximum": 9},
-                    },
-                }
-            }
-        },
-    }
-}
+_BODY = multipart_body(
+    "An image, and the digit that it shows.",
+    {"file": BINARY, "label": {"type": "integer", "minimum": 0, "maximum": 9}},
+)
 
 
 @router.post("", summary="Say what digit an image shows", status_code=201, openapi_extra=_BODY)
@@ -70,11 +52,11 @@ async def add(
 
 
 @router.get("", summary="Count the feedback by label and by day")
-def counts(store: FeedbackDependency) -> FeedbackCountsBody:
-    return FeedbackCountsBody(**asdict(store.counts()))
+def counts(store: FeedbackDependency) -> FeedbackCounts:
+    return store.counts()
 
 
 @router.delete("/{id}", summary="Delete an image from the feedback", status_code=204)
-def delete(id: str, store: FeedbackDependency) -> None:  # noqa: A002 the path's own name
+def delete(id: str, store: FeedbackDependency) -> None:  # noqa: A002 the path parameter's name
     if not store.delete(id):
         raise Problem("not-found", f"there is no feedback {id[:64]!r}")

@@ -40,7 +40,7 @@ def get_version(version: str, registry: RegistryDependency) -> VersionBody:
     return _body(version, registry.manifest(version))
 
 
-@router.post("/{version}/activate", summary="Make it the version that predicts", dependencies=NEEDS_KEY)
+@router.post("/{version}/activate", summary="Make a version the active one", dependencies=NEEDS_KEY)
 def activate(version: str, registry: RegistryDependency) -> VersionBody:
     """Every worker serves it within two seconds. A version that does not load is refused, and the active one stays."""
     registry.activate(version)
@@ -48,11 +48,4 @@ def activate(version: str, registry: RegistryDependency) -> VersionBody:
 
 
 def _body(name: str, manifest: Manifest) -> VersionBody:
-    return VersionBody(
-        version=name,
-        network=manifest.network,
-        created_at=manifest.created_at,
-        parent=manifest.parent,
-        state=manifest.state,
-        metrics=manifest.metrics,
-    )
+    return VersionBody(version=name, **dict(manifest))  # the manifest's other fields are ignored

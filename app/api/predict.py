@@ -9,7 +9,7 @@ from app.api.dependencies import InferenceDependency
 from app.http import body
 from app.http.lifecycle import cancel_on_disconnect
 from app.http.problems import Problem
-from app.http.schemas import BatchBody, PredictionBody, prediction_json, prediction_members
+from app.http.schemas import BINARY, BatchBody, PredictionBody, multipart_body, prediction_json, prediction_members
 from models.errors import InklingError
 from models.inference.batcher import InferenceResult
 
@@ -18,21 +18,12 @@ router = APIRouter(tags=["predict"])
 _EMPTY = Problem("empty-body", "this part of the batch is empty")
 
 _FORMATS = "PNG, JPEG, BMP, GIF, WebP or TIFF"
-_BINARY = {"type": "string", "format": "binary"}
-
-
-def _request_body(description: str, properties: dict[str, Any], **others: Any) -> dict[str, Any]:
-    form = {"schema": {"type": "object", "required": list(properties), "properties": properties}}
-    content = {"multipart/form-data": form, **others}
-    return {"requestBody": {"required": True, "description": description, "content": content}}
-
-
-_ONE_IMAGE = _request_body(
+_ONE_IMAGE = multipart_body(
     f"One image of one digit: {_FORMATS}.",
-    {"file": _BINARY},
-    **{"image/*": {"schema": _BINARY}, "application/octet-stream": {"schema": _BINARY}},
+    {"file": BINARY},
+    **{"image/*": BINARY, "application/octet-stream": BINARY},
 )
-_MANY_IMAGES = _request_body(f"Images of one digit each: {_FORMATS}.", {"files": {"type": "array", "items": _BINARY}})
+_MANY_IMAGES = multipart_body(f"Images of one digit each: {_FORMATS}.", {"files": {"type": "array", "items": BINARY}})
 
 
 @router.post("/predict", summary="Read the digit in an image", response_model=PredictionBody, openapi_extra=_ONE_IMAGE)

@@ -1,4 +1,4 @@
-"""POST /retrain, and what becomes of the job."""
+"""The retraining routes: start a job, list jobs, follow one, cancel one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,10 +28,7 @@ class JobsBody(BaseModel):
 
 
 _BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": False,
-        "content": {"application/json": {"schema": JobParameters.model_json_schema()}},
-    }
+    "requestBody": {"required": False, "content": {"application/json": {"schema": JobParameters.model_json_schema()}}}
 }
 
 
@@ -39,53 +36,55 @@ _BODY: dict[str, Any] = {
 async def submit(
     request: Request,
     response: Response,
-    store: JobsDependency,
-    saved: RegistryDependency,
+    jobs: JobsDependency,
+    registry: RegistryDependency,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> JobStatus:
-    """Answers at once; a process of its own trains. The same Idempotency-Key within 24 hours gives the same job."""
+    """Answers at once; a separate process trains. The same Idempotency-Key within 24 hours gives the same job."""
     parameters = _parameters(await body.read_body(request.scope, request.receive, MAX_BODY))
     if parameters.network is not None and parameters.start_from == "current":
-        active = await asyncio.to_thread(lambda: saved.manifest(saved.active()).network)
+        active = await asyncio.to_thread(lambda: registry.manifest(registry.active()).network)
         if active != parameters.network:
             detail = f"network: the active version is a {active}; a {parameters.network} needs start_from: scratch"
             raise Problem("bad-parameter", detail, field="network")
-    job = await asyncio.to_thread(store.submit, parameters.model_dump(), idempotency_key)
+    job = await asyncio.to_thread(jobs.submit, parameters.model_dump(), idempotency_key)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/retrain/{job.id}"
     return JobStatus.model_validate(job)
 
 
 @router.get("", summary="The jobs, newest first")
-def listed(store: JobsDependency) -> JobsBody:
-    return JobsBody(jobs=[JobStatus.model_validate(job) for job in store.list_newest()])
+def list_jobs(jobs: JobsDependency) -> JobsBody:
+    return JobsBody(jobs=[JobStatus.model_validate(job) for job in jobs.list_newest()])
 
 
 @router.get("/{id}", summary="One job", response_model_exclude_unset=True)
-def one(id: str, request: Request, store: JobsDependency) -> LoggedJobStatus:  # noqa: A002 the path's own name
-    job = store.get(id)
+def get_job(id: str, request: Request, jobs: JobsDependency) -> LoggedJobStatus:  # noqa: A002 the path parameter's name
+    job = jobs.get(id)
     status = JobStatus.model_validate(job)
     return LoggedJobStatus(**dict(status), **({"log": job.log} if holds_key(request) else {}))
 
 
 @router.delete("/{id}", summary="Cancel a job", status_code=202, dependencies=NEEDS_KEY)
-def cancel(id: str, store: JobsDependency) -> JobStatus:  # noqa: A002 the path's own name
-    return JobStatus.model_validate(store.cancel(id))
+def cancel(id: str, jobs: JobsDependency) -> JobStatus:  # noqa: A002 the path parameter's name
+    return JobStatus.model_validate(jobs.cancel(id))
 
 
 async def _changes(
-    id: str,  # noqa: A002 the path's own name
-    store: JobsDependency,
+    id: str,  # noqa: A002 the path parameter's name
+    jobs: JobsDependency,
     job_events: JobEventsDependency,
 ) -> AsyncIterator[AsyncIterator[JobStatus]]:
-    """A dependency, so that an unknown job or a stream too many is a problem and not an empty stream."""
-    status = JobStatus.model_validate(await asyncio.to_thread(store.get, id))
+    """A dependency, because an error in the route itself would come after the 200 of the stream."""
+    status = JobStatus.model_validate(await asyncio.to_thread(jobs.get, id))
     with job_events.follow(status) as changes:
         yield changes
 
 
-@router.get("/{id}/events", summary="One job as server-sent events, until it ends", response_class=EventSourceResponse)
+@router.get(
+    "/{id}/events", summary="Follow a job by server-sent events until it ends", response_class=EventSourceResponse
+)
 async def events(changes: Annotated[AsyncIterator[JobStatus], Depends(_changes)]) -> AsyncIterator[ServerSentEvent]:
-    """`event: job`: one at once, one whenever something changed, the last one with the last state."""
+    """Sends `event: job` at once and after each change; the last event has the final state."""
     async for status in changes:
         yield ServerSentEvent(event="job", data=status)
 

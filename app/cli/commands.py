@@ -170,9 +170,7 @@ def export_feedback(
     terminal.console().print(f"exported {count:,} to {folder}")
 
 
-def backup(
-    file: Annotated[Path, typer.Argument(help="A new file; - is standard output.", show_default=False)],
-) -> None:
+def backup(file: Annotated[Path, typer.Argument(help="A new file; - is standard output.", show_default=False)]) -> None:
     """Write the versions and the database under INKLING_HOME to a tar file, also while a service runs."""
     from app.storage import backup
 

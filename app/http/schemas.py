@@ -1,4 +1,4 @@
-"""The JSON of predictions and problems: models for the OpenAPI document, and functions that write it quickly."""
+"""What the OpenAPI document says of images, predictions and problems, and functions that write predictions quickly."""
 
 from typing import Any
 
@@ -42,6 +42,19 @@ class FailedBody(BaseModel):
 
 class BatchBody(BaseModel):
     results: list[PredictionBody | FailedBody] = Field(description="In the order of the images.")
+
+
+BINARY = {"type": "string", "format": "binary"}
+
+
+def multipart_body(description: str, properties: dict[str, Any], **other_types: Any) -> dict[str, Any]:
+    """The OpenAPI request body of a route that parses its body itself; other_types: schemas by further media types."""
+    schemas = {
+        "multipart/form-data": {"type": "object", "required": list(properties), "properties": properties},
+        **other_types,
+    }
+    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
 def prediction_members(result: InferenceResult) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The log on standard error: one JSON object a line, or coloured columns where standard error is a terminal.
 
-Every record of `logging`, ours, uvicorn's or a library's, takes this way. Tracebacks carry no values of variables, so
-that nothing that people sent gets into the log.
+It carries every record of `logging`, including uvicorn's and the libraries'. Tracebacks show no values of variables,
+which could hold what people sent.
 """
 
 import contextlib
@@ -28,24 +28,24 @@ _REQUEST = (
 )
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request being answered; each record logged meanwhile carries it."""
+"""The id of the request being answered; every record logged meanwhile carries it."""
 
 
 def identify(scope: Scope) -> None:
     """Adds the request's id to everything that this task logs from now on.
 
-    The fast path goes without: a task with a context variable set runs slower.
+    The fast path does not call this: a task with a context variable set runs slower.
     """
     request_id.set(scope["state"]["request_id"].decode())
 
 
 def set_up() -> "LogHandler":
     """Sends all records of this process to standard error."""
-    lines = LogHandler(sys.stderr.fileno(), for_people=sys.stderr.isatty())
-    logging.basicConfig(level=logging.INFO, handlers=[lines], force=True)
+    handler = LogHandler(sys.stderr.fileno(), for_people=sys.stderr.isatty())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    return lines
+    return handler
 
 
 class LogHandler(logging.Handler):
@@ -103,7 +103,7 @@ class LogHandler(logging.Handler):
         return str(self._for_people(None, "info", line)).encode() + b"\n"
 
     def write(self, lines: Iterable[bytes]) -> None:
-        """LogHandler that are rendered already, in one go."""
+        """Writes finished lines together."""
         self._waiting += lines
         self.flush()
 

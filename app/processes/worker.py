@@ -38,12 +38,12 @@ def run(
     """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
-    lines = logs.set_up()
+    log_handler = logs.set_up()
     # One small forward pass gains nothing from more threads, and the threads of several workers compete.
     torch.set_num_threads(1)
     try:
         workers = settings.worker_count(devices.resolve(settings.device).type)
-        app = create_app(settings, lines, store, workers)
+        app = create_app(settings, log_handler, store, workers)
         app.state.inference.open()
     except InklingError as error:
         reports.send(Failed(str(error)))

@@ -5,7 +5,7 @@ import pytest
 
 from app.settings import Settings
 from models.registry.manifest import Manifest
-from models.registry.registry import WEIGHTS, ModelRegistry
+from models.registry.registry import WEIGHTS
 from tests.support.disk import file_size_limit
 from tests.support.service import KEY, WITH_KEY, Server, check_problem, running
 from tests.support.versions import another
@@ -20,7 +20,7 @@ def open_server(tmp_path) -> Iterator[Server]:
 
 
 def test_versions_are_listed_newest_first_with_the_active_one(open_server: Server) -> None:
-    saved = ModelRegistry(open_server.app.state.inference.settings.home)
+    saved = open_server.app.state.registry
     another(saved)
     body = open_server.client.get("/models", headers={"X-API-Key": "not needed"}).json()
     assert list(body) == ["active", "versions"]
@@ -33,7 +33,7 @@ def test_versions_are_listed_newest_first_with_the_active_one(open_server: Serve
 
 
 def test_versions_are_activated_and_rolled_back(open_server: Server, seven, encode) -> None:
-    saved = ModelRegistry(open_server.app.state.inference.settings.home)
+    saved = open_server.app.state.registry
     another(saved)
     for name in ("v2", "v1"):
         answer = open_server.client.post(f"/models/{name}/activate")
@@ -43,7 +43,7 @@ def test_versions_are_activated_and_rolled_back(open_server: Server, seven, enco
 
 
 def test_a_rejected_version_can_be_activated_by_hand(open_server: Server) -> None:
-    saved = ModelRegistry(open_server.app.state.inference.settings.home)
+    saved = open_server.app.state.registry
     weights = saved.load("v1").network.state_dict()
     saved.write(weights, Manifest(network="convnet", state="rejected", parent="v1"))
     answer = open_server.client.post("/models/v2/activate")
@@ -58,7 +58,7 @@ def test_an_unknown_version_is_404(name: str, open_server: Server) -> None:
 
 
 def test_a_version_that_does_not_load_is_409_and_the_active_one_stays(open_server: Server, seven, encode) -> None:
-    saved = ModelRegistry(open_server.app.state.inference.settings.home)
+    saved = open_server.app.state.registry
     shutil.copytree(saved.folder / "v1", saved.folder / "v2")
     (saved.folder / "v2" / WEIGHTS).write_bytes(b"broken")
     check_problem(open_server.client.post("/models/v2/activate"), 409, "broken-version", "sha256")
@@ -71,7 +71,7 @@ def test_a_version_that_does_not_load_is_409_and_the_active_one_stays(open_serve
 
 
 def test_an_activation_on_a_full_disk_is_507_and_the_active_version_stays(open_server: Server) -> None:
-    registry = ModelRegistry(open_server.app.state.inference.settings.home)
+    registry = open_server.app.state.registry
     another(registry)
     with file_size_limit(1):
         answer = open_server.client.post("/models/v2/activate")
