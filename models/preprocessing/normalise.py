@@ -72,11 +72,12 @@ def _is_ready(pixels: Pixels) -> Mask:
 
     With an empty border and bright ink the background can only be level 0.
     """
-    ready: Mask = _is_tile(pixels, border=1) & (pixels.reshape(len(pixels), -1).max(axis=1) >= MIN_PEAK)
+    ready: Mask = _is_tile(pixels, border=1) & (pixels.max(axis=(1, 2)) >= MIN_PEAK)
     return ready
 
 
-_ONES, _INDICES = np.ones(TILE_SIDE, np.float32), np.arange(TILE_SIDE, dtype=np.float32)
+_ONES = np.ones(TILE_SIDE, np.float32)
+_ONES_AND_INDICES = np.stack([_ONES, np.arange(TILE_SIDE, dtype=np.float32)], axis=1)
 
 
 def _is_tile(inks: Pixels | Plane, border: int = 0) -> Mask:
@@ -85,20 +86,23 @@ def _is_tile(inks: Pixels | Plane, border: int = 0) -> Mask:
     border: pixels at each edge that must be empty.
     """
     planes = inks.astype(np.float32)
-    profiles = np.stack([planes @ _ONES, _ONES @ planes])  # ink per row and per column, [2, N, 28]
+    profiles = np.empty((2, len(planes), TILE_SIDE), np.float32)  # ink per row and per column
+    np.matmul(planes, _ONES, out=profiles[0])
+    np.matmul(_ONES, planes, out=profiles[1])
     has_ink = profiles > 0
-    start, end = has_ink.argmax(axis=2), TILE_SIDE - has_ink[:, :, ::-1].argmax(axis=2)
-    centre = (profiles @ _INDICES).astype(np.float64) / profiles.sum(axis=2).clip(1)
-    off_centre = np.abs(_offset(centre - start, end - start) - start)
-    off_size = np.abs((end - start).max(axis=0) - DIGIT_BOX)
-    placed = (off_centre <= TOLERANCE) & (start >= border) & (end <= TILE_SIDE - border)
-    tile: Mask = placed.all(axis=0) & (off_size <= TOLERANCE)
+    before, after = has_ink.argmax(axis=2), has_ink[:, :, ::-1].argmax(axis=2)  # empty pixels at either end, [2, N]
+    length = TILE_SIDE - before - after
+    total, moment = (profiles @ _ONES_AND_INDICES).astype(np.float64).transpose(2, 0, 1)
+    offset = _offset(moment / np.maximum(total, 1) - before, length)
+    placed = (np.abs(offset - before) <= TOLERANCE) & (np.minimum(before, after) >= border)
+    longer = np.maximum(length[0], length[1])
+    tile: Mask = placed[0] & placed[1] & (np.abs(longer - DIGIT_BOX) <= TOLERANCE)
     return tile
 
 
 def _offset(centre: NDArray[np.floating], length: NDArray[np.integer]) -> NDArray[np.floating]:
     """Where a digit of that length, with its centre of mass at index `centre`, begins in a tile, along one axis."""
-    offset: NDArray[np.floating] = np.minimum(np.rint(TILE_SIDE / 2 - centre).clip(0), TILE_SIDE - length)
+    offset: NDArray[np.floating] = np.minimum(np.maximum(np.rint(TILE_SIDE / 2 - centre), 0), TILE_SIDE - length)
     return offset
 
 
