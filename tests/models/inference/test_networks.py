@@ -25,7 +25,7 @@ def test_net_has_the_documented_layers() -> None:
     assert shapes == [(512, 784), (128, 512), (10, 128)]
 
 
-@pytest.mark.parametrize("build", [networks.convnet, networks.first_convnet])
+@pytest.mark.parametrize("build", [networks.NETWORKS["convnet"], networks.EARLIER["convnet"]])
 def test_weights_of_every_release_of_convnet_load(build: Callable[[], torch.nn.Module]) -> None:
     network = build().eval()
     restored = networks.restore("convnet", network.state_dict()).eval()
