@@ -15,6 +15,8 @@ from tests.support.service import Server
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+pytestmark = pytest.mark.processes
+
 
 def test_predict_answers_as_the_service_does(run: Run, server: Server, seven: Image.Image, encode) -> None:
     Path("seven.png").write_bytes(encode(seven))

@@ -36,6 +36,7 @@ def contained() -> Path:
     return CONTAINED
 
 
+@pytest.mark.services
 def test_it_passes_where_only_home_and_tmp_can_be_written(contained: Path, data_folder: Path, tmp_path: Path) -> None:
     program = shlex.join([sys.executable, str(ROOT / "inkling.py"), "serve"])
     command = (

@@ -27,6 +27,7 @@ def states(url: str, opened: threading.Semaphore) -> list[str]:
     return found
 
 
+@pytest.mark.processes
 def test_50_streams_of_2_jobs_cost_one_query_at_a_time(idle: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = idle.app.state.jobs
     first = jobs.submit({})

@@ -73,6 +73,7 @@ def check_agreement(body: bytes) -> None:
         assert split is None or contents(split) == contents(parsed)
 
 
+@pytest.mark.processes
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(PIECES, max_size=12).map(b"".join))
 def test_the_parsers_agree_on_nearly_well_formed_bodies(body: bytes) -> None:

@@ -137,6 +137,7 @@ def test_a_tile_that_many_callers_add_at_once_is_stored_once(database: Database)
     assert store.count() == 1
 
 
+@pytest.mark.processes
 def test_adding_relabelling_and_deleting_at_once_never_fail(database: Database) -> None:
     """Each of 4 threads relabels and deletes the same tile 50 times."""
     store = FeedbackStore(database, limit=100)
