@@ -14,7 +14,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +131,7 @@ def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manif
         building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         former = building / "former"
         try:
-            _write_files(building / "new", state_dict, manifest)
+            _write_files(building / "new", _files(state_dict, manifest))
             if folder.exists():
                 folder.rename(former)
             (building / "new").rename(folder)
@@ -151,7 +151,7 @@ class ModelRegistry(ModelRegistryReader):
 
     def write(self, state_dict: Mapping[str, Tensor], manifest: Manifest) -> str:
         """Saves the next version and returns its name; does not activate it. Raises HomeError."""
-        return self._add(lambda folder: _write_files(folder, state_dict, manifest))
+        return self._add(_files(state_dict, manifest))
 
     def activate(self, name: str) -> None:
         """Makes a version the active one if it loads and passes the parity check; otherwise the active one stays.
@@ -229,15 +229,15 @@ class ModelRegistry(ModelRegistryReader):
 
     def _copy_release(self, model: str) -> str:
         read(RELEASED / model)  # a broken release is not copied
-        return self._add(lambda folder: _copy_files(RELEASED / model, folder))
+        return self._add({name: (RELEASED / model / name).read_bytes() for name in (WEIGHTS, MANIFEST)})
 
-    def _add(self, fill: Callable[[Path], None]) -> str:
+    def _add(self, files: dict[str, bytes]) -> str:
         with fs.home_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             name = self._claim()
             temporary = self.folder / f".{name}"
             try:
-                fill(temporary)
+                _write_files(temporary, files)
                 temporary.rename(self.folder / name)
                 fs.sync(self.folder)
             finally:
@@ -258,22 +258,17 @@ class ModelRegistry(ModelRegistryReader):
             (self.folder / f".v{number}").rmdir()
 
 
-def _write_files(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manifest) -> None:
-    folder.mkdir(exist_ok=True)
+def _files(state_dict: Mapping[str, Tensor], manifest: Manifest) -> dict[str, bytes]:
+    """The content of a version's files, by name; the manifest gets the sha256 of the weights."""
     buffer = io.BytesIO()
     torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()}, buffer)
-    sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
-    (folder / WEIGHTS).write_bytes(buffer.getvalue())
-    (folder / MANIFEST).write_text(manifest.model_copy(update={"sha256": sha256}).model_dump_json(indent=2) + "\n")
-    _sync_files(folder)
+    complete = manifest.model_copy(update={"sha256": hashlib.sha256(buffer.getvalue()).hexdigest()})
+    return {WEIGHTS: buffer.getvalue(), MANIFEST: f"{complete.model_dump_json(indent=2)}\n".encode()}
 
 
-def _copy_files(source: Path, folder: Path) -> None:
-    for name in (WEIGHTS, MANIFEST):
-        shutil.copyfile(source / name, folder / name)
-    _sync_files(folder)
-
-
-def _sync_files(folder: Path) -> None:
-    for path in (folder / WEIGHTS, folder / MANIFEST, folder):
-        fs.sync(path)
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+        fs.sync(folder / name)
+    fs.sync(folder)
