@@ -15,14 +15,19 @@ def logits_of(predictor: Predictor, digits: Digits) -> NDArray[np.float32]:
     return np.concatenate([predictor.logits(tiles[i : i + BATCH]) for i in range(0, len(tiles), BATCH)])
 
 
+def negative_log_likelihood(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Mean over rows [N, 10], in nats; probabilities below 1e-12 count as 1e-12."""
+    likelihoods = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(likelihoods.clip(1e-12)).mean())
+
+
 def score(predictor: Predictor, digits: Digits) -> dict[str, float | int]:
-    """Accuracy, negative log-likelihood in nats, and the share of answers with verdict `digit`."""
+    """Accuracy, negative log-likelihood, and the share of answers with verdict `digit`."""
     labels = digits.labels.numpy()
     probabilities, certain = predictor.calibration.answers(logits_of(predictor, digits))
-    likelihoods = probabilities[np.arange(len(labels)), labels]
     return {
         "images": len(labels),
         "accuracy": round(float((probabilities.argmax(axis=1) == labels).mean()), 6),
-        "negative_log_likelihood": round(float(-np.log(likelihoods.clip(1e-12)).mean()), 6),
+        "negative_log_likelihood": round(negative_log_likelihood(probabilities, labels), 6),
         "answered": round(float(certain.mean()), 6),
     }

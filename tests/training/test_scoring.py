@@ -1,4 +1,7 @@
+import math
+
 import numpy as np
+import pytest
 import torch
 
 from models.inference import networks
@@ -8,7 +11,7 @@ from training import scoring
 from training.data.mnist import Digits
 
 
-def test_the_figures_are_those_of_the_predictions_one_by_one() -> None:
+def test_scores_agree_with_single_predictions() -> None:
     torch.manual_seed(0)
     predictor = Predictor(networks.create("net"), Calibration(threshold=0.11), "v1", torch.device("cpu"))
     generator = np.random.default_rng(0)
@@ -23,3 +26,9 @@ def test_the_figures_are_those_of_the_predictions_one_by_one() -> None:
     assert abs(found["accuracy"] - np.mean(right)) < 1e-3
     assert abs(found["negative_log_likelihood"] + np.log(likelihood).mean()) < 1e-3
     assert abs(found["answered"] - np.mean([prediction.verdict == "digit" for prediction in single])) < 2e-3
+
+
+def test_the_likelihood_of_a_label_has_a_floor() -> None:
+    probabilities = np.array([[0.5, 0.5, 0], [0, 0.25, 0.75], [1, 0, 0]])
+    found = scoring.negative_log_likelihood(probabilities, np.array([0, 1, 2]))
+    assert found == pytest.approx((math.log(2) + math.log(4) + 12 * math.log(10)) / 3)

@@ -16,6 +16,7 @@ from models.preprocessing.normalise import normalise
 from training.evaluation import metrics
 from training.evaluation.datasets import Sample
 from training.evaluation.metrics import Flags, Floats, Labels
+from training.scoring import negative_log_likelihood
 
 BATCH = 250
 THREADS = 2
@@ -24,7 +25,7 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Answers:
-    """To N pictures. Without ink the tile is empty, probabilities are uniform and answered is False.
+    """The answers to N pictures. Without ink the tile is empty, probabilities are uniform and answered is False.
 
     labels: int64 [N]; tiles: uint8 [N, 28, 28]; has_ink, answered (the verdict is `digit`): bool [N];
     probabilities, uncalibrated: float64 [N, 10].
@@ -58,7 +59,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class DigitMetrics:
-    """Of pictures of digits. Shares are 0..1, intervals are of 95 %, likelihoods are in nats.
+    """Metrics on pictures of digits. Shares are 0..1, intervals are of 95 %, likelihoods are in nats.
 
     coverage: the share with verdict `digit`.
     """
@@ -77,7 +78,7 @@ class DigitMetrics:
 
 @dataclass(frozen=True)
 class OutlierMetrics:
-    """Of pictures of no digit. unsure: the share that is answered `unsure`, or refused because nothing is drawn."""
+    """Metrics on pictures of no digit. unsure: the share answered `unsure`, or refused because nothing is drawn."""
 
     pictures: int
     unsure: float
@@ -120,8 +121,8 @@ def digit_metrics(answers: Answers) -> DigitMetrics:
         nothing_drawn=int((~answers.has_ink).sum()),
         calibration_error=metrics.calibration_error(confidences, correct),
         auroc=metrics.auroc(confidences, correct),
-        negative_log_likelihood=metrics.negative_log_likelihood(answers.probabilities, answers.labels),
-        uncalibrated_negative_log_likelihood=metrics.negative_log_likelihood(answers.uncalibrated, answers.labels),
+        negative_log_likelihood=negative_log_likelihood(answers.probabilities, answers.labels),
+        uncalibrated_negative_log_likelihood=negative_log_likelihood(answers.uncalibrated, answers.labels),
     )
 
 

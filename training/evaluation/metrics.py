@@ -21,12 +21,6 @@ def wilson_interval(successes: int, count: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def negative_log_likelihood(probabilities: Floats, labels: Labels) -> float:
-    """Mean over rows [N, 10], in nats; probabilities below 1e-12 count as 1e-12."""
-    likelihoods = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(likelihoods.clip(1e-12)).mean())
-
-
 def reliability(confidences: Floats, correct: Flags, bins: int = BINS) -> list[tuple[float, float, int]]:
     """Bins of equal mass by rising confidence: (mean confidence, accuracy, number of answers) of each."""
     order = np.argsort(confidences, kind="stable")

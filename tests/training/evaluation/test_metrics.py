@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 
@@ -20,12 +18,6 @@ def answers(count: int = 400) -> tuple[np.ndarray, np.ndarray]:
 def test_the_interval_of_a_proportion_is_that_of_wilson(successes: int, count: int, low: float, high: float) -> None:
     # The first is an example of Newcombe 1998, the others follow from closed forms.
     assert metrics.wilson_interval(successes, count) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_the_likelihood_of_a_label_has_a_floor() -> None:
-    probabilities = np.array([[0.5, 0.5, 0], [0, 0.25, 0.75], [1, 0, 0]])
-    found = metrics.negative_log_likelihood(probabilities, np.array([0, 1, 2]))
-    assert found == pytest.approx((math.log(2) + math.log(4) + 12 * math.log(10)) / 3)
 
 
 def test_auroc_is_the_share_of_ordered_pairs_with_ties_as_half() -> None:
