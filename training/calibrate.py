@@ -20,7 +20,7 @@ _RIDGE = 1e-5
 def calibrate(
     logits: NDArray[np.float32], labels: NDArray[np.int64], distorted: Sequence[NDArray[np.float32]] = ()
 ) -> Calibration:
-    """Temperatures of least negative log-likelihood, then the verdict's thresholds.
+    """Fits the temperatures by negative log-likelihood, then the verdict's thresholds.
 
     logits [N, 10], labels [N]. distorted: logits [N, 10] of distorted copies, used for the temperatures alone.
     """

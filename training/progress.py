@@ -70,7 +70,7 @@ class Bar:
 
 
 class Report:
-    """What a run says: lines on standard output, flushed at once, and bars. quiet: nothing."""
+    """Prints lines to standard output, flushed at once, and makes bars. quiet: prints nothing."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet

@@ -1,4 +1,4 @@
-"""The recipes, by name: every setting of a training run but the seed, the places and the device."""
+"""The recipes, by name: every setting of a training run but the seed, the folders and the device."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models import cpus, devices, fs
-from models.errors import HomeError, VersionError
+from models.errors import HomeError
 from models.inference import networks
 from models.registry import registry
 from models.registry.manifest import Manifest
@@ -121,7 +121,7 @@ def save(
         report.line(f"wrote {run.output}")
         return run.output
     saved = ModelRegistry(run.home)
-    manifest.parent = _active_or_none(saved)
+    manifest.parent, _ = saved.list_versions()  # a damaged `active` file must not cost what was trained
     name = saved.write(weights, manifest)
     if run.activate:
         saved.activate(name)
@@ -150,10 +150,9 @@ def _check(
     """Raises DataError, HomeError or BrokenVersion for what would end the run after hours of work."""
     written = [run.checkpoint, run.output, teachers_folder.root if teachers_folder else None]
     for inner, outer in itertools.permutations(filter(None, written), 2):
-        if Path(os.path.realpath(inner)).is_relative_to(
-            os.path.realpath(outer)
-        ):  # Path.resolve raises for link circles
-            raise HomeError(f"{inner} lies in {outer}; output, checkpoint and teachers need places apart")
+        # Path.resolve would raise an error for links that form a circle.
+        if Path(os.path.realpath(inner)).is_relative_to(os.path.realpath(outer)):
+            raise HomeError(f"{inner} lies in {outer}; name separate paths for output, checkpoint and teachers")
     if run.output:
         registry.check_output(run.output)
     else:
@@ -167,10 +166,3 @@ def _check(
         fs.check_writable(run.teachers)
     if teachers_folder:
         teachers_folder.check()
-
-
-def _active_or_none(saved: ModelRegistry) -> str | None:
-    try:
-        return saved.active()
-    except VersionError:  # an `active` file that makes no sense must not cost what was trained
-        return None

@@ -187,12 +187,10 @@ def test_what_can_be_checked_is_checked_before_training(
     monkeypatch.setattr(fit, "fit", lambda *_: pytest.fail("trained before the checks"))
     order = run.Run("default", data_folder, tmp_path / "home", output=tmp_path / "mine")
     for inside in ({"teachers": tmp_path / "mine"}, {"checkpoint": tmp_path / "mine" / "run.pt"}):
-        with pytest.raises(
-            HomeError, match=r"mine.* lies in .*mine; output, checkpoint and teachers need places apart"
-        ):
+        with pytest.raises(HomeError, match=r"mine.* lies in .*mine; name separate paths for output"):
             run.train(dataclasses.replace(order, **inside), Report(quiet=True))
     for apart in ({"checkpoint": tmp_path / "t" / "run.pt"}, {"output": tmp_path / "t" / "teacher" / "net"}):
-        with pytest.raises(HomeError, match=r"/t.* lies in .*/t; output, checkpoint and teachers need places apart"):
+        with pytest.raises(HomeError, match=r"/t.* lies in .*/t; name separate paths for output"):
             run.train(dataclasses.replace(order, teachers=tmp_path / "t", **apart), Report(quiet=True))
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(HomeError, match=r"loop cannot be read"):
@@ -236,7 +234,7 @@ def test_an_interrupted_run_leaves_no_version(number: signal.Signals, data_folde
 
 
 @pytest.mark.parametrize("place", ["home", "output"])
-def test_a_place_that_cannot_be_written_is_named_before_training(
+def test_a_folder_that_cannot_be_written_is_named_before_training(
     place: str, run: Run, data_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("not a folder")

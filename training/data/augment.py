@@ -1,4 +1,4 @@
-"""Random distortions that leave a digit the digit it is: other handwriting, other pens, other scanners.
+"""Random distortions that keep a digit's label: other handwriting, other pens, other scanners.
 
 All functions take float tiles [N, 1, 28, 28] in 0..1 and work on the whole batch, on its device, with the generator
 given.
@@ -24,16 +24,16 @@ def augment(tiles: Tensor, generator: Generator, distorted: float, damaged: floa
 
 
 def distort(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
-    """Another person's handwriting with another pen."""
+    """Imitates another person's handwriting with another pen."""
     tiles = warp(tiles, generator, strength)
     tiles = thicken(tiles, generator, strength)
     return ink(tiles, generator, strength)
 
 
 def warp(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
-    """An affine map and a smooth elastic field (Simard et al. 2003), framed again as normalisation frames any image.
+    """Applies an affine map and an elastic field (Simard et al. 2003), then frames the digit as normalisation does.
 
-    A network never sees a digit of another place or size, beyond the little that normalisation leaves.
+    Offset and size hardly vary, because normalisation leaves little variation in them.
     """
     uniform = _uniform(tiles, generator)
     angle = uniform(-1, 1) * math.radians(15) * strength
@@ -62,7 +62,7 @@ def thicken(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tenso
 
 
 def ink(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
-    """Sharper or softer edges and paler or fuller ink, as scanners and resampling leave them."""
+    """Sharper or softer edges and paler or fuller ink, as from scanners and resampling."""
     blurred = F.avg_pool2d(tiles, 3, stride=1, padding=1, count_include_pad=False)
     softness = _normal(tiles, generator, 1, 1, 1).mul_(0.6 * strength).clamp_(-1.5, 1)
     fullness = 1 + 0.15 * strength * _normal(tiles, generator, 1, 1, 1)
@@ -70,7 +70,7 @@ def ink(tiles: Tensor, generator: Generator, strength: float = 1.0) -> Tensor:
 
 
 def damage(tiles: Tensor, generator: Generator, share: float) -> Tensor:
-    """That share of the tiles loses quality, each by one of DAMAGE."""
+    """Damages a share of the tiles, each by a random one of DAMAGE."""
     if not share:
         return tiles
     damaged = tiles.clone()
@@ -83,7 +83,7 @@ def damage(tiles: Tensor, generator: Generator, share: float) -> Tensor:
 
 
 def outline(tiles: Tensor, generator: Generator) -> Tensor:
-    """The edge of each stroke, outside it or on both sides, as a contour filter or a hollow pen leaves it."""
+    """The edge of each stroke, outside it or on both sides, as from a contour filter or a hollow pen."""
     uniform = _uniform(tiles, generator)
     thin = uniform(0, 1, 1, 1, 1) < 0.5
     edge = _dilate(tiles) - torch.where(thin, tiles, _erode(tiles))
@@ -172,7 +172,7 @@ def line(tiles: Tensor, generator: Generator) -> Tensor:
 
 
 def underlined(tiles: Tensor, generator: Generator) -> Tensor:
-    """On a ruled line, or with a foot that the line seems to be, and framed together with it."""
+    """A digit on a ruled line that is framed with it, so that the line may look like the digit's foot."""
     uniform = _uniform(tiles, generator)
     planes = F.pad(tiles, [(WIDE - TILE_SIDE) // 2] * 4)
     _, foot = ink_extent(planes[:, 0], 2)

@@ -1,7 +1,7 @@
 """The evaluation of one predictor: data sets, drawn and photographed digits, MNIST-C, and outliers.
 
-Pictures are generated from the seed and take a client's way: bytes, decode, normalise, predict. Digits are redrawn from
-the 5,000 held out; corruptions, as in MNIST-C, are of the test set.
+Pictures are generated from the seed, and decoded, normalised and predicted as a client's are. Drawn and photographed
+digits are redrawn from the 5,000 held out; corruptions, as in MNIST-C, are applied to the test set.
 """
 
 import zlib
@@ -35,7 +35,7 @@ Source = TypeVar("Source")
 
 @dataclass(frozen=True)
 class EvaluatedKind:
-    """Pictures of one kind, the answers to them, and the metrics of these."""
+    """The pictures of one kind, the answers to them, and the metrics of the answers."""
 
     name: str
     group: str
@@ -127,7 +127,7 @@ def _generated(
     sources: Sequence[Source],
     labels: Sequence[int],
 ) -> Dataset:
-    """Pictures of the sources in shuffled order, over again if need be, each from a random generator of its own."""
+    """Draws from the sources in a shuffled order that repeats, each picture with a random generator of its own."""
     seeds = [seed, zlib.crc32(name.encode())]
     order = np.random.default_rng(seeds).permutation(len(sources)).tolist()
     samples = []

@@ -33,8 +33,8 @@ def fit(
     """Trains the network in place, on its device, and leaves it with the averaged weights of the best epoch.
 
     The best epoch of a stage makes the fewest errors on the held-out digits; the loss decides between equals. The next
-    stage starts from its weights. With a checkpoint, every epoch is saved, and a run that was interrupted ends with
-    the weights of one that was not. processes: how many draw the outliers.
+    stage starts from its weights. With a checkpoint, every epoch is saved, and a resumed run ends with the weights of
+    one that was never interrupted. processes: how many draw outliers in parallel.
     """
     device = next(network.parameters()).device
     training_digits = digits.to(device)

@@ -24,7 +24,10 @@ class TrainState:
         self.network = network.to(memory_format=torch.channels_last)
         self.forward_backward = ForwardBackward(self.network)
         self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True)
-        kernels, others = _kernels_and_others(network) if recipe.muon else ([], list(network.parameters()))
+        parameters = list(network.parameters())
+        # Muon gets the kernels of all convolutions but the first, which has a single channel in.
+        kernels = [one for one in parameters if recipe.muon and one.ndim == 4 and one.shape[1] > 1]
+        others = [one for one in parameters if all(one is not kernel for kernel in kernels)]
         adam = torch.optim.AdamW(others, lr=stage.learning_rate, weight_decay=recipe.weight_decay, fused=True)
         cycle = partial(OneCycleLR, total_steps=stage.epochs * batches, pct_start=0.15)
         self.optimizers: list[torch.optim.Optimizer] = [adam]
@@ -84,12 +87,3 @@ class TrainState:
         else:
             torch.set_rng_state(state["dropout"])
         self.best, self.best_weights = state["best"], state["best_weights"]
-
-
-def _kernels_and_others(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The kernels of all convolutions but the first, and all other parameters."""
-    kernels: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for parameter in network.parameters():
-        (kernels if parameter.ndim == 4 and parameter.shape[1] > 1 else others).append(parameter)
-    return kernels, others

@@ -110,12 +110,13 @@ def _train(spec: JobSpec, base: Version, data: Data, device: torch.device) -> tu
     if spec.start_from == "current":
         if name != base.manifest.network:
             raise DataError(f"{base.name} is a {base.manifest.network}; a {name} can only start from scratch")
-        settings = _given(FineTuning(), epochs=spec.epochs, learning_rate=spec.learning_rate)
+        changes = spec.model_dump(include={"epochs", "learning_rate"}, exclude_none=True)
+        settings = dataclasses.replace(FineTuning(), **changes)
         network = base.network.to(device)
         advance = JobProgress(settings.epochs).advance
         finetune.fit(settings, network, data.digits, data.feedback, spec.seed, advance)
         return network, {"recipe": "fine-tuning", "network": name, **dataclasses.asdict(settings)}
-    recipe = RECIPES["default"].without_teachers()  # teachers take longer than all the rest, and know no feedback
+    recipe = RECIPES["default"].without_teachers()  # they train longer than the whole job, without feedback
     recipe = recipe.with_changes(network=name, epochs=spec.epochs, learning_rate=spec.learning_rate)
     network = networks.create(name).to(device)
     digits = _mixed(data)
@@ -128,11 +129,6 @@ def _images(recipe: Recipe, digits: int) -> int:
     """How many images the whole job draws and trains on, for its progress."""
     epoch = digits // recipe.batch_size * recipe.batch_size
     return sum(sum(synthetic_counts(recipe, stage, digits)) + stage.epochs * epoch for stage in recipe.stages)
-
-
-def _given(settings: FineTuning, **values: Any) -> FineTuning:
-    """The settings with the given values in place, except those that are None."""
-    return dataclasses.replace(settings, **{name: value for name, value in values.items() if value is not None})
 
 
 def _mixed(data: Data) -> Digits:

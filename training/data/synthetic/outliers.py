@@ -6,7 +6,6 @@ They are normalised as any image is. The evaluation has fonts and generators of 
 import contextlib
 import functools
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +44,7 @@ def bank(digits: Digits, count: int, seed: int, report: Report, processes: int =
         portions,
         batch_size=None,
         num_workers=helpers if helpers > 1 else 0,
-        collate_fn=_unchanged,
+        collate_fn=np.asarray,
         generator=torch.Generator(),
     )
     drawn = iter(loader)  # forks here, before the bar starts a thread
@@ -79,10 +78,6 @@ class _Portions(Dataset[Pixels]):
             with contextlib.suppress(NothingDrawn):
                 tiles.append(normalise(Picture(picture)).pixels)
         return np.stack(tiles)
-
-
-def _unchanged(portion: Any) -> Any:
-    return portion
 
 
 def glyph(generator: np.random.Generator, _: Digits) -> Pixels:
@@ -167,16 +162,14 @@ def broken_digit(generator: np.random.Generator, digits: Digits) -> Pixels:
     match generator.integers(3):
         case 0:
             joined = first.copy()
-            joined[14:] = np.roll(
-                second[:14] if generator.random() < 0.5 else second[14:], generator.integers(-5, 6), 1
-            )
+            half = second[:14] if generator.random() < 0.5 else second[14:]
+            joined[14:] = np.roll(half, generator.integers(-5, 6), 1)
             return joined
         case 1:
             return np.maximum(first, np.rot90(second, int(generator.integers(1, 4))))
         case _:
-            lying = (
-                first if second_label in (0, 1, 8) else second
-            )  # these look the same on their side, or like another digit
+            # On its side, a 0, 1 or 8 looks the same or like another digit.
+            lying = first if second_label in (0, 1, 8) else second
             return np.ascontiguousarray(np.rot90(lying, 1 + 2 * int(generator.integers(2))))
 
 

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from models.preprocessing.normalise import TILE_SIDE
 from training.evaluation.generators.rendering import Pixels, encode, transformed
 
 Plane = NDArray[np.float64]
 Corruption = Callable[[Generator, Plane], Plane]
-
-TILE_SIDE = 28
 
 
 def picture(rng: Generator, tile: Pixels, corruption: str) -> bytes:

@@ -83,7 +83,7 @@ def _summary(evaluation: Evaluation) -> str:
     date = datetime.now(UTC).strftime("%d %B %Y")
     return (
         f"{pictures:,} pictures of {len(evaluation.kinds)} kinds, seed {evaluation.seed}, {date}. "
-        "Each took the way of a client's picture: its bytes were decoded, normalised and predicted."
+        "Each was decoded, normalised and predicted as a client's picture is."
     )
 
 
