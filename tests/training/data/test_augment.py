@@ -21,7 +21,7 @@ def test_the_same_generator_gives_the_same_distortions() -> None:
     assert not torch.equal(first, other)
 
 
-def test_tiles_stay_tiles() -> None:
+def test_augmented_tiles_keep_shape_range_and_ink() -> None:
     result = augment.augment(tiles(), torch.Generator().manual_seed(0), 1.0, 0.3)
     assert result.shape == (64, 1, 28, 28)
     assert result.min() >= 0
@@ -64,7 +64,7 @@ def test_damage_changes_a_digit_and_leaves_it_recognisable(way: Callable[..., to
 
 
 @pytest.mark.parametrize("change", [augment.thicken, augment.ink])
-def test_pens_differ_and_strength_says_how_much(change: Callable[..., torch.Tensor]) -> None:
+def test_pens_differ_more_at_a_higher_strength(change: Callable[..., torch.Tensor]) -> None:
     whole = tiles()
     little, much = (
         (change(whole, torch.Generator().manual_seed(0), strength) - whole).abs().mean() for strength in (0.2, 1.0)

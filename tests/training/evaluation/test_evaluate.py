@@ -61,7 +61,7 @@ def test_pooled_metrics_weigh_all_pictures_of_a_group_alike(evaluation: Evaluati
     assert isinstance(pooled["outliers"], OutlierMetrics)
 
 
-def test_data_sets_of_the_caller_alone(
+def test_data_sets_are_evaluated_without_mnist(
     tmp_path: Path, predictor: Predictor, printed: Digits, encode: Callable[..., bytes]
 ) -> None:
     for label, tile in enumerate(printed.images.numpy()):
@@ -83,7 +83,7 @@ def test_a_missing_data_set_is_an_error_before_any_work(tmp_path: Path, predicto
 
 
 @pytest.mark.slow
-def test_the_whole_evaluation(predictor: Predictor, data_folder: Path) -> None:
+def test_an_evaluation_covers_mnist_and_all_generated_kinds(predictor: Predictor, data_folder: Path) -> None:
     found = evaluate(predictor, data_folder, [], 3, 0, False, QUIET)
     assert [kind.name for kind in found.kinds] == ["MNIST test", "MNIST held out", *GENERATED]
     assert len(found.kinds[0].answers) == 10_000

@@ -47,7 +47,7 @@ def test_a_file_that_is_not_a_checkpoint_is_named(tmp_path: Path, content: bytes
         Checkpoint(path, {}).load()
 
 
-def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HomeError, match=r"file/run.pt cannot be written"):
         Checkpoint(tmp_path / "file" / "run.pt", {}).save({})
@@ -55,7 +55,7 @@ def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:
         Checkpoint(tmp_path / "file" / "run.pt", {}).check_writable()
 
 
-def test_a_state_that_fits_no_optimizer_is_named_but_a_full_device_is_not_blamed_on_it(tmp_path: Path) -> None:
+def test_a_full_device_is_not_mistaken_for_a_state_that_does_not_fit(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "run.pt", {})
     optimizer = torch.optim.AdamW([torch.zeros(3, requires_grad=True)])
     with (

@@ -20,7 +20,7 @@ def test_orthogonal_keeps_directions_and_evens_their_strengths(shape: tuple[int,
     assert (found - strengths.diag()).abs().max() < 1e-3
 
 
-def test_nothing_to_learn_moves_nothing() -> None:
+def test_kernels_without_gradients_stay() -> None:
     kernel, unused = nn.Parameter(torch.ones(4, 2, 3, 3)), nn.Parameter(torch.ones(4, 2, 3, 3))
     kernel.grad = torch.zeros_like(kernel)
     Muon([kernel, unused], lr=0.1).step()
@@ -29,7 +29,7 @@ def test_nothing_to_learn_moves_nothing() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_it_finds_a_kernel_from_what_it_answers(layout: torch.memory_format) -> None:
+def test_a_kernel_is_recovered_from_its_outputs(layout: torch.memory_format) -> None:
     generator = torch.Generator().manual_seed(0)
     wanted, pictures = torch.randn(6, 4, 3, 3, generator=generator), torch.randn(64, 4, 8, 8, generator=generator)
     kernel = nn.Parameter(torch.zeros(6, 4, 3, 3).contiguous(memory_format=layout))

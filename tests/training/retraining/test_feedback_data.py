@@ -72,7 +72,7 @@ def test_a_held_out_mnist_digit_in_the_feedback_is_not_trained_on(tmp_path: Path
     ],
     ids=["numbers", "no tiles", "small tiles", "float tiles", "pickle"],
 )
-def test_another_array_is_refused(array: np.ndarray, tmp_path: Path) -> None:
+def test_an_array_of_another_kind_is_refused(array: np.ndarray, tmp_path: Path) -> None:
     np.save(tmp_path / "feedback.npy", array)
     with pytest.raises(DataError, match=r"feedback\.npy"):
         feedback_data.read(tmp_path / "feedback.npy")

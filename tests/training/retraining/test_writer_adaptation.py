@@ -83,7 +83,7 @@ def test_digits_are_restyled_after_eight_feedback_images(network: nn.Module, dig
     assert back > right(network, found.images, found.labels) + 0.1
 
 
-def test_each_of_two_writers_has_a_share(network: nn.Module, digits: Digits) -> None:
+def test_two_writers_get_a_transform_each(network: nn.Module, digits: Digits) -> None:
     styles = [turn(TURN), turn(-TURN)]
     halves = [misread(network, digits, style, 20) for style in styles]
     feedback = Digits(*(torch.cat([getattr(half, part) for half in halves]) for part in ("images", "labels")))
@@ -102,7 +102,7 @@ def test_feedback_in_ordinary_handwriting_leaves_digits_readable(network: nn.Mod
     assert right(network, found.images, found.labels) > 0.9
 
 
-def test_the_same_seed_restyles_alike(network: nn.Module, digits: Digits) -> None:
+def test_restyling_depends_on_the_seed_alone(network: nn.Module, digits: Digits) -> None:
     feedback = digits[torch.arange(3)]
     first, second, third = (restyle(network, digits, feedback, seed).images for seed in (1, 1, 2))
     assert torch.equal(first, second)

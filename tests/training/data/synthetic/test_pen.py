@@ -31,7 +31,7 @@ def test_a_letter_is_printed_in_many_fonts() -> None:
     assert len({letter.tobytes() for letter in letters}) == 40
 
 
-def test_no_font_that_is_trained_on_measures() -> None:
+def test_training_and_evaluation_share_no_font() -> None:
     trained = {path for package in pen.OUTLINE_FONTS for path in pen._outlines(package)}
     families = {ImageFont.truetype(path).getname()[0] for path in trained}
     measuring = {ImageFont.truetype(path).getname()[0] for path in measured._fonts()}
