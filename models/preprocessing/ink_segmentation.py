@@ -42,9 +42,9 @@ def segment(pixels: Pixels, lossy: bool = False) -> tuple[Plane, list[InkStep]]:
     distance = np.abs(border - background).max(axis=1)
     exact = not lossy and bool((distance == 0).mean() >= 0.75)
     if exact or ((distance <= 3).mean() >= 0.5 and (distance > 12).mean() <= 0.1):
-        return _subtract_background(planes, background, distance, exact)
+        return _subtract_background(planes, background, None if exact else distance)
     if (common := _common_colour(planes)) is not None:
-        return _subtract_background(planes, common, distance * 0, exact=True)
+        return _subtract_background(planes, common, None)
     return _divide_by_background(planes)
 
 
@@ -154,12 +154,12 @@ def _common_colour(planes: Plane) -> Colour | None:
 
 
 def _subtract_background(
-    planes: Plane, background: Colour, border_distance: Plane, exact: bool
+    planes: Plane, background: Colour, border_distance: Plane | None
 ) -> tuple[Plane, list[InkStep]]:
     """Takes as ink the difference from one background colour.
 
     Ink is dark when squared differences below the background outweigh those above it. border_distance: how far each
-    pixel of the border is from that colour, which measures noise unless the background is exactly uniform.
+    pixel of the border is from that colour, which measures noise; None if the background is exactly uniform.
     """
     difference = planes - background
     darkness = -difference.mean(axis=2)
@@ -175,7 +175,7 @@ def _subtract_background(
         )
 
     steps: list[InkStep] = ["inverted"] if dark else []
-    if not exact:
+    if border_distance is not None:
         noise = np.percentile(border_distance[border_distance < peak / 4], 95)
         # A codec's artefacts are as strong as a stroke's faint edge, but lie farther from the stroke.
         near = morphology.dilate(ink > 0.3 * peak, 1 + max(ink.shape) // 100)
@@ -184,7 +184,7 @@ def _subtract_background(
         ink = np.where(ink < 0.04 * peak, 0, ink)
     if peak < 200:
         ink *= 255 / peak
-    if not exact or peak < 200:
+    if border_distance is not None or peak < 200:
         steps.append("background")
     return ink.astype(np.float32), steps
 

@@ -46,11 +46,11 @@ def synthetic_counts(recipe: Recipe, stage: Stage, digits: int) -> tuple[int, in
 def draw_synthetic(
     recipe: Recipe, stage: Stage, digits: Digits, seed: int, report: Report, processes: int
 ) -> SyntheticTiles:
-    forms, unknown = synthetic_counts(recipe, stage, len(digits))
+    rare_count, outlier_count = synthetic_counts(recipe, stage, len(digits))
     none = digits[torch.arange(0)]
     return SyntheticTiles(
-        rare_forms.bank(forms, seed, report) if forms else none,
-        outliers.bank(digits, unknown, seed, report, processes) if unknown else none.images,
+        rare_forms.bank(rare_count, seed, report) if rare_count else none,
+        outliers.bank(digits, outlier_count, seed, report, processes) if outlier_count else none.images,
     )
 
 
@@ -72,25 +72,25 @@ def epoch_batches(
     whole = len(digits) // size * size
     order = torch.randperm(len(digits), generator=shuffler).to(device)[:whole]
     for chosen in order.split(size * (1 if device.type == "cpu" else BATCHES_AT_ONCE)):
-        yield from _prepared(stage, size, digits[chosen], synthetic, teachers, generator)
+        yield from _augmented(stage, size, digits[chosen], synthetic, teachers, generator)
 
 
-def _prepared(
+def _augmented(
     stage: Stage, size: int, digits: Digits, synthetic: SyntheticTiles, teachers: Teachers | None, generator: Generator
 ) -> Iterator[Batch]:
     """Batches of these digits, augmented together."""
     count = len(digits) // size
 
-    def drawn(tiles: Tensor, share: float) -> Tensor:
-        """Indices [count, M] of tiles."""
+    def sample(tiles: Tensor, share: float) -> Tensor:
+        """Random indices [count, M] of tiles."""
         number = int(size * share) if len(tiles) else 0
         indices: Tensor = sample_indices(tiles, count * number, generator).unflatten(0, (count, number))
         return indices
 
-    forms = synthetic.rare_forms[drawn(synthetic.rare_forms.images, RARE_FORMS_SHARE)]
-    unknown = synthetic.outliers[drawn(synthetic.outliers, OUTLIERS_SHARE)]
-    images = torch.cat([digits.images.unflatten(0, (count, -1)), forms.images, unknown], dim=1)
-    labels = torch.cat([digits.labels.unflatten(0, (count, -1)), forms.labels], dim=1)
+    rare = synthetic.rare_forms[sample(synthetic.rare_forms.images, RARE_FORMS_SHARE)]
+    no_digits = synthetic.outliers[sample(synthetic.outliers, OUTLIERS_SHARE)]
+    images = torch.cat([digits.images.unflatten(0, (count, -1)), rare.images, no_digits], dim=1)
+    labels = torch.cat([digits.labels.unflatten(0, (count, -1)), rare.labels], dim=1)
     tiles = distort(as_input(images.flatten(0, 1)), generator, stage.distorted)
     soft_targets: Sequence[Tensor | None] = [None] * count
     if teachers:  # they see tiles before damage, and MNIST's digits alone

@@ -15,7 +15,7 @@ RunState = dict[str, Any]
 
 
 class Checkpoint:
-    """identity: the settings and data that tell the run from others, as plain values."""
+    """identity: the settings and data of the run, as plain values; a file with others belongs to another run."""
 
     def __init__(self, path: Path, identity: RunState) -> None:
         self.path = path

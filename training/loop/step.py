@@ -50,9 +50,9 @@ class ForwardBackward:
             return self._compute(batch)
         if self._graph is None:
             self._graph = self._record(batch)
-        for place, tensor in zip(self._inputs, batch, strict=True):
-            if place is not None and tensor is not None:
-                place.copy_(tensor)
+        for static, tensor in zip(self._inputs, batch, strict=True):
+            if static is not None and tensor is not None:
+                static.copy_(tensor)
         self._graph.replay()
         return self._loss.clone()
 

@@ -33,7 +33,7 @@ def test_every_batch_has_its_own_tiles_labels_and_soft_targets(
     if at_once == 1:
         found = list(epoch_batches(stage, 20, digits, synthetic, teachers, Generator().manual_seed(0), generator))  # type: ignore[arg-type]
     else:
-        found = list(batches._prepared(stage, 20, digits[torch.arange(60)], synthetic, teachers, generator))  # type: ignore[arg-type]
+        found = list(batches._augmented(stage, 20, digits[torch.arange(60)], synthetic, teachers, generator))  # type: ignore[arg-type]
     assert len(found) == 3
     assert len(torch.cat([batch.labels[:20] for batch in found]).unique()) == 60
     for batch in found:
