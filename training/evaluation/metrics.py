@@ -6,7 +6,7 @@ confidences: float64 [N] in 0..1, of the answers given; correct: bool [N].
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -21,17 +21,12 @@ def wilson_interval(successes: int, count: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def reliability(confidences: Floats, correct: Flags, bins: int = BINS) -> list[tuple[float, float, int]]:
-    """Bins of equal mass by rising confidence: (mean confidence, accuracy, number of answers) of each."""
+def calibration_error(confidences: Floats, correct: Flags) -> float:
+    """Mean gap between confidence and accuracy over bins of equal mass (adaptive; Nixon et al. 2019)."""
     order = np.argsort(confidences, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    return [(float(confidences[part].mean()), float(correct[part].mean()), len(part)) for part in parts]
-
-
-def calibration_error(confidences: Floats, correct: Flags, bins: int = BINS) -> float:
-    """Adaptive calibration error: mean gap between confidence and accuracy over the bins (Nixon et al. 2019)."""
-    gaps = (abs(confidence - share) * count for confidence, share, count in reliability(confidences, correct, bins))
-    return sum(gaps) / len(correct)
+    bins = np.array_split(order, min(BINS, len(order)))
+    gaps = [abs(confidences[chosen].mean() - correct[chosen].mean()) * len(chosen) for chosen in bins]
+    return float(sum(gaps)) / len(correct)
 
 
 def auroc(confidences: Floats, correct: Flags) -> float | None:
@@ -48,9 +43,3 @@ def risk_coverage(confidences: Floats, correct: Flags) -> tuple[Floats, Floats]:
     last = np.append(np.flatnonzero(np.diff(confidences[order])), len(order) - 1)
     errors = np.cumsum(~correct[order])[last]
     return (last + 1) / len(order), errors / (last + 1)
-
-
-def confusion(labels: Labels, answers: Labels) -> NDArray[np.int64]:
-    """Counts [10, 10]: rows are labels, columns are answers."""
-    matrix: NDArray[np.int64] = confusion_matrix(labels, answers, labels=range(10))
-    return matrix

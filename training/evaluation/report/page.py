@@ -2,15 +2,15 @@
 
 import base64
 import io
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
+from itertools import starmap
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.metrics import confusion_matrix
 
-from training.evaluation import metrics
 from training.evaluation.answers import Answers, DigitMetrics, Metrics, pooled
 from training.evaluation.evaluate import GROUPS, HELD_OUT, OUTLIER_GROUP, EvaluatedKind, Evaluation
 from training.evaluation.report import charts
@@ -19,20 +19,6 @@ from training.evaluation.report.table import cells
 MISTAKES, WITHOUT_INK = 28, 4
 """The most mistakes that a group shows, and the most pictures in which no ink was found."""
 THUMBNAIL = 112
-
-
-@dataclass(frozen=True)
-class Mistake:
-    kind: EvaluatedKind
-    index: int
-
-    @property
-    def confidence(self) -> float:
-        return float(self.kind.answers.confidences[self.index])
-
-    @property
-    def has_ink(self) -> bool:
-        return bool(self.kind.answers.has_ink[self.index])
 
 
 def page(evaluation: Evaluation) -> str:
@@ -110,7 +96,7 @@ def _row(name: str, found: Metrics, style: str = "") -> str:
 
 
 def _confusion(answers: Answers) -> str:
-    matrix = metrics.confusion(answers.labels[answers.has_ink], answers.digits[answers.has_ink])
+    matrix = confusion_matrix(answers.labels[answers.has_ink], answers.digits[answers.has_ink], labels=range(10))
     most = max(1, int((matrix - np.diag(np.diag(matrix))).max()))
     header = "".join(f"<th>{digit}</th>" for digit in range(10))
     rows = []
@@ -128,29 +114,30 @@ def _confusion(answers: Answers) -> str:
 def _mistakes(evaluation: Evaluation, group: str) -> str:
     """The most confident mistakes of a group, and a few pictures in which no ink was found."""
     mistakes = [
-        Mistake(kind, int(index))
+        (kind, index)
         for kind in evaluation.group(group)
         for index in np.flatnonzero(kind.answers.answered if group == OUTLIER_GROUP else ~kind.answers.correct)
     ]
-    with_ink = sorted((mistake for mistake in mistakes if mistake.has_ink), key=lambda mistake: -mistake.confidence)
-    without_ink = [mistake for mistake in mistakes if not mistake.has_ink]
+    with_ink = [(kind, index) for kind, index in mistakes if kind.answers.has_ink[index]]
+    with_ink.sort(key=lambda mistake: -mistake[0].answers.confidences[mistake[1]])
+    without_ink = [(kind, index) for kind, index in mistakes if not kind.answers.has_ink[index]]
     shown = with_ink[:MISTAKES] + without_ink[:WITHOUT_INK]
     if not shown:
         return ""
     title = "Outliers answered as digits" if group == OUTLIER_GROUP else f"Mistakes, {group}"
     note = f"{len(mistakes):,} in all, the most confident first: on the left the picture, on the right its tile."
-    return _section(title, f"<div class=tiles>{''.join(map(_shown, shown))}</div>", note)
+    return _section(title, f"<div class=tiles>{''.join(starmap(_shown, shown))}</div>", note)
 
 
-def _shown(mistake: Mistake) -> str:
-    answers, index, sample = mistake.kind.answers, mistake.index, mistake.kind.samples[mistake.index]
+def _shown(kind: EvaluatedKind, index: int) -> str:
+    answers, sample = kind.answers, kind.samples[index]
     with Image.open(io.BytesIO(sample.read())) as image:
         image.thumbnail((THUMBNAIL, THUMBNAIL))
         picture = _image(np.asarray(image.convert("RGB")))
-    label = "no digit" if mistake.kind.group == OUTLIER_GROUP else f"a {answers.labels[index]}"
-    if mistake.has_ink:
+    label = "no digit" if kind.group == OUTLIER_GROUP else f"a {answers.labels[index]}"
+    if answers.has_ink[index]:
         tile = _image(answers.tiles[index])
-        caption = f"{label}, answered <b>{answers.digits[index]}</b><br>{mistake.confidence:.1%}"
+        caption = f"{label}, answered <b>{answers.digits[index]}</b><br>{answers.confidences[index]:.1%}"
         caption += "" if answers.answered[index] else ", unsure"
     else:
         tile, caption = "", f"{label}<br>nothing drawn"
