@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 NetworkName = Literal["net", "sequential", "convnet"]
-"""The networks that people may ask for; models/inference/networks.py has further ones, which only teach."""
+"""The networks that users may request; models/inference/networks.py has further ones, which only serve as teachers."""
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 
 ReleasedModel = Literal["convnet", "net"]

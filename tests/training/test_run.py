@@ -199,9 +199,9 @@ def test_what_can_be_checked_is_checked_before_training(
         )
     (tmp_path / "loop").unlink()
     (tmp_path / "file").write_text("no folder")
-    for place in ({"teachers": tmp_path / "file"}, {"checkpoint": tmp_path / "file" / "run.pt"}):
+    for unwritable in ({"teachers": tmp_path / "file"}, {"checkpoint": tmp_path / "file" / "run.pt"}):
         with pytest.raises(HomeError, match=r"file cannot be written by uid"):
-            run.train(dataclasses.replace(order, **place), Report(quiet=True))
+            run.train(dataclasses.replace(order, **unwritable), Report(quiet=True))
     (tmp_path / "file").unlink()
     stage = dataclasses.replace(RECIPES["default"].stages[0], outliers=10)
     monkeypatch.setitem(RECIPES, "default", dataclasses.replace(RECIPES["default"], stages=(stage,)))
@@ -233,13 +233,13 @@ def test_an_interrupted_run_leaves_no_version(number: signal.Signals, data_folde
         assert error.strip() == "interrupted; nothing was saved"
 
 
-@pytest.mark.parametrize("place", ["home", "output"])
+@pytest.mark.parametrize("unwritable", ["home", "output"])
 def test_a_folder_that_cannot_be_written_is_named_before_training(
-    place: str, run: Run, data_folder: Path, tmp_path: Path
+    unwritable: str, run: Run, data_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    output = ["--output", str(tmp_path / "file" / "mine")] if place == "output" else []
-    home = tmp_path / ("file" if place == "home" else "home")
+    output = ["--output", str(tmp_path / "file" / "mine")] if unwritable == "output" else []
+    home = tmp_path / ("file" if unwritable == "home" else "home")
     result = run("train", "--recipe", "tutorial", *output, INKLING_DATA=str(data_folder), INKLING_HOME=str(home))
     assert result.returncode == 2
     assert "batch" not in result.stdout

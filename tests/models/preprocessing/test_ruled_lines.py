@@ -29,10 +29,10 @@ def ruled(
 ) -> np.ndarray:
     picture = Image.new("L", (600, 600))
     draw = ImageDraw.Draw(picture)
-    for place in range(first - 10 * distance, 600, distance):
-        draw.line([(0, place), (600, place)], fill=255, width=pen)
+    for offset in range(first - 10 * distance, 600, distance):
+        draw.line([(0, offset), (600, offset)], fill=255, width=pen)
         if squared:
-            draw.line([(place, 0), (place, 600)], fill=255, width=pen)
+            draw.line([(offset, 0), (offset, 600)], fill=255, width=pen)
     turned = picture.rotate(tilt, Image.Resampling.BICUBIC).crop((150, 150, 450, 450))
     return np.asarray(turned, np.float32) * (strength / 255)
 
@@ -122,7 +122,7 @@ def test_a_margin_line_is_removed_with_the_ruled_lines_and_never_taken_for_a_dig
     assert overlap(remove_ruled_lines(np.maximum(paper, drawn(FIVE))), drawn(FIVE)) > 0.9
 
 
-@pytest.mark.parametrize("place", [200, 203, 206])
+@pytest.mark.parametrize("row", [200, 203, 206])
 @pytest.mark.parametrize(
     ("strokes", "line", "width", "removed"),
     [
@@ -145,11 +145,11 @@ def test_a_margin_line_is_removed_with_the_ruled_lines_and_never_taken_for_a_dig
     ],
 )
 def test_an_underline_is_removed_only_when_it_is_no_stroke_of_the_digit(
-    strokes: list[Stroke], line: Stroke, width: int, removed: bool, place: int
+    strokes: list[Stroke], line: Stroke, width: int, removed: bool, row: int
 ) -> None:
     digit = drawn(*strokes)
     (left, start), (right, end) = line
-    line = [(left, place + start), (right, place + end)]
+    line = [(left, row + start), (right, row + end)]
     picture = np.maximum(digit, drawn(line, pen=width))
     found = remove_ruled_lines(picture)
     assert (overlap(found, digit) > 0.97) if removed else (found == picture).all()
@@ -172,9 +172,9 @@ def test_ink_of_any_shape_is_only_erased(shape: tuple[int, int]) -> None:
 def test_lines_at_any_distance_are_only_erased(side: int, pen: int, squared: bool) -> None:
     for distance in range(pen + 2, 60, 1 if side == 300 else 5):
         ink = np.zeros((side, side), np.float32)
-        for place in range(pen):
-            ink[place::distance] = 105
-            ink[:, place::distance] += 105 * squared
+        for offset in range(pen):
+            ink[offset::distance] = 105
+            ink[:, offset::distance] += 105 * squared
         ink[side // 4 : side // 2, side // 3 : side // 3 + 9] = 255
         check_only_erased(ink)
 

@@ -1,4 +1,4 @@
-"""Digits as people draw them on a screen: thin and thick pens, any size and place, alone, in a box, on lines. PNG."""
+"""Digits as people draw them on a screen: thin and thick pens, any size and offset, alone, in a box, on lines. PNG."""
 
 import math
 from collections.abc import Callable
@@ -49,16 +49,16 @@ def at_the_edge(rng: Generator, tile: Pixels) -> bytes:
     edges = rng.choice([0.0, 1.0, np.nan], size=2, p=[0.4, 0.4, 0.2])
     if np.isnan(edges).all():
         edges[0] = 0.0
-    place = np.where(np.isnan(edges), rng.uniform(size=2), edges)
-    return black_on_white(placed(rng, digit, side * scale, side * scale, tuple(place)), scale)
+    position = np.where(np.isnan(edges), rng.uniform(size=2), edges)
+    return black_on_white(placed(rng, digit, side * scale, side * scale, tuple(position)), scale)
 
 
 def in_a_corner(rng: Generator, tile: Pixels) -> bytes:
     """400 to 1000 pixels, with a digit of 30 to 120 near one of the corners."""
     width, height = rng.integers(400, 1001, 2).tolist()
     digit, _, _ = _digit(rng, tile, 30, 120)
-    place = np.abs(rng.integers(0, 2, 2) - rng.uniform(0.01, 0.12, 2))
-    return _on_screen(rng, placed(rng, digit, height, width, tuple(place)))
+    position = np.abs(rng.integers(0, 2, 2) - rng.uniform(0.01, 0.12, 2))
+    return _on_screen(rng, placed(rng, digit, height, width, tuple(position)))
 
 
 def in_a_box(rng: Generator, tile: Pixels) -> bytes:

@@ -124,14 +124,14 @@ def cropped(plane: Plane, threshold: float) -> Plane:
     return plane[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 
 
-def placed(rng: Generator, digit: Plane, height: int, width: int, place: tuple[float, float] | None = None) -> Plane:
+def placed(rng: Generator, digit: Plane, height: int, width: int, position: tuple[float, float] | None = None) -> Plane:
     """The digit on an empty plane of at least that size.
 
-    place: how far (down, right), 0 at one edge and 1 at the other; random if not given.
+    position: how far (down, right), 0 at one edge and 1 at the other; random if not given.
     """
     plane = np.zeros((max(height, digit.shape[0]), max(width, digit.shape[1])), np.float32)
     room = np.array(plane.shape) - digit.shape
-    row, column = np.rint(room * (rng.uniform(size=2) if place is None else place)).astype(int)
+    row, column = np.rint(room * (rng.uniform(size=2) if position is None else position)).astype(int)
     plane[row : row + digit.shape[0], column : column + digit.shape[1]] = digit
     return plane
 
