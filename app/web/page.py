@@ -1,4 +1,4 @@
-"""POST /page/tile: what the page to draw on asks beyond the interface that others rely on."""
+"""What the page to draw on asks beyond the interface that others rely on."""
 
 import io
 
@@ -20,3 +20,9 @@ async def tile(request: Request) -> Response:
     png = io.BytesIO()
     Image.fromarray(found.pixels).save(png, "PNG")
     return Response(png.getvalue(), media_type="image/png")
+
+
+@router.get("/page/key")
+async def key(request: Request) -> dict[str, bool]:
+    """Whether the service has a key: without one, the page need not ask for it."""
+    return {"configured": request.app.state.key is not None}

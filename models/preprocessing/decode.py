@@ -82,6 +82,8 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
         name = sniff(data)
         if name in FORMATS:
             raise CorruptPicture(f"the header of the {name} image is corrupt") from error
+        if not data:
+            raise UnknownFormat("the file is empty") from error
         guess = f" (looks like {name})" if name else ""
         raise UnknownFormat(f"unsupported image format{guess}; supported: {', '.join(FORMATS)}") from error
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ...

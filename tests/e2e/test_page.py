@@ -319,6 +319,20 @@ def test_a_file_that_is_no_image_is_a_problem(watched: Watched) -> None:
         expect(watched.page.locator("#reading-problem")).to_have_text(re.compile("^Inkling cannot read this format"))
 
 
+def test_an_empty_file_is_a_problem_in_words_for_the_page(watched: Watched) -> None:
+    with watched.expecting("400"):
+        watched.page.set_input_files("#files", [{"name": "empty.png", "mimeType": "image/png", "buffer": b""}])
+        expect(watched.page.locator("#reading-problem")).to_have_text(re.compile("^The file is empty"))
+
+
+def test_a_service_without_a_key_does_not_ask_for_one(browser: Browser, tmp_path: Path) -> None:
+    with running(Settings(home=tmp_path / "home", data=DATA, download=False)) as found, browser.new_page() as page:
+        page.goto(found.url, wait_until="networkidle")
+        page.get_by_role("button", name="Retrain", exact=True).click()
+        expect(page.locator("#retraining .problem")).to_have_text(re.compile("INKLING_API_KEY"))
+        expect(page.locator("dialog")).not_to_be_visible()
+
+
 def test_feedback_asks_for_the_key_until_it_is_right(watched: Watched, server: Server) -> None:
     page = watched.page
     draw(page, SEVEN)

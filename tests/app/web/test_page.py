@@ -1,4 +1,4 @@
-"""POST /page/tile; tests/e2e/test_page.py tests the page itself in a browser."""
+"""The calls of the page alone; tests/e2e/test_page.py tests the page itself in a browser."""
 
 import io
 from collections.abc import Callable
@@ -39,6 +39,12 @@ def test_it_counts_as_an_image_in_flight(server: Server, seven: Image.Image, enc
     with server.full():
         check_problem(server.client.post("/page/tile", content=encode(seven)), 503, "overloaded")
     assert server.client.post("/page/tile", content=encode(seven)).status_code == 200
+
+
+def test_the_page_learns_whether_there_is_a_key(tmp_path: Path) -> None:
+    for key in (None, "sesame"):
+        with running(Settings(home=tmp_path / "home", api_key=key)) as found:
+            assert found.client.get("/page/key").json() == {"configured": key is not None}
 
 
 def test_the_openapi_document_leaves_it_out(server: Server) -> None:

@@ -104,6 +104,11 @@ def test_the_pixel_limit_can_be_set(encode: Callable[..., bytes]) -> None:
     assert decode(encode(GREY), max_pixels=560).pixels.shape == (28, 20)
 
 
+def test_an_empty_file_is_called_empty() -> None:
+    with pytest.raises(UnknownFormat, match="empty"):
+        decode(b"")
+
+
 @pytest.mark.parametrize(
     "data, name",
     [(b"just some words", "text"), (HEIC, "HEIC"), (b"%PDF-1.7 x", "PDF"), (b"<svg/>", "SVG"), (b'{"a":1}', "JSON")],

@@ -28,6 +28,12 @@ export async function tile(picture, signal) {
   return createImageBitmap(await answer.blob());
 }
 
+/** Rejects with the problem `no-key-configured` where the service has no key. */
+export async function requireKey() {
+  const { configured } = await json(send("page/key"));
+  if (!configured) throw new Problem(403, { type: "/problems/no-key-configured", detail: "the service has no key" });
+}
+
 /** Resolves to what was stored; `known` is true where it was there before. */
 export async function correct(picture, label, key) {
   const body = new FormData();

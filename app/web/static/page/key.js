@@ -1,15 +1,23 @@
 /** The key: asked for once, and kept until the tab closes. */
 
+import { requireKey } from "./api.js";
+
 const NAME = "inkling-key";
 
 export class Declined extends Error {}
 
-/** Resolves to what `call(key)` does; asks again as long as the key is wrong. Rejects with Declined without a key. */
+/**
+ * Resolves to what `call(key)` does; asks for the key as long as it is missing or wrong. Rejects with Declined where
+ * nobody gives one, and with a Problem where the service has none.
+ */
 export async function withKey(call) {
   let key = sessionStorage.getItem(NAME);
   let complaint = "";
   for (;;) {
-    key ??= await ask(complaint);
+    if (key === null) {
+      await requireKey();
+      key = await ask(complaint);
+    }
     try {
       const answer = await call(key);
       keep(key);
@@ -35,6 +43,7 @@ function keep(key) {
 
 function ask(complaint) {
   const dialog = document.getElementById("key");
+  if (dialog.open) return Promise.reject(new Declined()); // two clicks in quick succession
   const [form, input] = [dialog.querySelector("form"), dialog.querySelector("input")];
   dialog.querySelector(".problem").textContent = complaint;
   input.value = "";
