@@ -1,6 +1,7 @@
 """Whoever shares a name or a shape with models/contract.py agrees with it; most derive it, app/client.py repeats it."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -50,6 +51,11 @@ def test_every_place_that_knows_a_retraining_parameter_knows_all_of_them() -> No
         "the trainer's job spec": [name for name in JobSpec.model_fields if name in PARAMETERS],
     }
     assert places == dict.fromkeys(places, PARAMETERS)
+
+
+def test_the_trainer_reads_every_parameter() -> None:
+    read = set(re.findall(r"\bspec\.(\w+)", (ROOT / "training/retraining/job.py").read_text()))
+    assert set(PARAMETERS) - read == set()
 
 
 def test_the_parameters_have_their_names_in_the_contract_and_the_client_alone() -> None:
