@@ -120,13 +120,13 @@ def save(
         registry.write_folder(run.output, weights, manifest)
         report.line(f"wrote {run.output}")
         return run.output
-    saved = ModelRegistry(run.home)
-    manifest.parent, _ = saved.list_versions()  # a damaged `active` file must not cost what was trained
-    name = saved.write(weights, manifest)
+    versions = ModelRegistry(run.home)
+    manifest.parent, _ = versions.list_versions()  # a damaged `active` file must not cost what was trained
+    name = versions.write(weights, manifest)
     if run.activate:
-        saved.activate(name)
-    report.line(f"{name} saved in {saved.folder / name}" + (", now active" if run.activate else ", not activated"))
-    return saved.folder / name
+        versions.activate(name)
+    report.line(f"{name} saved in {versions.folder / name}" + (", now active" if run.activate else ", not activated"))
+    return versions.folder / name
 
 
 def _train_teacher(run: Run, report: Report, network: str, output: Path, checkpoint: Path) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models import devices
 from models.contract import JobSpec
@@ -44,8 +44,8 @@ def retrain(spec: JobSpec) -> None:
     InklingError for what a person can mend.
     """
     torch.manual_seed(spec.seed)
-    saved, device = ModelRegistry(spec.home), devices.resolve(spec.device)
-    base = saved.load(saved.active())
+    versions, device = ModelRegistry(spec.home), devices.resolve(spec.device)
+    base = versions.load(versions.active())
     data = _data(spec)
     log(
         f"from {base.name if spec.start_from == 'current' else 'scratch'} on {device}: {len(data.digits):,} MNIST "
@@ -56,45 +56,42 @@ def retrain(spec: JobSpec) -> None:
 
     emit(state="evaluating", progress=1.0)
     weights = packaging.weights_of(network)
-    predictor = packaging.calibrated(network, data.held_out)
-    active = saved.load(saved.active())  # a person may have activated another version since
+    candidate = packaging.calibrated(network, data.held_out)
+    active = versions.load(versions.active())  # a person may have activated another version since
     against = active.predictor(torch.device("cpu"))
-    on_mnist = _compare(against, predictor, data.held_out)
-    on_feedback = _compare(against, predictor, data.held_out_feedback)
+    on_mnist = _compare(against, candidate, data.held_out)
+    on_feedback = _compare(against, candidate, data.held_out_feedback)
     reason = gate.rejection(on_mnist, on_feedback)
-    figures = {"mnist": on_mnist.summary(), "feedback": on_feedback.summary()}
+    gate_metrics = {"active": active.name, "mnist": on_mnist.summary(), "feedback": on_feedback.summary()}
 
-    name = saved.write(
+    name = versions.write(
         weights,
         Manifest(
             network=training["network"],
             state="rejected" if reason else "accepted",
             parent=active.name,
-            calibration=predictor.calibration,
-            metrics={"held_out": scoring.score(predictor, data.held_out), "gate": {"active": active.name, **figures}},
+            calibration=candidate.calibration,
+            metrics={"held_out": scoring.score(candidate, data.held_out), "gate": gate_metrics},
             training={**training, "job": spec.job_id, "seed": spec.seed, "device": str(device)},
             dataset=_dataset(data),
             libraries=packaging.libraries(),
         ),
     )
-    emit(version=name, metrics={"gate": {"active": active.name, **figures}})
-    _end(spec, saved, name, active.name, reason)
+    emit(version=name, metrics={"gate": gate_metrics})
+    _end(spec, versions, name, active.name, reason)
 
 
-def _end(spec: JobSpec, saved: ModelRegistry, name: str, active: str, reason: str | None) -> None:
+def _end(spec: JobSpec, versions: ModelRegistry, name: str, active: str, reason: str | None) -> None:
     if reason:
         emit(state="rejected", reason=f"{name} is {reason}")
     elif spec.activate == "manual":
         emit(state="succeeded", reason=f"{name} passed and waits for POST /models/{name}/activate")
-    elif saved.active() != active:
-        emit(
-            state="succeeded",
-            reason=f"{name} passed against {active}, but {saved.active()} was activated since",
-        )
+    elif versions.active() != active:
+        emit(state="succeeded", reason=f"{name} passed against {active}, but {versions.active()} was activated since")
     else:
-        saved.activate(name)
+        versions.activate(name)
         emit(state="succeeded", reason=f"{name} passed and is active")
-    for removed in saved.prune(spec.keep_versions):
+    for removed in versions.prune(spec.keep_versions):
         log(f"{removed} was removed: INKLING_KEEP_VERSIONS={spec.keep_versions}")
 
 
@@ -135,15 +132,14 @@ def _mixed(data: Data) -> Digits:
     if not len(data.feedback):
         return data.digits
     repeats = min(MAX_REPEATS, max(1, round(FEEDBACK_SHARE * len(data.digits) / len(data.feedback))))
-    images: list[Tensor] = [data.digits.images, *[data.feedback.images] * repeats]
-    labels: list[Tensor] = [data.digits.labels, *[data.feedback.labels] * repeats]
-    return Digits(torch.cat(images), torch.cat(labels))
+    images = torch.cat([data.digits.images, data.feedback.images.repeat(repeats, 1, 1)])
+    return Digits(images, torch.cat([data.digits.labels, data.feedback.labels.repeat(repeats)]))
 
 
-def _compare(active: Predictor, retrained: Predictor, digits: Digits) -> gate.Comparison:
+def _compare(active: Predictor, candidate: Predictor, digits: Digits) -> gate.Comparison:
     if not len(digits):
         return gate.Comparison(0, 0, 0, 0, 0)
-    before, after = (scoring.logits_of(predictor, digits).argmax(axis=1) for predictor in (active, retrained))
+    before, after = (scoring.logits_of(predictor, digits).argmax(axis=1) for predictor in (active, candidate))
     return gate.compare(before, after, digits.labels.numpy())
 
 
