@@ -19,7 +19,7 @@ TEMPERATURE = 4.0
 
 
 class Teachers:
-    """Trained networks on one device, which this object takes over. sha256: of each network's weights."""
+    """Trained networks on one device, fused for inference in place. sha256: of each network's weights."""
 
     def __init__(self, trained: Sequence[nn.Module], device: torch.device) -> None:
         self.sha256 = [_sha256(network) for network in trained]

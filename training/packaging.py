@@ -1,4 +1,4 @@
-"""Makes a version of a trained network: its weights, its calibration and what the manifest says of the data."""
+"""Prepares a trained network for its version: weights, calibration, and the manifest's data and libraries."""
 
 import importlib.metadata
 import platform
@@ -24,7 +24,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def calibrated(network: nn.Module, held_out: Digits) -> Predictor:
-    """A predictor on the CPU, which takes the network over, calibrated on the held-out digits."""
+    """A predictor on the CPU, calibrated on the held-out digits. It fuses the network for inference in place."""
     predictor = Predictor(network, Calibration(), "candidate", torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     copies = [_distorted(held_out, generator) for _ in range(COPIES)]

@@ -73,7 +73,7 @@ class Predictor:
     def warm(self, sizes: Sequence[int] = (1,), max_seconds: float = math.inf) -> None:
         """Runs a forward pass at each batch size, so that no request meets a cold one. Raises InferenceFailed.
 
-        sizes: in ascending order. The first size that takes longer than `max_seconds` and all after it are not used.
+        sizes: in ascending order, used up to the first that takes longer than `max_seconds`.
         """
         for size in sizes:
             # The first pass allocates, and others may meet a busy machine: one pass in time is enough.

@@ -116,7 +116,7 @@ def _normalise(picture: Picture) -> Tile:
     ink, segmentation_steps = ink_segmentation.segment(pixels, picture.lossy)
     steps += segmentation_steps
     # Specks stay in a tile: MNIST's own digits have some.
-    if _keeps_size_and_place(ink) or _keeps_size_and_place(digit := ink_segmentation.isolate_digit(ink)):
+    if _fits_tile(ink) or _fits_tile(digit := ink_segmentation.isolate_digit(ink)):
         return Tile(np.rint(ink).astype(np.uint8), tuple(steps))
 
     digit = digit[_bounding_box(digit)]
@@ -129,7 +129,7 @@ def _normalise(picture: Picture) -> Tile:
     return Tile(_centre(digit), tuple(steps))
 
 
-def _keeps_size_and_place(ink: Plane) -> bool:
+def _fits_tile(ink: Plane) -> bool:
     return ink.shape == (TILE_SIDE, TILE_SIDE) and bool(_is_tile(ink[None])[0])
 
 

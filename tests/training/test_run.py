@@ -57,8 +57,8 @@ def test_a_damaged_active_file_does_not_cost_the_trained_network(
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "active").write_text("nonsense")
     digits, held_out = mnist.split(training_digits)
-    order = run.Run("tutorial", data_folder, tmp_path)
-    run.save(networks.create("net"), order, TUTORIAL, digits, held_out, Report(quiet=True))
+    settings = run.Run("tutorial", data_folder, tmp_path)
+    run.save(networks.create("net"), settings, TUTORIAL, digits, held_out, Report(quiet=True))
     saved = ModelRegistry(tmp_path)
     assert saved.active() == "v1"
     assert saved.manifest("v1").parent is None
@@ -92,13 +92,13 @@ def small_recipes(monkeypatch: pytest.MonkeyPatch, training_digits: Digits) -> N
 
 @pytest.mark.usefixtures("small_recipes")
 def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder: Path, tmp_path: Path) -> None:
-    order = run.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
-    run.train(order, Report(quiet=True))
-    assert names(order.teachers / "teacher") == ["net", "sequential"]
-    made = {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")}
-    run.train(order, Report(quiet=True))
-    assert {path: path.stat().st_mtime_ns for path in order.teachers.rglob("*.pt")} == made
-    first, again = (ModelRegistry(order.home).load(name) for name in ("v1", "v2"))
+    settings = run.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
+    run.train(settings, Report(quiet=True))
+    assert names(settings.teachers / "teacher") == ["net", "sequential"]
+    made = {path: path.stat().st_mtime_ns for path in settings.teachers.rglob("*.pt")}
+    run.train(settings, Report(quiet=True))
+    assert {path: path.stat().st_mtime_ns for path in settings.teachers.rglob("*.pt")} == made
+    first, again = (ModelRegistry(settings.home).load(name) for name in ("v1", "v2"))
     assert first.manifest.training["teachers"] == ["net", "sequential"]
     assert first.manifest.sha256 == again.manifest.sha256
 
@@ -106,16 +106,16 @@ def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder:
     weights = torch.nn.utils.parameters_to_vector(first.network.parameters())
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "default", labels_only)
-        run.train(order, Report(quiet=True))
-    other = ModelRegistry(order.home).load("v3").network.parameters()
+        run.train(settings, Report(quiet=True))
+    other = ModelRegistry(settings.home).load("v3").network.parameters()
     assert not torch.equal(torch.nn.utils.parameters_to_vector(other), weights)
 
 
 @pytest.mark.usefixtures("small_recipes")
 def test_recipes_that_share_a_folder_have_their_own_teachers(data_folder: Path, tmp_path: Path) -> None:
     for recipe in ("default", "long"):
-        order = run.Run(recipe, data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
-        run.train(order, Report(quiet=True))
+        settings = run.Run(recipe, data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
+        run.train(settings, Report(quiet=True))
     decay = {
         folder.name: registry.read(folder / "net").manifest.training["weight_decay"]
         for folder in (tmp_path / "teachers").iterdir()
@@ -131,24 +131,24 @@ def test_teachers_are_networks_whose_recipe_has_no_teachers() -> None:
 
 @pytest.mark.usefixtures("small_recipes")
 def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp_path: Path) -> None:
-    order = run.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
-    assert order.teachers
+    settings = run.Run("default", data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
+    assert settings.teachers
     other = dataclasses.replace(
-        order, recipe="teacher", output=order.teachers / "teacher" / "net", network="sequential"
+        settings, recipe="teacher", output=settings.teachers / "teacher" / "net", network="sequential"
     )
     run.train(other, Report(quiet=True))
     with pytest.raises(DataError, match=r"teacher/net is another teacher: network is 'sequential' there and 'net'"):
-        run.train(order, Report(quiet=True))
-    assert ModelRegistry(order.home).names() == []
+        run.train(settings, Report(quiet=True))
+    assert ModelRegistry(settings.home).names() == []
 
 
 @pytest.mark.usefixtures("small_recipes")
 def test_a_resumed_distillation_ends_with_the_weights_of_one_that_was_not_interrupted(
     data_folder: Path, tmp_path: Path
 ) -> None:
-    order = run.Run("default", data_folder, tmp_path / "home")
-    run.train(order, Report(quiet=True))
-    kept = dataclasses.replace(order, checkpoint=tmp_path / "run.pt")
+    settings = run.Run("default", data_folder, tmp_path / "home")
+    run.train(settings, Report(quiet=True))
+    kept = dataclasses.replace(settings, checkpoint=tmp_path / "run.pt")
     mine = tmp_path / "run.pt.teachers" / "mine"
     mine.mkdir(parents=True)
     for beginning in ("teacher sequential", "epoch 2/2"):  # between two teachers, and in the distillation
@@ -156,7 +156,7 @@ def test_a_resumed_distillation_ends_with_the_weights_of_one_that_was_not_interr
             run.train(kept, Killed(beginning))
     assert names(tmp_path / "run.pt.teachers" / "teacher") == ["net", "sequential"]
     run.train(kept, Report(quiet=True))
-    whole, resumed = (ModelRegistry(order.home).manifest(name) for name in ("v1", "v2"))
+    whole, resumed = (ModelRegistry(settings.home).manifest(name) for name in ("v1", "v2"))
     assert whole.sha256 == resumed.sha256
     assert whole.training["teachers_sha256"] == resumed.training["teachers_sha256"]
     assert names(tmp_path) == ["home", "run.pt.teachers"]
@@ -168,16 +168,16 @@ def test_a_resumed_distillation_ends_with_the_weights_of_one_that_was_not_interr
 
 @pytest.mark.usefixtures("small_recipes")
 def test_a_run_does_not_resume_with_other_teachers(data_folder: Path, tmp_path: Path) -> None:
-    order = run.Run("default", data_folder, tmp_path / "home", checkpoint=tmp_path / "run.pt")
+    settings = run.Run("default", data_folder, tmp_path / "home", checkpoint=tmp_path / "run.pt")
     with pytest.raises(KeyboardInterrupt):
-        run.train(order, Killed("epoch 2/2"))
+        run.train(settings, Killed("epoch 2/2"))
     mine, others = tmp_path / "run.pt.teachers" / "teacher", tmp_path / "others" / "teacher"
     shutil.copytree(mine / "net", others / "net")
     other = registry.read(mine / "sequential")
     weights = {name: tensor + 1e-3 for name, tensor in other.network.state_dict().items()}
     registry.write_folder(others / "sequential", weights, other.manifest)
     with pytest.raises(DataError, match=r"run.pt belongs to another run: teachers_sha256 is"):
-        run.train(dataclasses.replace(order, teachers=tmp_path / "others"), Report(quiet=True))
+        run.train(dataclasses.replace(settings, teachers=tmp_path / "others"), Report(quiet=True))
 
 
 @pytest.mark.usefixtures("small_recipes")
@@ -185,29 +185,29 @@ def test_what_can_be_checked_is_checked_before_training(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit, "fit", lambda *_: pytest.fail("trained before the checks"))
-    order = run.Run("default", data_folder, tmp_path / "home", output=tmp_path / "mine")
+    settings = run.Run("default", data_folder, tmp_path / "home", output=tmp_path / "mine")
     for inside in ({"teachers": tmp_path / "mine"}, {"checkpoint": tmp_path / "mine" / "run.pt"}):
         with pytest.raises(HomeError, match=r"mine.* lies in .*mine; name separate paths for output"):
-            run.train(dataclasses.replace(order, **inside), Report(quiet=True))
+            run.train(dataclasses.replace(settings, **inside), Report(quiet=True))
     for apart in ({"checkpoint": tmp_path / "t" / "run.pt"}, {"output": tmp_path / "t" / "teacher" / "net"}):
         with pytest.raises(HomeError, match=r"/t.* lies in .*/t; name separate paths for output"):
-            run.train(dataclasses.replace(order, teachers=tmp_path / "t", **apart), Report(quiet=True))
+            run.train(dataclasses.replace(settings, teachers=tmp_path / "t", **apart), Report(quiet=True))
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(HomeError, match=r"loop cannot be read"):
         run.train(
-            dataclasses.replace(order, output=tmp_path / "loop", checkpoint=tmp_path / "run.pt"), Report(quiet=True)
+            dataclasses.replace(settings, output=tmp_path / "loop", checkpoint=tmp_path / "run.pt"), Report(quiet=True)
         )
     (tmp_path / "loop").unlink()
     (tmp_path / "file").write_text("no folder")
     for unwritable in ({"teachers": tmp_path / "file"}, {"checkpoint": tmp_path / "file" / "run.pt"}):
         with pytest.raises(HomeError, match=r"file cannot be written by uid"):
-            run.train(dataclasses.replace(order, **unwritable), Report(quiet=True))
+            run.train(dataclasses.replace(settings, **unwritable), Report(quiet=True))
     (tmp_path / "file").unlink()
     stage = dataclasses.replace(RECIPES["default"].stages[0], outliers=10)
     monkeypatch.setitem(RECIPES, "default", dataclasses.replace(RECIPES["default"], stages=(stage,)))
     monkeypatch.setattr(pen, "OUTLINE_FONTS", ("font_of_nowhere",))
     with pytest.raises(DataError, match=r"the fonts of font_of_nowhere are not installed: pip install -e"):
-        run.train(order, Report(quiet=True))
+        run.train(settings, Report(quiet=True))
     assert names(tmp_path) == []
 
 

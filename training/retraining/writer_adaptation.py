@@ -28,7 +28,7 @@ LABEL_NOISE = 0.1
 ITERATIONS = 300
 BATCH = 500
 MIDDLE = 0.5
-"""Pixels from pixel 14 to the middle of the tile, where a digit's centre of mass is put."""
+"""The shift in pixels that puts the centre of mass into the middle of the tile instead of at pixel 14."""
 
 
 def restyled(network: nn.Module, digits: Digits, feedback: Digits, count: int, generator: Generator) -> Digits:

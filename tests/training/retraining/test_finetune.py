@@ -36,20 +36,20 @@ def trained(
     digits: Digits, feedback: Digits, seed: int = 0, name: str = "net"
 ) -> tuple[torch.nn.Module, list[tuple[int, float, float, float]]]:
     torch.manual_seed(1)
-    network, told = networks.create(name), []
+    network, reports = networks.create(name), []
     settings = FineTuning(epochs=2, batch_size=64, learning_rate=0.003)
     torch.manual_seed(seed)
-    fit(settings, network, digits, feedback, seed, lambda *news: told.append(news))
+    fit(settings, network, digits, feedback, seed, lambda *report: reports.append(report))
     network.eval()
-    return network, told
+    return network, reports
 
 
 def test_training_learns_the_digits_and_reports_progress(digits: Digits) -> None:
-    network, told = trained(digits, NO_FEEDBACK)
-    assert [epoch for epoch, *_ in told] == sorted(epoch for epoch, *_ in told)
-    assert (told[0][0], told[-1][0], told[-1][1]) == (1, 2, 1.0)
-    assert told[-1][2] < told[0][2]
-    assert told[-1][3] > 0.9
+    network, reports = trained(digits, NO_FEEDBACK)
+    assert [epoch for epoch, *_ in reports] == sorted(epoch for epoch, *_ in reports)
+    assert (reports[0][0], reports[-1][0], reports[-1][1]) == (1, 2, 1.0)
+    assert reports[-1][2] < reports[0][2]
+    assert reports[-1][3] > 0.9
     assert all(parameter.isfinite().all() for parameter in network.parameters())
 
 
