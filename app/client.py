@@ -15,14 +15,15 @@ The errors that calls raise:
         ├── Conflict         409: another job runs, a job has ended, or a version does not load
         └── Busy             503: overloaded, after the retries
 
-A request that is safe to repeat is sent again for up to `retry_seconds`: when the service cannot be reached, and when
-it answers 503 with Retry-After.
+A request that is safe to repeat is sent again for up to `retry_seconds` when the service cannot be reached or answers
+503 with Retry-After.
 """
 
 from __future__ import annotations
 
 import asyncio
 import email.utils
+import functools
 import io
 import json
 import os
@@ -52,12 +53,11 @@ Picture = Union[str, "os.PathLike[str]", bytes, "Image.Image", "NDArray[np.uint8
 """A path, an image file's bytes, a Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4], uint8 or float 0..1."""
 
 T = TypeVar("T")
+H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 URL = "http://127.0.0.1:8000"
-TIMEOUT, RETRY_SECONDS = 30.0, 10.0
-_SILENCE_SECONDS = 40.0  # an event stream sends a comment every 15 s
+_STREAM_TIMEOUT = 40.0  # an event stream sends a comment every 15 s
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)  # the caller bounds concurrency
 
 
 class ClientError(Exception):
@@ -73,9 +73,10 @@ class Unreachable(ClientError):
 
 
 class Problem(ClientError):
-    """A refusal. type: `/problems/NAME`, listed in docs/http.md; members: further members, such as `limit` or `job`.
+    """The service refused the request.
 
-    An error that is not problem+json, such as a proxy's, has the type `about:blank`.
+    type: `/problems/NAME`, listed in docs/http.md, or `about:blank` for an error that is not problem+json, such as a
+    proxy's. members: further members, such as `limit` or `job`.
     """
 
     def __init__(self, status: int, type: str, title: str, detail: str, members: Mapping[str, Any]) -> None:  # noqa: A002
@@ -115,7 +116,7 @@ class Busy(Problem):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the service read.
+    """What the service predicted.
 
     digit: the most likely digit, also when `unsure`; confidence: its calibrated probability, 0..1; probabilities: one
     for each digit 0 to 9; model: the version that answered; steps: what normalisation did, in order.
@@ -133,8 +134,8 @@ class Prediction:
 class StoredFeedback:
     """Feedback as the service stored it.
 
-    id: the sha256 of the normalised image; prediction, model: what was read, and by which version; replaced: whether
-    the label replaced another one.
+    id: the sha256 of the normalised image; prediction, model: what was predicted, and by which version; replaced:
+    whether the label replaced another one.
     """
 
     id: str
@@ -212,24 +213,65 @@ class Parameters(TypedDict, total=False):
     activate: Literal["auto", "manual"]
 
 
-class Client:
+class _BaseClient(Generic[H]):
+    """The URL and key of a service, and the parsing of its answers; the subclasses send the requests."""
+
+    _http_class: type[H]
+
+    def __init__(
+        self, url: str | None = None, key: str | None = None, *, timeout: float = 30.0, retry_seconds: float = 10.0
+    ) -> None:
+        self._retry_seconds = retry_seconds
+        self._url = _service_url(url or os.environ.get("INKLING_URL") or URL)
+        secret = (os.environ.get("INKLING_API_KEY", "") if key is None else key).strip()
+        if not secret.isprintable():
+            raise ClientError("the key (key, or INKLING_API_KEY) contains a line break or another control character")
+        self._http: H = self._http_class(
+            base_url=self._url,
+            headers=httpx.Headers({"X-API-Key": secret} if secret else {}, encoding="utf-8"),
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),  # the caller limits concurrency
+        )
+
+    def _unreachable(self, reason: str) -> Unreachable:
+        return Unreachable(f"{self._url.copy_with(userinfo=b'')} {reason}; url, or INKLING_URL, names the service")
+
+    def _read(self, answer: httpx.Response, call: _Call[T]) -> T:
+        """The parsed answer. Raises Problem or Unreachable."""
+        self._check(answer)
+        try:
+            return call.parse(answer.json() if answer.content else None)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise self._not_inkling(answer) from error
+
+    def _check(self, answer: httpx.Response) -> None:
+        """Raises Problem or Unreachable unless the request succeeded."""
+        if answer.is_error:
+            raise _problem(answer)
+        if not answer.is_success:
+            raise self._not_inkling(answer)
+
+    def _job_event(self, line: str) -> Job | None:
+        """The job in a line of an event stream; None for other lines. Raises Unreachable."""
+        if not line.startswith("data:"):
+            return None
+        try:
+            return _job(json.loads(line.removeprefix("data:")))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise self._unreachable("sends events that are not Inkling's") from error
+
+    def _not_inkling(self, answer: httpx.Response) -> Unreachable:
+        return self._unreachable(f"answers ({answer.status_code}), but is not Inkling")
+
+
+class Client(_BaseClient[httpx.Client]):
     """A client of one service; safe to share between threads.
 
     url, key: default to INKLING_URL and INKLING_API_KEY; timeout: seconds that the service may stay silent;
     retry_seconds: how long a failed call is repeated, 0 for not at all. Raises ClientError for an invalid URL or key.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        key: str | None = None,
-        *,
-        timeout: float = TIMEOUT,
-        retry_seconds: float = RETRY_SECONDS,
-    ) -> None:
-        self._endpoint = _Endpoint.of(url, key)
-        self._retry_seconds = retry_seconds
-        self._http = httpx.Client(**self._endpoint.settings(timeout))
+    _http_class = httpx.Client
 
     def __enter__(self) -> Client:
         return self
@@ -241,7 +283,7 @@ class Client:
         self._http.close()
 
     def predict(self, picture: Picture) -> Prediction:
-        """Reads the digit in a picture. Raises BadPicture, PictureRefused, Busy or Unreachable."""
+        """Predicts the digit in a picture. Raises BadPicture, PictureRefused, Busy or Unreachable."""
         return self._do(_predict(_encoded(picture)))
 
     def predict_many(
@@ -259,15 +301,18 @@ class Client:
                 for picture in pictures:
                     waiting.append(pool.submit(self.predict, picture))
                     if len(waiting) == concurrency:
-                        yield _outcome(waiting.popleft().result)
+                        yield _prediction_or_error(waiting.popleft().result)
                 while waiting:
-                    yield _outcome(waiting.popleft().result)
+                    yield _prediction_or_error(waiting.popleft().result)
             finally:
                 for future in waiting:
                     future.cancel()
 
     def feedback(self, picture: Picture, label: int) -> StoredFeedback:
-        """Stores which digit, 0 to 9, a picture shows; a new label replaces the old one. Needs the key."""
+        """Stores a picture and its label, the digit 0 to 9 that it shows. Needs the key.
+
+        A new label of the same picture replaces the old one.
+        """
         return self._do(_feedback(_encoded(picture), label))
 
     def feedback_counts(self) -> FeedbackCounts:
@@ -276,7 +321,7 @@ class Client:
 
     def delete_feedback(self, id: str) -> None:  # noqa: A002
         """Deletes feedback by its id. Needs the key. Raises NotFound."""
-        self._do(_Call("DELETE", f"/feedback/{_segment(id)}", _nothing, repeatable=False))
+        self._do(_Call("DELETE", f"/feedback/{_segment(id)}", lambda _: None, repeatable=False))
 
     def retrain(
         self, *, follow: bool = False, idempotency_key: str | None = None, **parameters: Unpack[Parameters]
@@ -306,15 +351,15 @@ class Client:
 
     def follow(self, id: str) -> Iterator[Job]:  # noqa: A002
         """Yields the job now and at each change until it has ended; reconnects when the connection breaks."""
-        path, retry = f"/retrain/{_segment(id)}/events", _Retry(self._endpoint, self._retry_seconds)
+        path, retry = f"/retrain/{_segment(id)}/events", _Retry(self)
         while True:
             try:
-                with self._http.stream("GET", path, timeout=_SILENCE_SECONDS) as answer:
+                with self._http.stream("GET", path, timeout=_STREAM_TIMEOUT) as answer:
                     if not answer.is_success:
                         answer.read()
-                        self._endpoint.check(answer)
+                        self._check(answer)
                     for line in answer.iter_lines():
-                        if (job := self._endpoint.job_event(line)) is not None:
+                        if (job := self._job_event(line)) is not None:
                             retry.reset()
                             yield job
                             if job.ended:
@@ -336,29 +381,19 @@ class Client:
         return self._do(_Call("POST", f"/models/{_segment(version)}/activate", _version))
 
     def _do(self, call: _Call[T]) -> T:
-        retry = _Retry(self._endpoint, self._retry_seconds)
+        retry = _Retry(self)
         while True:
             try:
-                return self._endpoint.read(self._http.request(call.method, call.path, **call.arguments), call)
+                return self._read(self._http.request(call.method, call.path, **call.arguments), call)
             except (httpx.HTTPError, Busy) as error:
                 pause = retry.pause(error, call.repeatable)
             time.sleep(pause)
 
 
-class AsyncClient:
-    """Client for asyncio; each method does what Client's does."""
+class AsyncClient(_BaseClient[httpx.AsyncClient]):
+    """A client for asyncio; takes the same arguments as Client, and each method does the same."""
 
-    def __init__(
-        self,
-        url: str | None = None,
-        key: str | None = None,
-        *,
-        timeout: float = TIMEOUT,
-        retry_seconds: float = RETRY_SECONDS,
-    ) -> None:
-        self._endpoint = _Endpoint.of(url, key)
-        self._retry_seconds = retry_seconds
-        self._http = httpx.AsyncClient(**self._endpoint.settings(timeout))
+    _http_class = httpx.AsyncClient
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -384,10 +419,10 @@ class AsyncClient:
                 waiting.append(asyncio.create_task(self.predict(picture)))
                 if len(waiting) == concurrency:
                     await asyncio.wait([waiting[0]])
-                    yield _outcome(waiting.popleft().result)
+                    yield _prediction_or_error(waiting.popleft().result)
             while waiting:
                 await asyncio.wait([waiting[0]])
-                yield _outcome(waiting.popleft().result)
+                yield _prediction_or_error(waiting.popleft().result)
         finally:
             for task in waiting:
                 task.cancel()
@@ -403,7 +438,7 @@ class AsyncClient:
 
     async def delete_feedback(self, id: str) -> None:  # noqa: A002
         """As Client.delete_feedback."""
-        await self._do(_Call("DELETE", f"/feedback/{_segment(id)}", _nothing, repeatable=False))
+        await self._do(_Call("DELETE", f"/feedback/{_segment(id)}", lambda _: None, repeatable=False))
 
     async def retrain(
         self, *, follow: bool = False, idempotency_key: str | None = None, **parameters: Unpack[Parameters]
@@ -429,15 +464,15 @@ class AsyncClient:
 
     async def follow(self, id: str) -> AsyncIterator[Job]:  # noqa: A002
         """As Client.follow."""
-        path, retry = f"/retrain/{_segment(id)}/events", _Retry(self._endpoint, self._retry_seconds)
+        path, retry = f"/retrain/{_segment(id)}/events", _Retry(self)
         while True:
             try:
-                async with self._http.stream("GET", path, timeout=_SILENCE_SECONDS) as answer:
+                async with self._http.stream("GET", path, timeout=_STREAM_TIMEOUT) as answer:
                     if not answer.is_success:
                         await answer.aread()
-                        self._endpoint.check(answer)
+                        self._check(answer)
                     async for line in answer.aiter_lines():
-                        if (job := self._endpoint.job_event(line)) is not None:
+                        if (job := self._job_event(line)) is not None:
                             retry.reset()
                             yield job
                             if job.ended:
@@ -456,10 +491,10 @@ class AsyncClient:
         return await self._do(_Call("POST", f"/models/{_segment(version)}/activate", _version))
 
     async def _do(self, call: _Call[T]) -> T:
-        retry = _Retry(self._endpoint, self._retry_seconds)
+        retry = _Retry(self)
         while True:
             try:
-                return self._endpoint.read(await self._http.request(call.method, call.path, **call.arguments), call)
+                return self._read(await self._http.request(call.method, call.path, **call.arguments), call)
             except (httpx.HTTPError, Busy) as error:
                 pause = retry.pause(error, call.repeatable)
             await asyncio.sleep(pause)
@@ -467,14 +502,14 @@ class AsyncClient:
 
 @dataclass(frozen=True)
 class _Call(Generic[T]):
-    """One request, and what parses the JSON of its answer.
+    """A request, and the function that parses the JSON of its answer.
 
-    repeatable: whether the request is idempotent; one that was refused may be repeated anyway.
+    repeatable: whether to send it again after its answer was lost; one that was refused with 503 always may be.
     """
 
     method: str
     path: str
-    make: Callable[[Any], T]
+    parse: Callable[[Any], T]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     repeatable: bool = True
 
@@ -485,104 +520,38 @@ def _predict(data: bytes) -> _Call[Prediction]:
 
 
 def _feedback(data: bytes, label: int) -> _Call[StoredFeedback]:
-    return _Call("POST", "/feedback", _correction, {"files": {"file": data}, "data": {"label": str(label)}})
+    return _Call("POST", "/feedback", _stored_feedback, {"files": {"file": data}, "data": {"label": str(label)}})
 
 
 def _retrain(parameters: Parameters, idempotency_key: str | None) -> _Call[Job]:
-    content = json.dumps(parameters)  # NaN is sent, too, and refused by the service
+    content = json.dumps(parameters)  # httpx's own `json` raises ValueError for NaN, which the service refuses
     headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
     return _Call("POST", "/retrain", _job, {"content": content, "headers": headers})
-
-
-@dataclass(frozen=True)
-class _Endpoint:
-    """The URL and headers of a service, and the parsing of its answers."""
-
-    url: httpx.URL
-    headers: httpx.Headers
-
-    @classmethod
-    def of(cls, url: str | None, key: str | None) -> _Endpoint:
-        """Raises ClientError."""
-        text = url or os.environ.get("INKLING_URL") or URL
-        try:
-            urllib.parse.urlsplit(text)  # finds an unclosed bracket, which httpx does not
-            found = httpx.URL(text.rstrip("/"))
-            found.host.encode("idna")  # as for its DNS lookup
-        except (httpx.InvalidURL, ValueError) as error:
-            raise ClientError(f"{text!r} is not a URL: {error}; url, or INKLING_URL, names the service") from error
-        if found.scheme not in ("http", "https") or not found.host:
-            raise ClientError(
-                f"{text!r} does not start with http://HOST or https://HOST; INKLING_URL names the service"
-            )
-        secret = (os.environ.get("INKLING_API_KEY", "") if key is None else key).strip()
-        if not secret.isprintable():
-            raise ClientError("the key (key, or INKLING_API_KEY) contains a line break or another control character")
-        return cls(found, httpx.Headers({"X-API-Key": secret} if secret else {}, encoding="utf-8"))
-
-    def settings(self, timeout: float) -> dict[str, Any]:
-        """Arguments for either of httpx's clients."""
-        return {"base_url": self.url, "headers": self.headers, "timeout": timeout, "limits": _LIMITS}
-
-    def __str__(self) -> str:
-        return str(self.url.copy_with(userinfo=b""))
-
-    def read(self, answer: httpx.Response, call: _Call[T]) -> T:
-        """The parsed answer. Raises Problem or Unreachable."""
-        self.check(answer)
-        try:
-            return call.make(answer.json() if answer.content else None)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise self._not_inkling(answer) from error
-
-    def check(self, answer: httpx.Response) -> None:
-        """Raises Problem or Unreachable unless the request succeeded."""
-        if answer.is_error:
-            raise _problem(answer)
-        if not answer.is_success:
-            raise self._not_inkling(answer)
-
-    def job_event(self, line: str) -> Job | None:
-        """The job in a line of an event stream; None for other lines. Raises Unreachable."""
-        if not line.startswith("data:"):
-            return None
-        try:
-            return _job(json.loads(line.removeprefix("data:")))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise Unreachable(f"{self} sends events that are not Inkling's") from error
-
-    def no_answer(self, error: httpx.HTTPError) -> Unreachable:
-        reason = str(error) or type(error).__name__
-        return Unreachable(f"{self} does not answer: {reason}; url, or INKLING_URL, names the service")
-
-    def _not_inkling(self, answer: httpx.Response) -> Unreachable:
-        return Unreachable(
-            f"{self} answers ({answer.status_code}), but is not Inkling; url, or INKLING_URL, names the service"
-        )
 
 
 class _Retry:
     """Decides whether and when to repeat a request: until `retry_seconds` after the last success."""
 
-    def __init__(self, endpoint: _Endpoint, retry_seconds: float) -> None:
-        self._endpoint = endpoint
-        self._retry_seconds = retry_seconds
+    def __init__(self, client: Client | AsyncClient) -> None:
+        self._client = client
         self.reset()
 
     def reset(self) -> None:
-        self._deadline = time.monotonic() + self._retry_seconds
+        self._deadline = time.monotonic() + self._client._retry_seconds
         self._tries = 0
 
     def pause(self, error: httpx.HTTPError | Busy, repeatable: bool = True) -> float:
         """Seconds until the next attempt. Raises the error as a ClientError if there is to be none."""
         seconds = self._seconds(error, repeatable)
         if seconds is None or time.monotonic() + seconds > self._deadline:
-            raise error if isinstance(error, Busy) else self._endpoint.no_answer(error) from error
+            if isinstance(error, Busy):
+                raise error
+            raise self._client._unreachable(f"does not answer: {str(error) or type(error).__name__}") from error
         self._tries += 1
         return seconds
 
     def _seconds(self, error: httpx.HTTPError | Busy, repeatable: bool) -> float | None:
-        """With jitter, so that many clients do not come back at once."""
+        """Adds jitter, so that many clients do not come back at once. None: do not repeat."""
         if isinstance(error, Busy):
             asked = error.retry_after
             return None if asked is None else asked * random.uniform(1, 1.2)  # noqa: S311
@@ -594,7 +563,7 @@ class _Retry:
         return longest * random.uniform(0.5, 1)  # noqa: S311
 
 
-_KINDS: dict[int | str, type[Problem]] = {
+_PROBLEM_CLASSES: dict[int | str, type[Problem]] = {
     401: KeyRefused,
     403: KeyRefused,
     404: NotFound,
@@ -608,6 +577,19 @@ _KINDS: dict[int | str, type[Problem]] = {
 }
 
 
+def _service_url(text: str) -> httpx.URL:
+    """Raises ClientError."""
+    try:
+        urllib.parse.urlsplit(text)  # finds an unclosed bracket, which httpx does not
+        url = httpx.URL(text.rstrip("/"))
+        url.host.encode("idna")  # as for its DNS lookup
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ClientError(f"{text!r} is not a URL: {error}; url, or INKLING_URL, names the service") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ClientError(f"{text!r} does not start with http://HOST or https://HOST; INKLING_URL names the service")
+    return url
+
+
 def _problem(answer: httpx.Response) -> Problem:
     try:
         found = answer.json()
@@ -617,7 +599,7 @@ def _problem(answer: httpx.Response) -> Problem:
     name = str(body.pop("type", "about:blank"))
     title, detail = str(body.pop("title", answer.reason_phrase)), str(body.pop("detail", ""))
     body.pop("status", None)
-    kind = _KINDS.get(name) or _KINDS.get(answer.status_code, Problem)
+    kind = _PROBLEM_CLASSES.get(name) or _PROBLEM_CLASSES.get(answer.status_code, Problem)
     problem = kind(answer.status_code, name, title, detail, body)
     if isinstance(problem, Busy):
         problem.retry_after = _retry_after(answer.headers.get("Retry-After", ""))
@@ -635,7 +617,7 @@ def _retry_after(value: str) -> float | None:
         return None
 
 
-def _outcome(result: Callable[[], Prediction]) -> Prediction | BadPicture | PictureRefused:
+def _prediction_or_error(result: Callable[[], Prediction]) -> Prediction | BadPicture | PictureRefused:
     try:
         return result()
     except (BadPicture, PictureRefused) as error:
@@ -654,24 +636,21 @@ def _segment(id: str) -> str:  # noqa: A002
     return urllib.parse.quote(id, safe="").replace(".", "%2E")
 
 
-def _nothing(_: Any) -> None:
-    """Parses an empty answer."""
+def _from_json(kind: type[T], body: Mapping[str, Any]) -> T:
+    """An instance of the dataclass. Members that it lacks are ignored: a newer service may send more."""
+    values = {member.name: body[member.name] for member in fields(kind) if member.name in body}  # type: ignore[arg-type]
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+        elif name.endswith("_at") and value is not None:
+            values[name] = datetime.fromisoformat(value)
+    return kind(**values)
 
 
-def _known(kind: type[Any], body: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that `kind` has; a newer service may send more. Times become datetimes."""
-    found = {part.name: body[part.name] for part in fields(kind) if part.name in body}
-    times = {name: datetime.fromisoformat(value) for name, value in found.items() if name.endswith("_at") and value}
-    return found | times
-
-
-def _prediction(body: Any) -> Prediction:
-    lists = {"probabilities": tuple(body["probabilities"]), "steps": tuple(body["steps"])}
-    return Prediction(**_known(Prediction, body) | lists)
-
-
-def _correction(body: Any) -> StoredFeedback:
-    return StoredFeedback(**_known(StoredFeedback, body))
+_prediction = functools.partial(_from_json, Prediction)
+_stored_feedback = functools.partial(_from_json, StoredFeedback)
+_version = functools.partial(_from_json, Version)
+_job = functools.partial(_from_json, Job)
 
 
 def _counts(body: Any) -> FeedbackCounts:
@@ -680,16 +659,8 @@ def _counts(body: Any) -> FeedbackCounts:
     return FeedbackCounts(body["total"], by_label, by_day)
 
 
-def _version(body: Any) -> Version:
-    return Version(**_known(Version, body))
-
-
 def _versions(body: Any) -> Versions:
     return Versions(body["active"], tuple(map(_version, body["versions"])))
-
-
-def _job(body: Any) -> Job:
-    return Job(**_known(Job, body))
 
 
 def _jobs(body: Any) -> tuple[Job, ...]:

@@ -79,7 +79,7 @@ def test_the_client_s_job_has_the_contract_s_fields_and_states() -> None:
 
 
 def test_the_client_knows_problems_by_the_contract_s_names() -> None:
-    names = {key.removeprefix("/problems/") for key in client._KINDS if isinstance(key, str)}
+    names = {key.removeprefix("/problems/") for key in client._PROBLEM_CLASSES if isinstance(key, str)}
     assert names <= set(PROBLEM_TYPES)
 
 
