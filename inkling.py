@@ -15,6 +15,10 @@ app = typer.Typer(
 )
 
 
+# The trainer and the evaluation parse these options themselves.
+_FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
 @app.command(epilog="Example: INKLING_PORT=9000 inkling serve")
 def serve(
     workers: Annotated[
@@ -28,7 +32,7 @@ def serve(
     serve(settings if workers is None else settings.model_copy(update={"workers": workers}))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(context_settings=_FORWARDED)
 def train(context: typer.Context) -> None:
     """Train a network on MNIST and save it as the next version; `inkling train --help` lists the options."""
     commands.check_variables()
@@ -37,7 +41,7 @@ def train(context: typer.Context) -> None:
     main(context.args, "inkling train")
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(context_settings=_FORWARDED)
 def evaluate(context: typer.Context) -> None:
     """Evaluate a model on images that it was not trained on; `inkling evaluate --help` lists the options."""
     commands.check_variables()
@@ -49,7 +53,9 @@ def evaluate(context: typer.Context) -> None:
 @app.command(epilog="Example: inkling predict seven.png scans/ --json")
 def predict(
     pictures: Annotated[list[str], typer.Argument(help="Image files, folders of them, or - for standard input.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line, as the service.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line, as the service answers.")
+    ] = False,
     quiet: commands.Quiet = False,
 ) -> None:
     """Read the digits in image files, without a server; exit status 2 if one cannot be read."""
@@ -67,7 +73,7 @@ app.command(epilog="Example: inkling backup monday.tar")(commands.backup)
 
 
 def main() -> None:
-    """Runs the command line; an error that the caller can fix is one line and exit status 2."""
+    """Runs the command line. An error that the user can correct prints one line and exits with status 2."""
     from training.exit_status import run_command_line
 
     for stream in (sys.stdout, sys.stderr):

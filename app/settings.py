@@ -30,11 +30,11 @@ _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 
 
 class BadKeyFile(InklingError):
-    """No key can be had from the settings."""
+    """The settings name no usable key."""
 
 
 class FormerSetting(InklingError):
-    """A variable has the former name of a setting."""
+    """A variable uses the former name of a setting."""
 
 
 class Settings(BaseSettings):
@@ -42,11 +42,11 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
-    home: Path = Field(Path("state"), description="all state of a service: versions, database, feedback")
+    home: Path = Field(Path("state"), description="the folder of all state: versions, database, feedback")
     data: Path = Field(Path("data"), description="data sets; MNIST in torchvision's layout, `MNIST/raw/`")
     download: bool = Field(True, description="whether MNIST may be downloaded where it is missing")
     initial_model: ReleasedModel = Field("convnet", description="the released model that starts a new HOME as v1")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; one that is missing is an error")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; a missing device is an error")
     api_key: SecretStr | None = Field(None, description="the key for every call that changes state or shows feedback")
     api_key_file: Path | None = Field(None, description="a file that holds the key")
     database_url: SecretStr | None = Field(None, description="SQLAlchemy URL, sqlite or postgresql; SQLite under HOME")
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     @field_validator("port", mode="before")
     @classmethod
     def _ignore_kubernetes_port(cls, value: Any) -> Any:
-        """Kubernetes sets INKLING_PORT=tcp://ADDRESS:PORT for a Service named `inkling`: nobody chose that port."""
+        """Kubernetes sets INKLING_PORT=tcp://ADDRESS:PORT for a Service named `inkling`; this is not a chosen port."""
         return cls.model_fields["port"].default if _KUBERNETES_PORT.match(str(value)) else value
 
     def worker_count(self, device_type: str) -> int:
@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         return self.workers or (min(MAX_CPU_WORKERS, cpus.usable()) if device_type == "cpu" else 1)
 
     def key(self) -> str | None:
-        """The key that the two settings name; None where they name none. Raises BadKeyFile."""
+        """The key from INKLING_API_KEY or the key file; None if neither is set. Raises BadKeyFile."""
         given = self.api_key.get_secret_value().strip() if self.api_key else ""
         if self.api_key_file is None:
             return given or None

@@ -1,4 +1,4 @@
-"""The key that protects calls which change something or reveal what people sent."""
+"""Checks the key, which every call needs that changes something or reveals what people sent."""
 
 import hmac
 
@@ -33,7 +33,7 @@ async def _require_key(request: Request) -> None:
         )
 
 
-# These put the key into the OpenAPI document, so that its viewer offers a field for it; `_require_key` decides.
+# These only describe the key in the OpenAPI document, whose viewer then has a field for it.
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="INKLING_API_KEY")
 _BEARER = HTTPBearer(auto_error=False, description="INKLING_API_KEY")
 

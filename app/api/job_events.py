@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class _Stream:
-    """latest: what the database said last, None once the job is gone, as after another database was restored."""
+    """The events of one client. `_latest` is None once the job is gone, as after a backup was restored."""
 
     def __init__(self, status: JobStatus) -> None:
         self.job_id = status.id
@@ -51,7 +51,7 @@ class JobEvents:
 
     @contextlib.contextmanager
     def follow(self, status: JobStatus) -> Iterator[AsyncIterator[JobStatus]]:
-        """The given status, and every later one of that job until it ends. Raises Overloaded beyond MAX_STREAMS."""
+        """Yields the given status and every later one until the job ends. Raises Overloaded beyond MAX_STREAMS."""
         if len(self._streams) >= MAX_STREAMS:
             raise Overloaded(
                 f"{MAX_STREAMS} event streams are open, the limit of a worker; try again, or GET /retrain/{status.id}",

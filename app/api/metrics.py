@@ -1,4 +1,4 @@
-"""GET /metrics: the workers' metrics from app/observability/metrics.py, and gauges of the whole service."""
+"""GET /metrics: the workers' metrics (app/observability/metrics.py), and gauges of the whole service."""
 
 import asyncio
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ async def _service_metrics(registry: ModelRegistry, jobs: Jobs, feedback: Feedba
 def _active_number(registry: ModelRegistry) -> int | None:
     try:
         return int(registry.active().removeprefix("v"))
-    except VersionError:  # the workers keep the version that they have
+    except VersionError:  # the workers keep their version
         return None
 
 

@@ -37,7 +37,7 @@ def check_variables() -> None:
 
 
 def settings() -> "Settings":
-    """Settings from the environment; an invalid variable ends the command with a line and status 2."""
+    """The settings from the environment. Each invalid variable prints one line; the exit status is then 2."""
     from pydantic import ValidationError
 
     from app.settings import Settings
@@ -92,7 +92,7 @@ def activate_model(version: str) -> None:
 def retrain(
     parameters: "Parameters",
     follow: Annotated[
-        bool, typer.Option("--follow", help="Wait for the end, with a bar; status 1 unless it succeeds.")
+        bool, typer.Option("--follow", help="Wait for the job's end, with a bar; exit status 1 unless it succeeds.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -135,7 +135,7 @@ def send_feedback(
                 failed = True
             else:
                 verb = "replaces another label of" if stored.replaced else "is"
-                bar.print(f"{name}: read as {stored.prediction} by {stored.model}; {label} {verb} {stored.id}")
+                bar.print(f"{name}: predicted {stored.prediction} by {stored.model}; {label} {verb} {stored.id}")
             bar.advance(1)
     if failed:
         raise typer.Exit(2)
@@ -223,7 +223,7 @@ def _has_url(chosen: "Settings") -> bool:
 
 @contextmanager
 def _service(chosen: "Settings") -> Iterator["Client"]:
-    """A client of the service at INKLING_URL; a refusal ends the command with one line and status 2."""
+    """A client of the service at INKLING_URL. Its errors end the command with one line and status 2."""
     from app.client import Client, ClientError
 
     try:

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 
 def options_of(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command one option for each field; the command gets what is not None as a dict, its first argument.
+    """Adds an option for each field to a command, whose first argument is the dict of the values that are not None.
 
-    The bounds of a field are not checked here: whoever gets the values checks them, and says what it expected.
+    The command checks the bounds of the values.
     """
     options = [
         inspect.Parameter(

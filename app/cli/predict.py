@@ -1,4 +1,4 @@
-"""`inkling predict`: reads the digits in image files, without a server."""
+"""`inkling predict`: predicts the digits in image files, without a server."""
 
 import json
 import sys
@@ -58,7 +58,7 @@ def predict(arguments: Sequence[str], settings: Settings, as_json: bool, quiet: 
             sources += list(_sources(argument))
         except UnreadableSource as error:
             complete = _report(argument, error)
-    torch.set_num_threads(1)  # like the workers: another number of threads sums in another order
+    torch.set_num_threads(1)  # as in the workers; another number adds in another order and rounds differently
     predictor = registry.find(settings.home, None, settings.initial_model).predictor(devices.resolve(settings.device))
     formatter = _Formatter(sources, as_json)
     with ThreadPoolExecutor(cpus.usable()) as pool, terminal.Bar("reading", len(sources), "pictures", quiet) as bar:

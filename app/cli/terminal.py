@@ -1,4 +1,4 @@
-"""What a command prints: tables on a terminal, plain aligned columns in a pipe; the bar is the trainer's."""
+"""Prints tables on a terminal and plain aligned columns in a pipe; the progress bar is the trainer's."""
 
 from collections.abc import Sequence
 

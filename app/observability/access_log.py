@@ -14,7 +14,7 @@ from app.observability.logs import LogHandler
 from app.observability.metrics import Metrics
 
 UNMATCHED = "unmatched"
-"""The route of a request that no route matches; its path is not logged, as it may hold anything."""
+"""The route of a request that no route matches. Its path is not logged, because it may contain anything."""
 CLIENT_LEFT = 499
 """The status, as in nginx, of a request whose client disconnected before the answer."""
 UNLOGGED = {"/health", "/health/live", "/health/ready", "/metrics"}
@@ -26,7 +26,7 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 
 
 class RequestIds(NamedTuple):
-    """A request's id, its trace id where it is part of a trace, and the headers that return them."""
+    """A request's id, its trace id if it is part of a trace, and the headers that return both."""
 
     request: bytes
     trace: bytes | None
@@ -41,7 +41,7 @@ class _Ended(NamedTuple):
 
 
 class AccessLog:
-    """Records every request of one worker; `log` is where their lines go, None for nowhere.
+    """Records every request of one worker in the metrics and, unless `log` is None, in the log.
 
     Requests that end in the same turn of the event loop are written together, which takes half the time.
     """
@@ -84,7 +84,7 @@ class AccessLog:
         self.end(scope, self.ids(scope), CLIENT_LEFT, perf_counter())
 
     def ids(self, scope: Scope) -> RequestIds:
-        """The well-formed ids that came with a request; a new request id where there is none."""
+        """The valid ids that came with a request, or a new request id."""
         request_id, trace, returned = b"", None, []
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):

@@ -1,4 +1,4 @@
-"""What one worker has counted, in plain numbers that add up with those of other workers."""
+"""The counts of one worker as plain numbers that can be added to those of other workers."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -14,8 +14,8 @@ _SERIES = TypeAdapter(dict[str, list[tuple[Labels, list[float]]]])
 class MetricSums:
     """Numbers by metric and label values.
 
-    A counter has one number. A histogram has the number of values in each bucket, the last bucket without an upper
-    bound, and behind them the sum of the values.
+    A counter has one number. A histogram has the number of values in each bucket, the last of which has no upper bound,
+    and then the sum of the values.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """The metrics that the workers count, under their Prometheus names.
 
 Updating prometheus-client's own counters takes a third of the time of a prediction. A worker therefore collects plain
-numbers, adds them up twice a second and at each scrape, and puts the sums into a folder that all workers share. The
-worker that is scraped adds up the sums of all.
+numbers, adds them up twice a second and at each scrape, and writes the sums to a folder that all workers share. The
+worker that is scraped adds up the sums of all workers.
 """
 
 import logging
@@ -83,7 +83,7 @@ WORKER = Definition(
 READY = Definition("inkling_worker_ready", "gauge", "1 if a worker can predict, else 0.", ("worker",))
 QUEUE = Definition("inkling_queue_images", "gauge", "Images in flight in a worker.", ("worker",))
 QUEUE_LIMIT = Definition("inkling_queue_limit_images", "gauge", "INKLING_MAX_CONCURRENT_IMAGES, of each worker.")
-OF_WORKERS = (WORKERS, WORKER, READY, QUEUE, QUEUE_LIMIT)
+WORKER_METRICS = (WORKERS, WORKER, READY, QUEUE, QUEUE_LIMIT)
 
 
 @validated(frozen=True)
@@ -102,7 +102,7 @@ _STATE = TypeAdapter(WorkerState)
 
 
 class Metrics:
-    """One worker's metrics. `store` shares them with the other workers; None for a worker that is alone."""
+    """One worker's metrics. store: shares them with the other workers; None for a single worker."""
 
     def __init__(self, store: MultiprocessStore | None, reasons: Iterable[str]) -> None:
         self._store = store
@@ -143,7 +143,7 @@ class Metrics:
         self._batches.append(len(waits))
 
     def publish(self, state: WorkerState) -> None:
-        """Puts the sums and the state into the store. What cannot be written now is written the next time."""
+        """Writes the sums and the state to the store. What cannot be written now is written at the next call."""
         self._gather(state)
         if self._store is None:
             return
@@ -162,15 +162,15 @@ class Metrics:
     def collect(self, state: WorkerState) -> list[Metric]:
         """The metrics of all workers."""
         self.publish(state)
-        counts = self._store.of_all_workers("counts") if self._store else {}
-        states = self._store.of_all_workers("state") if self._store else {}
+        counts = self._store.get_all("counts") if self._store else {}
+        states = self._store.get_all("state") if self._store else {}
         sums = {worker: MetricSums.loads(data) for worker, data in counts.items()} | {self._worker: self._sums}
         total = MetricSums()
         for found in sums.values():
             total.merge(found)
         running = {worker: _STATE.validate_json(data) for worker, data in states.items()} | {self._worker: state}
         counted = [metric(definition, total.series.get(definition.name, {})) for definition in COUNTED]
-        return [*counted, *_of_workers(running)]
+        return [*counted, *_worker_metrics(running)]
 
     def _gather(self, state: WorkerState) -> None:
         sums = self._sums
@@ -235,7 +235,7 @@ def metric(definition: Definition, series: Mapping[Labels, Sequence[float]]) -> 
     return found
 
 
-def _of_workers(states: Mapping[int, WorkerState]) -> list[Metric]:
+def _worker_metrics(states: Mapping[int, WorkerState]) -> list[Metric]:
     running = sorted((str(worker), state) for worker, state in states.items())
     return [
         metric(WORKERS, {(): [len(running)]}),

@@ -1,4 +1,4 @@
-"""A folder in which the workers of one service share their metrics, so that any of them can answer for all."""
+"""A folder in which the workers of one service share their metrics, so that each can report those of all."""
 
 import contextlib
 import os
@@ -21,10 +21,10 @@ _LOCK = ".lock"
 
 
 class MultiprocessStore:
-    """The files of one worker in the shared folder. They outlive the worker, and its successor goes on with them.
+    """The files of one worker in the shared folder. The process that replaces the worker continues them.
 
-    Two files take turns, so that one is always whole, also where the writer is killed. They are overwritten in place:
-    some file systems flush a file that replaces another one, which would hold up the event loop.
+    Writes alternate between two files, so that one is always complete, even if the writer is killed. They overwrite the
+    file in place: some file systems flush a file that replaces another one, which would block the event loop.
     """
 
     def __init__(self, folder: Path, worker: int) -> None:
@@ -32,7 +32,7 @@ class MultiprocessStore:
         self.worker = worker
 
     def put(self, content: Content, data: bytes) -> None:
-        """Raises OSError, and then keeps what was there before."""
+        """Stores the data. After an OSError, the data before it is still there."""
         self.folder.mkdir(mode=0o700, exist_ok=True)  # a cleaner of temporary files may have removed it
         generation = self._newest(content)[0] + 1
         descriptor = os.open(self._path(content, generation % 2), os.O_WRONLY | os.O_CREAT, 0o600)
@@ -40,15 +40,15 @@ class MultiprocessStore:
             file.write(_HEADER.pack(generation, len(data), zlib.crc32(data)) + data)
 
     def get(self, content: Content) -> bytes | None:
-        """What was put last; None before anything was."""
+        """The data that was put last; None if there is none."""
         return self._newest(content)[1]
 
     def clear(self, content: Content) -> None:
         for turn in (0, 1):
             self._path(content, turn).unlink(missing_ok=True)
 
-    def of_all_workers(self, content: Content) -> dict[int, bytes]:
-        """What each worker put last, by the worker's number."""
+    def get_all(self, content: Content) -> dict[int, bytes]:
+        """The data that each worker put last, by the worker's number."""
         workers = sorted({int(path.name.partition(".")[0]) for path in self.folder.glob(f"*.{content}.*")})
         found = {worker: MultiprocessStore(self.folder, worker).get(content) for worker in workers}
         return {worker: data for worker, data in found.items() if data is not None}
@@ -57,7 +57,7 @@ class MultiprocessStore:
         return max((self._read(content, turn) for turn in (0, 1)), key=lambda found: found[0])
 
     def _read(self, content: Content, turn: int) -> tuple[int, bytes | None]:
-        """Generation and data; 0 and None for a file that is missing or not whole."""
+        """Generation and data; 0 and None for a file that is missing or incomplete."""
         try:
             found = self._path(content, turn).read_bytes()
         except FileNotFoundError:
@@ -74,7 +74,7 @@ class MultiprocessStore:
 
 @contextlib.contextmanager
 def new_folder(home: Path) -> Iterator[Path]:
-    """An empty folder for the lifetime of a service: among temporary files, or under HOME where there is no such place.
+    """An empty folder for the lifetime of a service, in the temporary directory, or under HOME if there is none.
 
     The service holds a lock in it. A folder whose lock is free was left by a service that was killed, and is removed.
     """
@@ -84,7 +84,7 @@ def new_folder(home: Path) -> Iterator[Path]:
         parent = home
         home.mkdir(parents=True, exist_ok=True)
     for folder in parent.glob(f"{_PREFIX}*"):
-        _remove_if_left(folder)
+        _remove_if_abandoned(folder)
     hidden = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
     with FileLock(hidden / _LOCK):  # before it has the name by which another service finds it
         folder = hidden.rename(parent / hidden.name.removeprefix("."))
@@ -94,7 +94,7 @@ def new_folder(home: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_if_left(folder: Path) -> None:
+def _remove_if_abandoned(folder: Path) -> None:
     if not (folder / _LOCK).is_file() or folder.is_symlink():
         return
     with contextlib.suppress(OSError, Timeout), FileLock(folder / _LOCK, timeout=0):

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class JobRunner:
-    """A thread that claims the queued job and follows its trainer. Once asked to stop, it ends that job as failed."""
+    """A thread that claims the queued job and follows its trainer. A request to stop fails the running job."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -57,7 +57,7 @@ class JobRunner:
                 if job is not None:
                     self._work(job)
             except (DatabaseUnavailable, StorageFull) as error:
-                log.warning("cannot look for retraining jobs: %s", error)
+                log.warning("cannot read the retraining jobs: %s", error)
             except Exception:  # the thread must live on for the next job
                 log.exception("the job runner failed")
 
@@ -68,7 +68,7 @@ class JobRunner:
             state: JobState
             try:
                 state, reason = self._train(job, folder, lost)
-            except Exception as error:  # the job has to end, so that the next one can begin
+            except Exception as error:  # the job must end, so that the next one can begin
                 log.exception("job %s failed", job.id)
                 state, reason = "failed", f"the trainer could not be run: {error}"
             shutil.rmtree(folder, ignore_errors=True)
@@ -99,7 +99,7 @@ class JobRunner:
         return trainer.outcome or interruption or trainer.failure()
 
     def _follow(self, job: Job, trainer: TrainerProcess, lost: threading.Event) -> tuple[JobState, str | None] | None:
-        """Records events until the trainer has ended; returns why it has to be ended earlier."""
+        """Records events until the trainer has ended; returns the outcome if the trainer must be stopped."""
         while (event := trainer.next_event(POLL_SECONDS)) is not None:
             self._record(job, trainer, event)
             if lost.is_set():
@@ -148,7 +148,7 @@ class JobRunner:
             thread.join()
 
     def _finish(self, job: Job, state: JobState, reason: str | None) -> None:
-        """Tries until the database takes it. A service that ends before leaves a lease that expires by itself."""
+        """Repeats until the database has it. If the service ends before, the job's lease expires."""
         while True:
             try:
                 self.jobs.finish(job.id, state, reason)

@@ -1,6 +1,6 @@
-"""What the processes of a service tell each other, and how long they wait for each other.
+"""The messages from the workers to the supervisor, and how long it waits for them to end.
 
-The trainer process reads a JobSpec and reports JobEvents: models/contract.py.
+The messages of the trainer process, JobSpec and JobEvent, are in models/contract.py.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ KILL_SECONDS = DRAIN_SECONDS + 5
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker reports that it answers. workers: how many of them there should be, which depends on the device."""
+    """A worker reports that it is ready. workers: how many workers the service runs, which depends on the device."""
 
     model: str
     device: str

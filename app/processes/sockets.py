@@ -16,8 +16,8 @@ class PortTaken(InklingError):
 def listen(host: str, port: int) -> list[socket.socket]:
     """Listens on every address of the host: `localhost` is ::1 and 127.0.0.1. Port 0 takes a free port.
 
-    Leaves out an address that this machine does not have, as ::1 in a container without IPv6, unless no address is
-    left. Raises PortTaken, also for a host that has no address.
+    Skips an address that this machine does not have, such as ::1 in a container without IPv6. Raises PortTaken when no
+    address is left, also for a host that has none.
     """
     sockets: list[socket.socket] = []
     missing: OSError | None = None

@@ -1,7 +1,7 @@
 """The process that `inkling serve` starts. It owns the sockets, the workers that answer on them, and the job runner.
 
-It imports no torch, so that it starts at once and stays small. It outlives every worker, so what a service has once,
-and not once a worker, is started and stopped here.
+It imports no torch, so that it starts at once and stays small. It outlives every worker, so everything that exists once
+for a service, and not once for each worker, is started and stopped here.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from app.settings import Settings
 from models.errors import InklingError
 
 STEADY_SECONDS = 10
-"""A worker that has served for so long is started again at once when it ends."""
+"""A worker that has served for longer is replaced at once when it ends."""
 MAX_PAUSE_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class StartFailed(InklingError):
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises InklingError for what the operator can mend, before anything is served."""
+    """Serves until SIGTERM or SIGINT. Raises InklingError for what the operator can correct, before it serves."""
     logs.set_up()
     settings.key()  # a bad key file is an error at start
     with contextlib.ExitStack() as stack:
@@ -69,7 +69,7 @@ class Supervisor:
                 self._start(signals)
                 while not self._stopping:
                     for worker in self.workers:
-                        worker.tend()
+                        worker.restart_if_ended()
                     self._wait(signals)
             finally:
                 self._stop()
@@ -97,7 +97,7 @@ class Supervisor:
         return worker
 
     def _stop(self) -> None:
-        """Stops accepting, and lets the workers answer what they have accepted, within a bound."""
+        """Stops accepting, and lets the workers answer what they have accepted, within KILL_SECONDS."""
         for listening in self.sockets:
             listening.close()
         self._job_runner.ask_to_stop()
@@ -134,7 +134,7 @@ class Supervisor:
 
 
 class WorkerSlot:
-    """One worker process at a time: when it ends, `tend` starts another, after a pause if it ended soon.
+    """Runs one worker process at a time; `restart_if_ended` replaces it, after a pause if it ended soon.
 
     ready: the worker's report, None until it answers. due: when the next process starts, None while there is one.
     """
@@ -152,27 +152,27 @@ class WorkerSlot:
         self._pause = 0.0
 
     def start(self) -> None:
-        self._reports, theirs = _spawning.Pipe(duplex=False)
-        self._process = _spawning.Process(target=_work, args=(self.settings, self.sockets, theirs, self.store))
+        self._reports, sender = _spawning.Pipe(duplex=False)
+        self._process = _spawning.Process(target=_run_worker, args=(self.settings, self.sockets, sender, self.store))
         self._process.start()
-        theirs.close()
+        sender.close()
         self._started = time.monotonic()
         self.ready = self.due = self._reason = None
 
-    def tend(self) -> None:
-        """Once the process has ended, starts another when it is due."""
+    def restart_if_ended(self) -> None:
+        """Starts another process once this one has ended and the pause is over."""
         if self.due is None and (reason := self.receive()) is not None:
             if self.ready is not None and time.monotonic() - self._started > STEADY_SECONDS:
                 self._pause = 0.0
             log.error("%s; another one starts%s", reason, f" in {self._pause:g} s" if self._pause else "")
             self.due = time.monotonic() + self._pause
             self._pause = min(max(1.0, 2 * self._pause), MAX_PAUSE_SECONDS)
-            self._forget()
+            self._release()
         if self.due is not None and time.monotonic() >= self.due:
             self.start()
 
     def receive(self) -> str | None:
-        """Takes in the worker's reports. Returns why the process ended, once it has."""
+        """Receives the worker's reports. Returns why the process ended; None while it runs."""
         while self._reports is not None and self._reports.poll():
             try:
                 report = self._reports.recv()
@@ -184,10 +184,10 @@ class WorkerSlot:
                 self._reason = report.reason if isinstance(report, Failed) else None
         if self._process is None or self._process.is_alive():
             return None
-        return self._reason or f"worker {self._process.pid} {_ending(self._process.exitcode)}"
+        return self._reason or f"worker {self._process.pid} {_exit_reason(self._process.exitcode)}"
 
     def events(self) -> list[Connection | int]:
-        """What `multiprocessing.connection.wait` has to watch: the worker's reports and its end."""
+        """What `multiprocessing.connection.wait` has to wait for: the worker's reports and its end."""
         found: list[Connection | int] = [] if self._reports is None else [self._reports]
         return found if self._process is None else [*found, self._process.sentinel]
 
@@ -204,9 +204,9 @@ class WorkerSlot:
             log.error("worker %d did not end in %d s and is killed", self._process.pid, KILL_SECONDS)
             self._process.kill()
             self._process.join()
-        self._forget()
+        self._release()
 
-    def _forget(self) -> None:
+    def _release(self) -> None:
         if self._process is not None:
             self._process.close()
             self.store.clear("state")
@@ -215,13 +215,15 @@ class WorkerSlot:
         self._process = self._reports = self.ready = None
 
 
-def _work(settings: Settings, sockets: list[socket.socket], reports: Connection, store: MultiprocessStore) -> None:
+def _run_worker(
+    settings: Settings, sockets: list[socket.socket], reports: Connection, store: MultiprocessStore
+) -> None:
     from app.processes import worker  # it imports torch
 
     worker.run(settings, sockets, reports, store)
 
 
-def _ending(code: int | None) -> str:
-    return (
-        f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with status {code}"
-    )
+def _exit_reason(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with status {code}"

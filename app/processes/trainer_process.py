@@ -38,10 +38,10 @@ class TrainerProcess:
         self.outcome: tuple[JobState, str | None] | None = None
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._lines: SimpleQueue[str | None] = SimpleQueue()
-        # The spec says all that the trainer needs; what it does not know, such as the key, it cannot reveal.
+        # The spec contains all that the trainer needs. It gets no settings, so that it cannot reveal the key.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"  # a thread that spins while it waits would take a core
-        self._process = subprocess.Popen(  # noqa: S603 our own module
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"  # a thread that spins while it waits would occupy a core
+        self._process = subprocess.Popen(  # noqa: S603 Inkling's own module
             [sys.executable, "-m", "training.retraining", str(path.absolute())],
             cwd=ROOT,
             env=environment,
@@ -70,7 +70,7 @@ class TrainerProcess:
                 pipe.close()
 
     def next_event(self, seconds: float) -> JobEvent | None:
-        """The next event; an empty one for a line of the log, or when the time is over; None after the last line."""
+        """The next event; an empty event for a log line or after `seconds` without a line; None after the last line."""
         try:
             line = self._lines.get(timeout=seconds)
         except Empty:
@@ -92,7 +92,7 @@ class TrainerProcess:
         return "\n".join(self._log)
 
     def failure(self) -> tuple[JobState, str]:
-        """How the job ended where the process has not reported it: from its exit status."""
+        """How the job ended, by the exit status of a process that has not reported it."""
         status = self._process.wait()
         if status < 0:
             return "failed", f"interrupted: the trainer was ended by {signal.Signals(-status).name}"

@@ -1,4 +1,4 @@
-"""A backup of HOME as one tar file, made while the service runs. Unpacked into an empty folder, it is a HOME again."""
+"""Backs up HOME to one tar file while the service runs. Unpacked into an empty folder, it is a HOME again."""
 
 import sqlite3
 import tarfile
@@ -29,7 +29,7 @@ def write(settings: Settings, file: BinaryIO) -> int:
     try:
         with tarfile.open(fileobj=file, mode="w|") as tar:
             count = _add_database(tar, settings)
-            with registry.locked():  # nobody prunes or activates a version meanwhile
+            with registry.locked():  # no version is pruned or activated meanwhile
                 paths = [path for name in registry.names() for path in (registry.folder / name).iterdir()]
                 for path in [registry.active_file, *sorted(paths)]:
                     tar.add(path, path.relative_to(settings.home))
@@ -51,7 +51,7 @@ def save(settings: Settings, path: Path) -> int:
 
 
 def has_database(settings: Settings) -> bool:
-    """Whether the database is a file, which belongs to the backup."""
+    """Whether the backup includes the database: SQLite's is a file, PostgreSQL's is not."""
     return url_of(settings).get_backend_name() == "sqlite"
 
 
@@ -62,6 +62,6 @@ def _add_database(tar: tarfile.TarFile, settings: Settings) -> int:
     with tempfile.TemporaryDirectory(prefix="inkling-backup-") as folder:
         copy = Path(folder) / "inkling.db"
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)  # a consistent copy, whatever is written meanwhile
+            source.backup(target)  # consistent, also while others write
         tar.add(copy, "inkling.db")
     return 1

@@ -103,7 +103,7 @@ class Database:
     def migrate(self) -> None:
         """Creates the tables or brings them up to date. Raises DatabaseError or HomeError.
 
-        Several services may do so at once. A process that is killed meanwhile loses nothing; the next one starts over.
+        Several services may call this at once. If a process is killed meanwhile, the next one repeats the work.
         """
         if self._sqlite:
             _check_folder(self._file.parent)
@@ -140,9 +140,9 @@ class Database:
 
 
 def retry_conflicts(transaction: Callable[[], T]) -> T:
-    """Repeats a transaction that another one made fail with an IntegrityError; its next attempt sees the other's rows.
+    """Repeats a transaction that conflicts with another one; the next attempt sees the rows of the other one.
 
-    Raises DatabaseUnavailable after ATTEMPTS conflicts.
+    A conflict is an IntegrityError. Raises DatabaseUnavailable after ATTEMPTS of them.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -217,7 +217,9 @@ def _errors() -> Iterator[None]:
         reason = _reason(error)
         if _is_unwritable(error):
             raise StorageFull(f"the disk that holds the database is full or read-only: {reason}") from error
-        ours = not isinstance(error, DBAPIError | sa.exc.TimeoutError)  # a mistake in the code shows where it is
+        ours = not isinstance(
+            error, DBAPIError | sa.exc.TimeoutError
+        )  # a fault of the code is logged with its traceback
         log.error("the database does not answer: %s", reason, exc_info=ours)
         raise DatabaseUnavailable(f"the database does not answer: {reason}") from error
 
@@ -230,7 +232,7 @@ def _is_unwritable(error: SQLAlchemyError) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The first line, without the statement and its values."""
+    """The first line of the driver's message, without the statement and its values."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return str(cause).strip().partition("\n")[0] or type(cause).__name__
 

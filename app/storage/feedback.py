@@ -1,7 +1,7 @@
 """The feedback that people sent: a row for each image, with its label and its tile.
 
-A tile is the image as the network sees it, 28 x 28. Training needs nothing else; whatever else was in the file, such as
-where a photograph was taken, is not stored.
+A tile is the image as the network sees it, 28 x 28. Training needs nothing else, so the file itself is not stored,
+which may say where a photograph was taken.
 """
 
 import hashlib

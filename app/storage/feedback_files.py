@@ -34,7 +34,7 @@ def read_tile(home: Path, name: str) -> bytes:
             tile = np.asarray(image).tobytes()
     except BrokenPicture:
         raise
-    except Exception as error:  # Pillow raises whatever its decoder met
+    except Exception as error:  # Pillow passes on any error of its decoders
         raise BrokenPicture(f"{path} is broken: {error}") from error
     if hashlib.sha256(tile).hexdigest() != name:
         raise BrokenPicture(f"{path} does not have the sha256 that its name says")
@@ -42,7 +42,7 @@ def read_tile(home: Path, name: str) -> bytes:
 
 
 def remove(home: Path) -> None:
-    """Removes the pictures; whatever else lies in the folder stays."""
+    """Removes the pictures; other files in the folder stay."""
     for part in folder_of(home).glob("[0-9a-f][0-9a-f]"):
         shutil.rmtree(part, ignore_errors=True)
     with suppress(OSError):  # missing, or not empty

@@ -21,7 +21,7 @@ from models.contract import ENDED_STATES, JOB_STATES, JobState
 from models.errors import InklingError
 
 STALE_AFTER = timedelta(seconds=15)
-"""A lock whose last heartbeat is older has lost its owner."""
+"""A lock whose last heartbeat is older is abandoned."""
 IDEMPOTENCY_PERIOD = timedelta(hours=24)
 MAX_LISTED = 100
 
@@ -45,14 +45,14 @@ class UnknownJob(InklingError):
 
 
 class KeyReused(InklingError):
-    """The idempotency key came before, with other parameters."""
+    """The idempotency key was used before with other parameters."""
 
     problem = "idempotency-key-reused"
 
 
 @dataclass(frozen=True)
 class Job:
-    """progress: 0 to 1. cancelling: somebody asked to cancel it. log: the last lines of the trainer."""
+    """progress: 0 to 1. cancelling: its end was requested. log: the trainer's last lines."""
 
     id: str
     state: JobState
@@ -118,24 +118,22 @@ class Jobs:
             return _get(connection, name)
 
     def find(self, names: Iterable[str]) -> list[Job]:
-        """The jobs of these ids, in any order, without ids that no job has."""
-        with self._database.read() as connection:
-            rows = connection.execute(_select().where(jobs.c.id.in_(list(names)))).all()
-        return [Job(**row._mapping) for row in rows]
+        """The jobs with these ids, in any order; unknown ids are left out."""
+        return self._list(_select().where(jobs.c.id.in_(list(names))))
 
     def list_newest(self) -> list[Job]:
-        """Newest first."""
+        """The newest MAX_LISTED jobs, newest first."""
+        return self._list(_select().order_by(jobs.c.created_at.desc()).limit(MAX_LISTED))
+
+    def _list(self, query: sa.Select[Any]) -> list[Job]:
         with self._database.read() as connection:
-            rows = connection.execute(_select().order_by(jobs.c.created_at.desc()).limit(MAX_LISTED)).all()
-        return [Job(**row._mapping) for row in rows]
+            return [Job(**row._mapping) for row in connection.execute(query)]
 
     def count_by_state(self) -> dict[JobState, int]:
         """The number of jobs in each state."""
         with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(jobs.c.state, sa.func.count().label("jobs")).group_by(jobs.c.state)
-            ).all()
-        return dict.fromkeys(JOB_STATES, 0) | {row.state: row.jobs for row in rows}
+            counts = connection.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)).all()
+        return dict.fromkeys(JOB_STATES, 0) | {row.state: row[1] for row in counts}
 
     def cancel(self, name: str) -> Job:
         """Ends a queued job; asks the job runner to end a running one. Raises UnknownJob or JobEnded."""
@@ -146,12 +144,12 @@ class Jobs:
             if job.state == "queued":
                 _finish(connection, name, "cancelled", "cancelled before it began")
             else:
-                connection.execute(sa.update(jobs).where(jobs.c.id == name).values(cancelling=True))
+                _update(connection, name, cancelling=True)
             return _get(connection, name)
 
     def claim(self, owner: JobOwner) -> Job | None:
         """Makes the queued job a running job of the owner; None if no job is queued."""
-        with self._database.read() as connection:  # the usual answer, and it disturbs nobody
+        with self._database.read() as connection:  # the usual case, and it takes no write lock
             if connection.execute(sa.select(lock.c.job).where(lock.c.host.is_(None))).first() is None:
                 return None
         with self._database.write() as connection:
@@ -167,16 +165,15 @@ class Jobs:
             return _get(connection, found)
 
     def renew_lease(self, name: str, owner: JobOwner) -> bool:
-        """Renews the heartbeat. False when the job belongs to another process by now."""
+        """Renews the heartbeat. False if another process has taken the job over."""
         mine = sa.and_(lock.c.job == name, lock.c.host == owner.host, lock.c.pid == owner.pid)
         with self._database.write() as connection:
             return connection.execute(sa.update(lock).where(mine).values(heartbeat=now())).rowcount == 1
 
     def update(self, name: str, **values: Any) -> None:
         """Changes columns of a job, unless it has ended."""
-        going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED_STATES))
         with self._database.write() as connection:
-            connection.execute(sa.update(jobs).where(going).values(**values))
+            _update(connection, name, **values)
 
     def finish(self, name: str, state: JobState, reason: str | None) -> None:
         """Ends a job, unless it has ended, and releases the lock for the next one."""
@@ -203,9 +200,13 @@ def _get(connection: sa.Connection, name: str) -> Job:
     return Job(**row._mapping)
 
 
+def _update(connection: sa.Connection, name: str, **values: Any) -> None:
+    not_ended = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED_STATES))
+    connection.execute(sa.update(jobs).where(not_ended).values(**values))
+
+
 def _finish(connection: sa.Connection, name: str, state: JobState, reason: str | None) -> None:
-    going = sa.and_(jobs.c.id == name, jobs.c.state.not_in(ENDED_STATES))
-    connection.execute(sa.update(jobs).where(going).values(state=state, reason=reason, finished_at=now()))
+    _update(connection, name, state=state, reason=reason, finished_at=now())
     connection.execute(sa.delete(lock).where(lock.c.job == name))
 
 

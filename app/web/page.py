@@ -1,4 +1,4 @@
-"""What the page to draw on asks beyond the interface that others rely on."""
+"""A route for the drawing page alone; it is not part of the documented interface."""
 
 import io
 
@@ -13,7 +13,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.post("/page/tile")
 async def tile(request: Request) -> Response:
-    """The tile that the network sees of an image, as a PNG of 28 x 28 grey levels. The body is as for /predict."""
+    """The normalised tile of an image as a PNG of 28 x 28 grey levels. The body is as for /predict."""
     inference: Inference = request.app.state.inference
     data = await body.read_image(request.scope, request.receive, inference.settings.max_upload_bytes)
     found = await inference.normalise(data)

@@ -1,4 +1,4 @@
-"""GET / and GET /docs: the page to draw on, and the OpenAPI viewer, which works without any other host."""
+"""GET / and GET /docs: the drawing page, and the OpenAPI viewer, which loads nothing from other hosts."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' data:",  # the style sheet of /docs draws its arrows so
+        "img-src 'self' data:",  # the arrows of /docs
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -32,12 +32,12 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # a browser asks whether a file has changed, as an upgrade changes it
+    "Cache-Control": "no-cache",  # a browser must ask whether an upgrade has changed the file
 }
 
 
 class PageFiles(StaticFiles):
-    """The files of one folder that have a type in TYPES, with our headers."""
+    """Serves the files of one folder whose suffix is in TYPES, with HEADERS."""
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
@@ -53,7 +53,7 @@ class PageFiles(StaticFiles):
 
 @cache
 def _etag(path: Path, _modified: int) -> str:
-    """By the content: two builds may give a file the same size and time, from which Starlette makes its ETag."""
+    """From the content. Starlette's is made of size and time, which two builds of a file may share."""
     return f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}"'
 
 

@@ -1,4 +1,4 @@
-"""Every test of a call runs with both clients: `Waiting` gives AsyncClient the face of Client."""
+"""Every test of a call runs with both clients: `Waiting` gives AsyncClient the interface of Client."""
 
 import asyncio
 import contextlib

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.metrics import SERVICE_METRICS
-from app.observability.metrics import COUNTED, OF_WORKERS
+from app.observability.metrics import COUNTED, WORKER_METRICS
 from tests.support import services
 from tests.support.environment import ROOT
 from tests.support.service import Server
@@ -116,7 +116,7 @@ def test_a_wrong_name_would_be_found(served) -> None:
 def test_the_documentation_lists_every_metric_with_its_labels() -> None:
     rows = re.findall(r"^\| `(inkling_\w+)` \| (\w+) \|([^|]*)\|", OBSERVING, re.MULTILINE)
     listed = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
-    assert listed == {found.name: (found.kind, found.labels) for found in (*COUNTED, *OF_WORKERS, *SERVICE_METRICS)}
+    assert listed == {found.name: (found.kind, found.labels) for found in (*COUNTED, *WORKER_METRICS, *SERVICE_METRICS)}
 
 
 def test_the_documentation_lists_every_alert() -> None:
@@ -126,7 +126,7 @@ def test_the_documentation_lists_every_alert() -> None:
 
 def test_the_service_has_the_metrics_that_the_code_defines(served) -> None:
     families = {re.sub("_(bucket|count|sum)$", "", name) for name in served}
-    assert families == {found.name for found in (*COUNTED, *OF_WORKERS, *SERVICE_METRICS)}
+    assert families == {found.name for found in (*COUNTED, *WORKER_METRICS, *SERVICE_METRICS)}
 
 
 def promtool(*arguments: str | Path) -> None:

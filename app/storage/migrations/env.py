@@ -1,4 +1,4 @@
-"""Alembic's way in: app/storage/database.py hands it an open connection."""
+"""Alembic runs this file; app/storage/database.py passes it an open connection."""
 
 from alembic import context
 

@@ -31,12 +31,12 @@ def test_each_worker_reads_what_every_worker_put_last(tmp_path: Path) -> None:
         for data in (b"first, and longer", b"second", b"%d" % i):
             store.put("counts", data)
     stores[1].put("state", b"here")
-    assert stores[2].of_all_workers("counts") == {0: b"0", 1: b"1", 10: b"2"}
-    assert stores[2].of_all_workers("state") == {1: b"here"}
+    assert stores[2].get_all("counts") == {0: b"0", 1: b"1", 10: b"2"}
+    assert stores[2].get_all("state") == {1: b"here"}
     stores[1].clear("state")
     stores[1].clear("state")
-    assert stores[2].of_all_workers("state") == {}
-    assert stores[2].of_all_workers("counts") == {0: b"0", 1: b"1", 10: b"2"}
+    assert stores[2].get_all("state") == {}
+    assert stores[2].get_all("counts") == {0: b"0", 1: b"1", 10: b"2"}
 
 
 def test_a_successor_reads_what_its_predecessor_put(tmp_path: Path) -> None:

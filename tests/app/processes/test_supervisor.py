@@ -180,10 +180,10 @@ def test_a_worker_that_cannot_start_is_tried_again_after_a_pause(tmp_path, caplo
         worker = WorkerSlot(Settings(device="cuda:99"), sockets, MultiprocessStore(tmp_path, 0))
         worker.start()
         wait_until(lambda: worker.receive() is not None)
-        worker.tend()
+        worker.restart_if_ended()
         assert worker.due is None, "the first time it is started again at once"
         wait_until(lambda: worker.receive() is not None)
-        worker.tend()
+        worker.restart_if_ended()
         assert worker.due is not None
         assert 0.5 < worker.due - time.monotonic() <= 1
         assert worker.events() == []
