@@ -134,8 +134,8 @@ def send_feedback(
                 sys.stderr.write(f"error: {name}: {printable(error)}\n")
                 failed = True
             else:
-                verb = "replaces another label of" if stored.replaced else "is"
-                bar.print(f"{name}: predicted {stored.prediction} by {stored.model}; {label} {verb} {stored.id}")
+                verb = "replaced the label of" if stored.replaced else "stored for"
+                bar.print(f"{name}: {stored.model} predicted {stored.prediction}; {label} {verb} {stored.id}")
             bar.advance(1)
     if failed:
         raise typer.Exit(2)

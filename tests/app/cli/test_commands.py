@@ -49,7 +49,7 @@ def test_feedback_and_models_through_the_service(run: Run, idle: Server, seven, 
     Path("seven.png").write_bytes(encode(seven))
     places = {"INKLING_URL": idle.url, "INKLING_API_KEY": KEY}
     sent = run("feedback", "send", "1", "seven.png", **places)
-    assert sent.stdout.startswith("seven.png: read as 7 by v1; 1 is "), sent.stderr
+    assert sent.stdout.startswith("seven.png: v1 predicted 7; 1 stored for "), sent.stderr
     counted = run("feedback", **places)
     assert counted.returncode == 0
     home = str(idle.app.state.inference.settings.home)
@@ -63,7 +63,7 @@ def test_feedback_and_models_through_the_service(run: Run, idle: Server, seven, 
     Path("words.png").write_text("no picture")
     mixed = run("feedback", "send", "7", "missing.png", "words.png", "seven.png", **places)
     assert mixed.returncode == 2
-    assert mixed.stdout.startswith("seven.png: read as 7 by v1; 7 replaces another label of")
+    assert mixed.stdout.startswith("seven.png: v1 predicted 7; 7 replaced the label of ")
     assert [line[:22] for line in mixed.stderr.splitlines()] == ["error: missing.png: mi", "error: words.png: 415:"]
     assert run("feedback", "delete", name, **places).returncode == 0
     refused = run("feedback", INKLING_URL=idle.url)
