@@ -25,16 +25,12 @@ async def read_image(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
     The image's own first bytes say what it is; the Content-Type of a raw body does not matter. Raises Problem.
     """
-    content_type = header(scope, b"content-type")
-    body = await _read_non_empty(scope, receive, max_bytes, content_type, _CURL)
-    boundary = multipart.find_boundary(content_type)
-    if boundary is None:
-        return body
-    return _only_image(await multipart.parse_off_loop(body, boundary))
+    found = await _read_parts(scope, receive, max_bytes, _CURL)
+    return found if isinstance(found, bytes) else _only_image(found)
 
 
 def find_simple_image(content_type: bytes, body: bytes) -> bytes | None:
-    """What `read_image` gives for a body in the form that nearly every client writes; None for any other."""
+    """The image that `read_image` finds in a body as nearly every client writes it; None for any other form."""
     if not content_type or content_type.startswith(_RAW_TYPES):
         return body or None
     boundary = multipart.common_boundary(content_type)
@@ -45,13 +41,10 @@ def find_simple_image(content_type: bytes, body: bytes) -> bytes | None:
 async def read_image_and_field(scope: Scope, receive: Receive, max_bytes: int, name: str) -> tuple[bytes, str]:
     """The image of a multipart body, and the text of its field of that name. Raises Problem."""
     curl = f"curl -F file=@digit.png -F {name}=7 URL"
-    content_type = header(scope, b"content-type")
-    body = await _read_non_empty(scope, receive, max_bytes, content_type, curl)
-    boundary = multipart.find_boundary(content_type)
-    if boundary is None:
+    parts = await _read_parts(scope, receive, max_bytes, curl)
+    if isinstance(parts, bytes):
         detail = f"expected multipart/form-data with the fields 'file' and '{name}': {curl}"
         raise Problem("wrong-field", detail, field=name)
-    parts = await multipart.parse_off_loop(body, boundary)
     image = _only_image([part for part in parts if part.name != name])
     values = [bytes(part.data).decode("utf-8", "replace").strip() for part in parts if part.name == name]
     if len(values) != 1:
@@ -61,17 +54,14 @@ async def read_image_and_field(scope: Scope, receive: Receive, max_bytes: int, n
 
 async def read_images(scope: Scope, receive: Receive, max_bytes: int, max_images: int) -> list[bytes]:
     """The images of a request, in order: the fields `files` of a multipart body. One may be empty. Raises Problem."""
-    content_type = header(scope, b"content-type")
-    body = await _read_non_empty(scope, receive, max_bytes, content_type, _BATCH_CURL)
-    boundary = multipart.find_boundary(content_type)
-    if boundary is None:
-        detail = f"expected multipart/form-data with fields named 'files': {_BATCH_CURL}"
-        raise Problem("wrong-field", detail, field=BATCH_FIELD)
     max_parts = max_images + MAX_PARTS
     try:
-        parts = await multipart.parse_off_loop(body, boundary, max_parts)
+        parts = await _read_parts(scope, receive, max_bytes, _BATCH_CURL, max_parts)
     except TooManyParts:
         raise _too_many_images(max_images, f"more than {max_parts} parts") from None
+    if isinstance(parts, bytes):
+        detail = f"expected multipart/form-data with fields named 'files': {_BATCH_CURL}"
+        raise Problem("wrong-field", detail, field=BATCH_FIELD)
     images = [bytes(part.data) for part in parts if part.name == BATCH_FIELD]
     if not images:
         detail = f"expected fields named 'files', got {multipart.part_names(parts)}"
@@ -111,26 +101,33 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
 
 def header(scope: Scope, name: bytes) -> bytes:
-    """The first header of that lower-case name; empty where there is none."""
+    """The value of the first header with this lower-case name; empty if there is none."""
     for found, value in scope["headers"]:
         if found == name:
             return bytes(value)
     return b""
 
 
-async def _read_non_empty(scope: Scope, receive: Receive, max_bytes: int, content_type: bytes, curl: str) -> bytes:
-    """As `read_body`; also raises Problem when the body is empty or a urlencoded form, and says what `curl` to use."""
+async def _read_parts(
+    scope: Scope, receive: Receive, max_bytes: int, curl: str, max_parts: int = MAX_PARTS
+) -> list[Part] | bytes:
+    """The parts of a multipart body, or a body of another type as it is.
+
+    curl: the command that the message recommends. Raises Problem, also for an empty body or a urlencoded form.
+    """
+    content_type = header(scope, b"content-type")
     if content_type.startswith(b"application/x-www-form-urlencoded"):
         await _discard(receive)
         raise Problem("urlencoded-form", f"a urlencoded form (curl's -d) cannot carry an image; use {curl}")
     body = await read_body(scope, receive, max_bytes)
     if not body:
         raise Problem("empty-body", f"the body is empty; send an image: {curl}")
-    return body
+    boundary = multipart.find_boundary(content_type)
+    return body if boundary is None else await multipart.parse_off_loop(body, boundary, max_parts)
 
 
 async def _discard(receive: Receive) -> None:
-    """Reads what the client still sends, within bounds: one that is cut off while it writes never reads the answer."""
+    """Reads the rest of the body for a few seconds: a client that is cut off while it writes never reads the answer."""
     try:
         async with asyncio.timeout(_DISCARD_SECONDS):
             while (await receive()).get("more_body"):

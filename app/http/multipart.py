@@ -12,7 +12,7 @@ from app.http.problems import Problem
 
 MAX_PARTS = 100
 _INLINE_BYTES = 65_536
-"""Longer bodies are parsed in a thread where `split` does not know their form."""
+"""Longer bodies are parsed in a thread, unless `split` knows their form."""
 
 _COMMON_TYPE = re.compile(rb"multipart/form-data; ?boundary=([\w'()+,./:=?-]{1,70})")
 _COMMON_HEAD = re.compile(
@@ -26,7 +26,6 @@ class Part:
     """One part of a multipart body."""
 
     name: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
     data: bytes | bytearray = field(default_factory=bytearray)
 
 
@@ -42,7 +41,7 @@ def common_boundary(content_type: bytes) -> bytes | None:
 
 
 def find_boundary(content_type: bytes) -> bytes | None:
-    """The boundary of a multipart body; None for a body of another type. Raises Problem where it is missing."""
+    """The boundary of a multipart body; None for a body of another type. Raises Problem if it is missing."""
     if (common := common_boundary(content_type)) is not None:
         return common
     media_type, options = parse_options_header(content_type)
@@ -54,7 +53,7 @@ def find_boundary(content_type: bytes) -> bytes | None:
 
 
 async def parse_off_loop(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part]:
-    """As `parse`, but by `split` where possible, and otherwise in a thread where it would hold up the event loop."""
+    """As `parse`, but by `split` if possible, and otherwise in a thread if the body would block the event loop."""
     if (parts := split(body, boundary, max_parts)) is not None:
         return parts
     if len(body) <= _INLINE_BYTES:
@@ -63,9 +62,9 @@ async def parse_off_loop(body: bytes, boundary: bytes, max_parts: int = MAX_PART
 
 
 def split(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part] | None:
-    """The parts of a body in the form that nearly every client writes, without their headers; None for any other form.
+    """The parts of a body in the form that nearly every client writes; None for any other form.
 
-    Where it gives parts, `parse` gives the same ones, many times more slowly.
+    `parse` finds the same parts, many times more slowly.
     """
     delimiter = b"--" + boundary
     pieces = body.split(b"\r\n" + delimiter, max_parts + 1)
@@ -91,7 +90,6 @@ def parse(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part
                 "on_header_field": collector.header_name,
                 "on_header_value": collector.header_value,
                 "on_header_end": collector.end_header,
-                "on_headers_finished": collector.end_headers,
                 "on_part_data": collector.part_data,
                 "on_end": collector.end,
             },
@@ -126,12 +124,10 @@ class _PartCollector:
         self._value += data[start:end]
 
     def end_header(self) -> None:
-        self.parts[-1].headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
+        if self._name.lower() == b"content-disposition":
+            _, options = parse_options_header(self._value)
+            self.parts[-1].name = options.get(b"name", b"").decode("utf-8", "replace")
         self._name = self._value = b""
-
-    def end_headers(self) -> None:
-        _, options = parse_options_header(self.parts[-1].headers.get("content-disposition"))
-        self.parts[-1].name = options.get(b"name", b"").decode("utf-8", "replace")
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         self.parts[-1].data += data[start:end]
@@ -141,6 +137,6 @@ class _PartCollector:
 
 
 def part_names(parts: Sequence[Part]) -> str:
-    """The names of the parts for an error message; the first ten of them."""
+    """The names of the first ten parts, for an error message."""
     names = [repr(part.name[:50]) if part.name else "a part without a name" for part in parts[:10]]
     return (", ".join(names) or "no field at all") + (f" and {len(parts) - 10} more" if len(parts) > 10 else "")

@@ -1,4 +1,4 @@
-"""Both parsers on the same bodies. What the service answers to a malformed one, tests/app/http/test_body.py shows."""
+"""Both parsers on the same bodies; tests/app/http/test_body.py has the answers to malformed ones."""
 
 import asyncio
 
@@ -47,7 +47,7 @@ def test_both_parsers_give_the_contents_of_a_well_formed_body(
     assert (split is not None) == common
 
 
-# Bodies that are nearly well formed: pieces of well-formed ones in any order, and whatever else there is.
+# Nearly well-formed bodies: pieces of well-formed ones in any order, and random bytes.
 PIECES = st.one_of(
     st.sampled_from(
         [
@@ -62,7 +62,7 @@ PIECES = st.one_of(
 
 
 def check_agreement(body: bytes) -> None:
-    """The parsers give the same contents or `split` gives none, and `parse` raises nothing but problems."""
+    """The parsers give the same contents or `split` returns None, and `parse` raises only problems."""
     split = multipart.split(body, b"x")
     try:
         parsed = multipart.parse(body, b"x")
