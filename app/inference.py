@@ -19,7 +19,7 @@ from models.registry.registry import ModelRegistry
 
 WATCH_SECONDS = PUBLISH_SECONDS = 0.5
 DECODER_WAIT_SECONDS = 1
-"""How long a large image may wait for a decoder."""
+"""The longest wait of a large image for a decoder."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Inference:
         self.metrics = metrics
         self._opened = time.monotonic()
         self._batcher: DynamicBatcher | None = None
-        # A worker's share of the cores: more would hold more large images in memory and starve the event loops.
+        # A worker's share of the cores. More would hold more large images in memory and starve the event loops.
         self._decoder_count = max(1, cpus.usable() // workers)
         self._decoders = ThreadPoolExecutor(self._decoder_count, "decode")
         self._free_decoders = asyncio.Semaphore(self._decoder_count)
@@ -54,7 +54,7 @@ class Inference:
         return self._batcher
 
     def open(self) -> None:
-        """Loads and warms the active version, once. Raises InklingError for whatever the operator can mend."""
+        """Loads and warms the active version, once. Raises InklingError for what the operator can correct."""
         if self._batcher is not None:
             return
         device = devices.resolve(self.settings.device)
@@ -88,7 +88,7 @@ class Inference:
         return future
 
     async def predict_batch(self, images: Sequence[bytes]) -> list[InferenceResult | InklingError]:
-        """As `submit`, for each image; an error stands in its image's place. Raises Overloaded without room for all."""
+        """As `submit`, for each image; one that fails gives its error. Raises Overloaded unless all can be admitted."""
         self.batcher.admit(len(images))
         started: list[asyncio.Future[InferenceResult] | InklingError] = []
         turn_began = perf_counter()
@@ -131,14 +131,14 @@ class Inference:
             self.metrics.decoded(perf_counter() - began)
 
     async def health(self) -> Health:
-        """What predicts. Raises InferenceFailed with the reason when nothing can."""
+        """The version and device that predict. Raises InferenceFailed with the reason if they cannot."""
         if (reason := await self.batcher.check()) is not None:
             raise InferenceFailed(reason)
         predictor = self.batcher.predictor
         return Health(predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
 
     def state(self) -> WorkerState:
-        """What the other workers and /metrics show of this worker."""
+        """This worker's state, for /metrics."""
         batcher = self.batcher
         return WorkerState(
             version=batcher.predictor.model,
@@ -156,7 +156,7 @@ class Inference:
             try:
                 await asyncio.to_thread(self._swap)
             except Exception:  # the next activation may succeed
-                log.exception("cannot look at the active version")
+                log.exception("cannot check the active version")
 
     async def publish_metrics(self) -> None:
         """Shares this worker's metrics with the others every PUBLISH_SECONDS, for as long as the service runs."""
@@ -190,7 +190,7 @@ class Inference:
             ) from None
         decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self.decode, data)
         decoding.add_done_callback(lambda _: self._free_decoders.release())
-        return await asyncio.shield(decoding)  # a thread goes on after its caller left: its decoder is not free
+        return await asyncio.shield(decoding)  # a thread outlives its cancelled caller: its decoder is not free
 
     def _swap(self) -> None:
         """Loads and warms a newly activated version beside the running one, which stays if that fails."""
@@ -208,7 +208,7 @@ class Inference:
                 log.error("%s stays active: %s", current.model, error)
             self._logged_error = str(error)
             return
-        # A batch takes its predictor once: what is in flight ends with the version that it began with.
+        # A batch takes the predictor once, so batches in flight end with the version that they began with.
         self.batcher.predictor = predictor
         self._refused_version = None
         log.info("swapped from %s to %s", current.model, name)

@@ -1,4 +1,4 @@
-"""Fixtures for all tests. They write to temporary folders alone, and read nothing else but the data sets."""
+"""Fixtures for all tests. They write only to temporary folders and read only the data sets."""
 
 import io
 import os
@@ -30,7 +30,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Hides the machine's settings; a default HOME lies in the test's own folder."""
+    """Hides the machine's settings, and puts the default HOME into the test's folder."""
     for name in list(os.environ):
         if name.startswith("INKLING_"):
             monkeypatch.delenv(name)
@@ -56,7 +56,7 @@ def test_digits(data_folder: Path) -> mnist.Digits:
 
 @pytest.fixture(scope="session")
 def encode() -> Callable[..., bytes]:
-    """Pixels or a Pillow image to the bytes of a picture file."""
+    """Encodes pixels or a Pillow image as the bytes of an image file."""
 
     def encode(picture: np.ndarray | Image.Image, kind: str = "PNG", **options: object) -> bytes:
         image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
@@ -77,7 +77,7 @@ def seven() -> Image.Image:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL server of our own, on a Unix socket."""
+    """The URL of a PostgreSQL server that listens on a Unix socket."""
     programs = services.find("initdb", "postgresql", also_in="/usr/lib/postgresql/*/bin").parent
     # initdb refuses root
     user = next((name for name in ("postgres", "nobody") if os.geteuid() == 0 and _is_user(name)), None)
@@ -108,7 +108,7 @@ def _is_user(name: str) -> bool:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind that we know."""
+    """The URL of an empty database of each supported kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/inkling.db"
     url: str = request.getfixturevalue("postgres")
@@ -122,7 +122,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    """With its tables."""
+    """A database with empty tables."""
     found = Database(Settings(database_url=database_url))
     found.migrate()
     yield found
@@ -131,7 +131,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One service for all tests that only talk to it."""
+    """One service for all tests that need no settings of their own."""
     with running(Settings(home=tmp_path_factory.mktemp("home"))) as found:
         yield found
 
@@ -162,7 +162,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     def serve(**variables: str) -> Server:
         environment = {"INKLING_HOME": str(tmp_path / "home"), "INKLING_PORT": str(free_port()), **variables}
-        environment["TMPDIR"] = str(tmp_path)  # one that is killed leaves something there
+        environment["TMPDIR"] = str(tmp_path)  # a killed service leaves files there
         log = tmp_path / f"log-{environment['INKLING_PORT']}"  # a pipe that nobody reads would fill up
         with log.open("w") as file:
             process = spawn("serve", stderr=file, **environment)

@@ -1,7 +1,7 @@
-"""Answers POST /predict from the protocol when the request is what most are: one small image that came as a whole.
+"""Answers most POST /predict requests directly from the protocol: those with one small image that arrived as a whole.
 
-Tasks, events and the messages of ASGI take longer than a prediction. Every other request goes to the application,
-whose route gives the same answers.
+The tasks, events and messages of ASGI take longer than a prediction. Every other request goes to the application, whose
+route gives the same answers.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ Send = Callable[["PendingResponse", CompleteResponse], None]
 
 
 class FastPredict:
-    """The fast path of one worker; in a request's scope, its route."""
+    """The fast path of one worker. It takes the place of the route in a request's scope."""
 
     path = "/predict"
 
@@ -37,7 +37,7 @@ class FastPredict:
         self.access_log = access_log
 
     def try_answer(self, scope: Scope, body: bytes, keep_alive: bool, send: Send) -> "PendingResponse | None":
-        """Begins to answer a request and calls `send` once, perhaps before this returns; None if the route must."""
+        """Starts to answer a request; calls `send` once, possibly before it returns. None if the route must answer."""
         image = find_simple_image(header(scope, b"content-type"), body)
         if image is None or not is_small(image) or len(body) > self.inference.settings.max_upload_bytes:
             return None
@@ -47,7 +47,7 @@ class FastPredict:
         return pending
 
     def client_left(self, scope: Scope) -> None:
-        """Logs a request whose client left before its body was complete."""
+        """Logs a request whose client disconnected before its body was complete."""
         self._complete(scope)
         self.access_log.left(scope)
 

@@ -11,10 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def cancel_on_disconnect(scope: Scope) -> None:
-    """Has the current task cancelled when the request's client disconnects: nobody waits for its work.
-
-    `run` must run the application.
-    """
+    """Cancels the current task when the request's client disconnects. The application must run under `run`."""
     scope["state"]["on_disconnect"] = functools.partial(_cancel, scope, asyncio.current_task())
 
 

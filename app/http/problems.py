@@ -23,7 +23,7 @@ _MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """An error that is ready to be sent. `members` are extra members: limit, field, job."""
+    """An error as the service answers it. members: further members of the JSON, such as limit, field or job."""
 
     def __init__(self, name: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
@@ -58,7 +58,7 @@ class Problem(Exception):
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
-    """The problem for an error of any kind; its name is left in the request's state for the access log."""
+    """The problem for an error of any kind; stores its name in the request's state for the access log."""
     problem = _find_problem(request, error)
     request.scope.setdefault("state", {})["problem"] = problem.name
     return problem
@@ -78,13 +78,13 @@ def _find_problem(request: Request, error: Exception) -> Problem:
             field = ".".join(str(part) for part in first["loc"])
             return Problem("bad-parameter", f"{field}: {first['msg']}", field=field)
         case ClientDisconnect():
-            return Problem("bad-request", "the client left before its body was complete")
+            return Problem("bad-request", "the client disconnected before its body was complete")
         case _:
             return Problem("internal-error", INTERNAL_ERROR)
 
 
 def install(app: FastAPI) -> None:
-    """Has the application answer every error with its problem."""
+    """Makes the application answer every error with its problem."""
     for kind in (Problem, InklingError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _respond)
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it with httptools, and what Inkling needs beyond that."""
+"""uvicorn's HTTP/1.1 protocol on httptools, with limits, the fast path, and notice of disconnected clients."""
 
 import asyncio
 import logging
@@ -16,25 +16,25 @@ from app.observability.access_log import AccessLog
 MAX_HEAD_BYTES = 65_536
 LINGER_SECONDS = 0.25
 HOLD_SECONDS, HOLD_BYTES = 0.02, 65_536
-"""How long, and how much of it, the fast path holds back a body that is not complete."""
+"""How long, and up to which size, the fast path waits for an incomplete body."""
 
 log = logging.getLogger(__name__)
 
 
 class Protocol(HttpToolsProtocol):
-    """Ignores HTTP upgrades, limits a request's head, and tells a request's owner when its client disconnects.
+    """Ignores HTTP upgrades, limits the size of a request's head, and notifies lifecycle.py of disconnected clients.
 
-    The body of a request that the fast path may answer is held back until it is complete. `fast_predict` is None where
-    the fast path is switched off.
+    The body of a request that the fast path may answer is held back until it is complete. `fast_predict` is None if the
+    fast path is switched off.
 
-    Java's client, among others, offers HTTP/2 with its first request. The parser takes such a request to end with its
-    head; so it is held back, and parsed once more without the offer.
+    Java's client, among others, offers an upgrade to HTTP/2 in its first request. The parser would end such a request
+    after its head, so the request is parsed a second time without the offer.
     """
 
     request_log: AccessLog  # uvicorn's own `access_log` is a flag
     fast_predict: FastPredict | None
     _held: bytearray | None = None
-    """The body so far of a request that the fast path may answer; None for any other request."""
+    """The body received so far of a request that the fast path may answer; None for other requests."""
     _hold_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _ending = False
@@ -58,12 +58,12 @@ class Protocol(HttpToolsProtocol):
             self.send_400_response("The head of the request is too long.")
 
     def _feed(self, data: bytes) -> bytes:
-        """Parses data. What is left of it begins with a request whose offer to upgrade has been taken out."""
+        """Parses data. Returns what must be parsed again: a request without its offer to upgrade, and what follows."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             if self.scope["method"] == "CONNECT":
-                raise httptools.HttpParserError("this is no proxy") from None
+                raise httptools.HttpParserError("CONNECT is for proxies") from None
             lines = [
                 f"{self.scope['method']} ".encode() + self.url + f" HTTP/{self.parser.get_http_version()}".encode()
             ]
@@ -74,7 +74,7 @@ class Protocol(HttpToolsProtocol):
         return b""
 
     def _should_upgrade(self) -> bool:
-        return True  # uvicorn's callbacks then leave a request with an offer alone
+        return True  # uvicorn's callbacks then ignore a request with an offer
 
     def _in_head(self) -> bool:
         return self.scope is not None and "path" not in self.scope and self._held is None
@@ -128,7 +128,7 @@ class Protocol(HttpToolsProtocol):
         return pending is not None
 
     def _hand_over(self) -> None:
-        """Gives the application the request that is held back, if there is one."""
+        """Passes the request that is held back, if there is one, to the application."""
         held = self._take_held()
         if held is not None:
             self._begin_cycle()
@@ -160,7 +160,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answers bytes that are no request, as uvicorn does, but with an id, and logs it."""
+        """Answers bytes that are not an HTTP request, as uvicorn does, but with an id and a line in the log."""
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-request-id", self.request_log.unreadable())]
         self._write(CompleteResponse(400, headers, msg.encode()), keep_alive=False)
 
@@ -175,7 +175,7 @@ class Protocol(HttpToolsProtocol):
             lifecycle.client_disconnected(cast(Scope, cycle.scope))
 
     def shutdown(self) -> None:
-        """Ends the connection after its present request; an idle one a little later, for one that is on its way."""
+        """Ends the connection after its current request; an idle one only after LINGER_SECONDS."""
         if self.cycle is None or self.cycle.response_complete:
             self._ending = True
             self.loop.call_later(LINGER_SECONDS, self._end_if_idle)

@@ -1,4 +1,4 @@
-"""Another worker that is always faster."""
+"""Makes inserts fail as if another worker were always faster."""
 
 import sqlalchemy as sa
 

@@ -17,7 +17,7 @@ def request(body: bytes, headers: bytes = b"", method: bytes = b"POST /predict")
 
 
 def answers(connection: socket.socket, count: int) -> list[tuple[int, dict]]:
-    """So many answers from a connection, and not a byte more."""
+    """Reads this many answers from a connection; fails if more bytes arrive."""
     data = b""
     found: list[tuple[int, dict]] = []
     while len(found) < count:

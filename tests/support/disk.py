@@ -1,4 +1,4 @@
-"""A disk that is full."""
+"""A full disk."""
 
 import resource
 import signal
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """Stands for a full disk: the kernel refuses to let a file of this process grow beyond the size in bytes."""
+    """Simulates a full disk: the kernel lets no file of this process grow beyond this size in bytes."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""Where things are, and what this machine has."""
+"""Paths, and the devices of this machine."""
 
 import os
 from pathlib import Path

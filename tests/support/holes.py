@@ -1,10 +1,10 @@
-"""Counts what a drawn digit encloses."""
+"""Counts the holes of a drawn digit."""
 
 import numpy as np
 
 
 def holes(ink: np.ndarray) -> int:
-    """Parts of the background that the digit encloses."""
+    """The number of background regions that the digit encloses."""
     free = np.pad(ink < 0.5, 1, constant_values=True)
     left, count = {(int(y), int(x)) for y, x in zip(*np.nonzero(free), strict=True)}, 0
     while left:

@@ -1,4 +1,4 @@
-"""A service on loopback, in this process or in one of its own, and what its answers are checked against."""
+"""Services on loopback, in this process or in one of their own, and checks of their answers."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 
 
 class Server:
-    """A service on loopback and the client that talks to it."""
+    """A service on loopback, and an HTTP client of it."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Server:
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
-        """Every place in the queue is taken: whatever needs one is answered with 503."""
+        """Admits as many images as the service may have in flight, so that it answers 503."""
         assert self.app is not None
         batcher = self.app.state.inference.batcher
         wait_until(lambda: batcher.admitted == 0)
@@ -60,7 +60,7 @@ class Server:
 
 
 def check_problem(answer: httpx.Response, status: int, name: str, *words: str) -> dict[str, Any]:
-    """A problem as RFC 9457 has it: nothing but JSON of that type, and no trace of our insides."""
+    """Checks that the answer is this problem (RFC 9457) and reveals no internals; returns its JSON."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
@@ -85,7 +85,7 @@ def closing(sockets: list[socket.socket]) -> Iterator[list[socket.socket]]:
 
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[Server]:
-    """As `serving`, with what runs the retraining jobs."""
+    """As `serving`, with a job runner."""
     runner = JobRunner(settings)
     runner.start()
     try:

@@ -17,7 +17,7 @@ STREAMS = 50
 
 
 def states(url: str, opened: threading.Semaphore) -> list[str]:
-    """The states that one stream tells, to its end."""
+    """All states that one stream sends."""
     found = []
     with httpx.stream("GET", url, timeout=60) as answer:
         for line in answer.iter_lines():

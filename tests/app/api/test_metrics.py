@@ -19,7 +19,7 @@ OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 
 def scrape(server: Server) -> Samples:
-    """Metrics from whichever worker accepts the connection."""
+    """The metrics of the worker that accepts the connection."""
     answer = httpx.get(f"{server.url}/metrics", timeout=30)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")

@@ -1,4 +1,4 @@
-"""Which requests take the fast path, and that it answers as FastAPI's route does."""
+"""Which requests take the fast path, and whether it answers as FastAPI's route does."""
 
 import socket
 import threading
@@ -226,7 +226,7 @@ def test_a_closed_batcher_is_not_ready(tmp_path: Path, tile: bytes) -> None:
 
 
 def test_a_body_in_very_many_pieces_is_handed_over(server: Server, tile: bytes, routed: list[str]) -> None:
-    """A body is neither gathered for ever nor held back beyond a bound."""
+    """A body is held back for a limited time and up to a limited size."""
     pieces = 70_000
     with connect(server) as connection:
         head = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -236,7 +236,7 @@ def test_a_body_in_very_many_pieces_is_handed_over(server: Server, tile: bytes, 
 
 
 def test_a_client_that_does_not_read_does_not_pile_up_answers(server: Server, routed: list[str]) -> None:
-    """Once its answers are not read, the application takes over, and waits."""
+    """The application takes over when the client does not read its answers, and waits for it."""
     message = request(b"no picture " * 100)
     with connect(server) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -29,7 +29,7 @@ Serve = Callable[..., Server]
 
 
 def check_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    """Status 2 and, last on standard error, one line that says what to mend."""
+    """Status 2, and one line at the end of standard error that says what to correct."""
     assert result.returncode == 2, result.stderr
     line = result.stderr.splitlines()[-1]
     assert line.startswith("error: ")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def spec(tmp_path: Path) -> JobSpec:
-    """A job that fails as soon as it looks for MNIST."""
+    """A job that fails as soon as it reads MNIST."""
     ModelRegistry(tmp_path / "home").seed("net")
     write_feedback(tmp_path / "feedback.npy", 0)
     return JobSpec(
