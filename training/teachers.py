@@ -19,10 +19,10 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from models import fs
-from models.errors import DataError
 from models.registry import registry
 from training import recipes
 from training.data.mnist import Digits
+from training.loop.checkpoint import check_same_settings
 from training.progress import Report
 from training.recipes import TEACHER_RECIPES, Recipe, TutorialRecipe
 
@@ -98,17 +98,7 @@ class TeachersFolder:
         found = version.manifest.training | version.manifest.dataset
         settings = dataclasses.asdict(recipes.find(self._recipe).with_changes(network=network))
         expected = {**json.loads(json.dumps(settings)), "seed": 0, "trained_on_sha256": self._trained_on}
-        for name, value in expected.items():
-            if name not in found:
-                raise DataError(
-                    f"{folder} was made by another release of Inkling, whose manifest does not say {name}; "
-                    "remove it to train it again"
-                )
-            if found[name] != value:
-                raise DataError(
-                    f"{folder} is another teacher: {name} is {found[name]!r} there and {value!r} here; "
-                    "remove it to train it again"
-                )
+        check_same_settings(folder, found, expected)
         return version.network
 
     @contextmanager

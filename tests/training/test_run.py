@@ -137,7 +137,7 @@ def test_a_teacher_by_another_recipe_is_refused_and_named(data_folder: Path, tmp
         settings, recipe="teacher", output=settings.teachers / "teacher" / "net", network="sequential"
     )
     run.train(other, Report(quiet=True))
-    with pytest.raises(DataError, match=r"teacher/net is another teacher: network is 'sequential' there and 'net'"):
+    with pytest.raises(DataError, match=r"teacher/net belongs to another run: network is 'sequential' there and 'net'"):
         run.train(settings, Report(quiet=True))
     assert ModelRegistry(settings.home).names() == []
 

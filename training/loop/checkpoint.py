@@ -14,6 +14,21 @@ from models.errors import DataError
 RunState = dict[str, Any]
 
 
+def check_same_settings(path: Path, found: RunState, expected: RunState) -> None:
+    """Raises DataError, naming the first difference, if what was found at the path has other settings than expected."""
+    for name, value in expected.items():
+        if name not in found:
+            raise DataError(
+                f"{path} was written by another release of Inkling or for another kind of run: it does not say {name}; "
+                "remove it to start again"
+            )
+        if found[name] != value:
+            raise DataError(
+                f"{path} belongs to another run: {name} is {found[name]!r} there and {value!r} here; "
+                "remove it to start again"
+            )
+
+
 class Checkpoint:
     """identity: the settings and data of the run, as plain values; a file with others belongs to another run."""
 
@@ -29,25 +44,12 @@ class Checkpoint:
             raise DataError(f"{self.path} is not a file; name a file for the checkpoint")
         try:
             found = torch.load(self.path, map_location="cpu", weights_only=True)
-            identity: RunState = found["identity"]
-            state: RunState = found["state"]
-            others = [name for name, value in self.identity.items() if name in identity and identity[name] != value]
-            missing = [name for name in self.identity if name not in identity]
+            identity, state = dict(found["identity"]), dict(found["state"])
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror}") from error
         except Exception as error:  # torch.load raises whatever the unpickler met
             raise DataError(f"{self.path} is not a checkpoint; remove it or name another file") from error
-        if missing:
-            raise DataError(
-                f"{self.path} was written by another release of Inkling or for another kind of run: it does not say "
-                f"{missing[0]}; remove it to start again"
-            )
-        if others:
-            name = others[0]
-            raise DataError(
-                f"{self.path} belongs to another run: {name} is {identity[name]!r} there and "
-                f"{self.identity[name]!r} here; remove it to start again"
-            )
+        check_same_settings(self.path, identity, self.identity)
         return state
 
     @contextlib.contextmanager
