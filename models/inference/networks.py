@@ -6,6 +6,7 @@ Every network maps tiles, float32 [N, 1, 28, 28] with ink 1.0 on background 0.0,
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -118,15 +119,8 @@ def fuse_batch_norm(network: nn.Module) -> nn.Module:
     Changes the network in place and returns it. The result cannot be trained further.
     """
     network.eval()
-    for module in network.modules():
-        if isinstance(module, nn.Sequential):
-            _fold_batch_norm(module)
+    for layers in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for i, (layer, following) in enumerate(pairwise(layers)):
+            if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+                layers[i], layers[i + 1] = nn.utils.fuse_conv_bn_eval(layer, following), nn.Identity()
     return network.requires_grad_(False)
-
-
-def _fold_batch_norm(layers: nn.Sequential) -> None:
-    for i in range(len(layers) - 1):
-        convolution, norm = layers[i], layers[i + 1]
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            layers[i] = nn.utils.fuse_conv_bn_eval(convolution, norm)
-            layers[i + 1] = nn.Identity()
