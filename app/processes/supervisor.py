@@ -71,6 +71,7 @@ class Supervisor:
                     for worker in self.workers:
                         worker.restart_if_ended()
                     self._wait(signals)
+                log.info("stopping: a signal asks for it")
             finally:
                 self._stop()
 

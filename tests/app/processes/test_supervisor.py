@@ -119,7 +119,9 @@ def test_ctrl_c_ends_with_status_0(serve: Serve) -> None:
     assert server.process is not None
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(30) == 0
-    assert "Traceback" not in server.log.read_text()
+    log = server.log.read_text()
+    assert '"event":"stopping' in log
+    assert "Traceback" not in log
 
 
 def children(pid: int) -> list[int]:
