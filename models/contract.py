@@ -107,7 +107,7 @@ class ProblemType:
 
 
 PROBLEM_TYPES = {
-    "empty-body": ProblemType(400, "The request has no picture in it"),
+    "empty-body": ProblemType(400, "The request has no image in it"),
     "malformed-multipart": ProblemType(400, "The multipart body cannot be parsed"),
     "bad-request": ProblemType(400, "The request cannot be understood"),
     "wrong-key": ProblemType(401, "This call needs the key"),
@@ -119,13 +119,13 @@ PROBLEM_TYPES = {
     "job-ended": ProblemType(409, "The job has ended"),
     "broken-version": ProblemType(409, "The version does not load"),
     "body-too-large": ProblemType(413, "The body has too many bytes"),
-    "too-many-images": ProblemType(413, "The batch has too many pictures"),
-    "too-many-pixels": ProblemType(413, "The picture has too many pixels"),
+    "too-many-images": ProblemType(413, "The batch has too many images"),
+    "too-many-pixels": ProblemType(413, "The image has too many pixels"),
     "unknown-format": ProblemType(415, "The image format is not supported"),
-    "urlencoded-form": ProblemType(415, "A urlencoded form cannot carry a picture"),
-    "wrong-field": ProblemType(422, "The multipart body lacks the field that holds the picture"),
-    "corrupt-picture": ProblemType(422, "The picture is truncated or corrupt"),
-    "nothing-drawn": ProblemType(422, "The picture has nothing drawn on it"),
+    "urlencoded-form": ProblemType(415, "A urlencoded form cannot carry an image"),
+    "wrong-field": ProblemType(422, "The multipart body lacks the field that holds the image"),
+    "corrupt-picture": ProblemType(422, "The image is truncated or corrupt"),
+    "nothing-drawn": ProblemType(422, "The image has nothing drawn on it"),
     "bad-parameter": ProblemType(422, "A parameter is not valid"),
     "idempotency-key-reused": ProblemType(422, "The idempotency key came before, with other parameters"),
     "internal-error": ProblemType(500, "The service failed"),

@@ -117,15 +117,15 @@ def count_feedback(context: typer.Context) -> None:
 
 @feedback.command("send", epilog="Example: inkling feedback send 7 seven.png another.png")
 def send_feedback(
-    label: Annotated[int, typer.Argument(min=0, max=9, help="The digit that the pictures show.")],
-    pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
+    label: Annotated[int, typer.Argument(min=0, max=9, help="The digit that the images show.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Image files.", show_default=False)],
     quiet: Quiet = False,
 ) -> None:
-    """Send pictures of one digit to the service at INKLING_URL."""
+    """Send images of one digit to the service at INKLING_URL."""
     from app.client import BadPicture, PictureRefused
 
     failed = False
-    with _service(settings()) as client, terminal.Bar("sending", len(pictures), "pictures", quiet) as bar:
+    with _service(settings()) as client, terminal.Bar("sending", len(pictures), "images", quiet) as bar:
         for picture in pictures:
             name = printable(picture)
             try:

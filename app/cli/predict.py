@@ -61,7 +61,7 @@ def predict(arguments: Sequence[str], settings: Settings, as_json: bool, quiet: 
     torch.set_num_threads(1)  # as in the workers; another number adds in another order and rounds differently
     predictor = registry.find(settings.home, None, settings.initial_model).predictor(devices.resolve(settings.device))
     formatter = _Formatter(sources, as_json)
-    with ThreadPoolExecutor(cpus.usable()) as pool, terminal.Bar("reading", len(sources), "pictures", quiet) as bar:
+    with ThreadPoolExecutor(cpus.usable()) as pool, terminal.Bar("reading", len(sources), "images", quiet) as bar:
         for start in range(0, len(sources), BATCH):
             part = sources[start : start + BATCH]
             tiles = list(pool.map(lambda source: source.tile(settings.max_pixels), part))

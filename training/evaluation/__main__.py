@@ -25,10 +25,10 @@ def evaluate(
         typer.Option(help="Measure on this alone: MNIST's folder, a folder of folders 0 to 9, or a USPS zip.*.gz."),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write metrics.json and index.html, a page with pictures, here.")
+        Path | None, typer.Option(help="Write metrics.json and index.html, a page with images, here.")
     ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures of each kind that is generated.")] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed generates the same pictures.")] = 0,
+    pictures: Annotated[int, typer.Option(min=1, help="Images of each kind that is generated.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed generates the same images.")] = 0,
     home: Annotated[Path, typer.Option(envvar="INKLING_HOME", help="Where versions are kept.")] = Path("state"),
     digits: Annotated[Path, typer.Option(envvar="INKLING_DATA", help="Holds MNIST/raw, and usps/zip.*.gz.")] = Path(
         "data"
