@@ -101,7 +101,7 @@ class NotFound(Problem):
 
 
 class Conflict(Problem):
-    """`job` is the id of the conflicting job, if it is a job that conflicts."""
+    """`job` is the id of the conflicting job; None if the conflict is another one."""
 
     @property
     def job(self) -> str | None:
@@ -169,7 +169,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Versions:
-    """All versions, newest first; `active` is the one that answers, None if none can."""
+    """All versions, newest first; `active` is the one that predicts, None if none can."""
 
     active: str | None
     versions: tuple[Version, ...]
@@ -607,7 +607,7 @@ def _problem(answer: httpx.Response) -> Problem:
 
 
 def _retry_after(value: str) -> float | None:
-    """Retry-After of RFC 9110, in seconds or as a date, to seconds."""
+    """The seconds that a Retry-After header (RFC 9110: seconds or a date) asks to wait; None if it is invalid."""
     if value.strip().isdecimal():
         return float(value)
     try:
@@ -630,7 +630,7 @@ def _check_concurrency(concurrency: int) -> None:
 
 
 def _segment(id: str) -> str:  # noqa: A002
-    """Any text as one segment of a path."""
+    """The text, quoted as one segment of a path. Raises ClientError if it is empty."""
     if not id:
         raise ClientError("expected a name or an id, got an empty one")
     return urllib.parse.quote(id, safe="").replace(".", "%2E")
@@ -668,7 +668,7 @@ def _jobs(body: Any) -> tuple[Job, ...]:
 
 
 def _encoded(picture: Picture) -> bytes:
-    """A picture as the bytes of an image file. Raises BadPicture."""
+    """The bytes of an image file of the picture. Raises BadPicture."""
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, str | os.PathLike):
@@ -700,7 +700,7 @@ def _png_of_image(image: Image.Image) -> bytes:
 
 
 def _png_of_array(array: NDArray[Any]) -> bytes:
-    """8 bits a channel, each row unfiltered (PNG specification, 3rd edition, chapters 5, 9 and 11)."""
+    """Writes 8 bits a channel and unfiltered rows (PNG specification, 3rd edition, chapters 5, 9 and 11)."""
     colours = {(): 0, (3,): 2, (4,): 6}
     if array.ndim < 2 or array.shape[2:] not in colours or 0 in array.shape:
         raise BadPicture(f"an array of shape {list(array.shape)}; expected [H, W], [H, W, 3] or [H, W, 4]")

@@ -72,7 +72,7 @@ class Inference:
         self._decoders.shutdown()
 
     def submit(self, data: bytes) -> asyncio.Future[InferenceResult]:
-        """Admits, decodes and predicts one image. Counts it, and frees its place, once the future is done.
+        """Admits, decodes and predicts one image. Counts it and releases its admission when the future is done.
 
         A small image is decoded here, so that a caller without a task can use this; a large one in a thread.
         Raises Overloaded and, for a small image, PictureError or InferenceFailed; the future raises the same errors.
@@ -122,7 +122,7 @@ class Inference:
             self.batcher.release()
 
     def decode(self, data: bytes) -> Picture | Tile:
-        """What the batcher takes: an image that may be a tile as it is, or else its tile. Raises PictureError."""
+        """The batcher's input: the image itself if it may be a tile already, else its tile. Raises PictureError."""
         began = perf_counter()
         try:
             image = decode(data, self.settings.max_pixels)

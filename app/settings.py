@@ -90,7 +90,7 @@ class Settings(BaseSettings):
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """A warning for each variable with our prefix that is no setting. Raises FormerSetting for a former name."""
+    """A warning for each variable with our prefix that is not a setting. Raises FormerSetting for a former name."""
     known = [name.upper() for name in Settings.model_fields]
     warnings = []
     for variable, value in environment.items():

@@ -68,7 +68,7 @@ class JobEvents:
 
     async def _poll(self) -> None:
         while self._streams:
-            streams = list(self._streams)  # a stream that opens during the query already knows something newer
+            streams = list(self._streams)  # a stream that opens during the query has a newer status
             try:
                 found = await asyncio.to_thread(self._jobs.find, {stream.job_id for stream in streams})
             except DatabaseUnavailable:  # app/storage/database.py has logged it

@@ -29,7 +29,7 @@ feedback = typer.Typer(help="Count the feedback; send, delete and export it.")
 
 
 def check_variables() -> None:
-    """Warns of INKLING_ variables that are no settings. Raises FormerSetting for a former name."""
+    """Warns of INKLING_ variables that are not settings. Raises FormerSetting for a former name."""
     from app.settings import unknown_variables
 
     for warning in unknown_variables(os.environ):

@@ -26,7 +26,7 @@ _BAR_WIDTH = 20
 
 
 class UnreadableSource(InklingError):
-    """The message says why."""
+    """An argument cannot be read; the message says why."""
 
 
 @dataclass(frozen=True)

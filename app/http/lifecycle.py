@@ -28,9 +28,9 @@ def client_disconnected(scope: Scope) -> None:
 
 
 async def run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Runs the application. A cancellation by `cancel_on_disconnect` ends here, and so does an error that was answered.
+    """Runs the application. Catches cancellations by `cancel_on_disconnect`, and errors that have been answered.
 
-    Starlette raises an error again once it has answered it, whereupon uvicorn would close the connection.
+    Starlette raises an error again after it has answered it, and uvicorn would then close the connection.
     """
     complete = False
 

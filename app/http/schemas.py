@@ -14,13 +14,11 @@ class PredictionBody(BaseModel):
     """The prediction for one image."""
 
     digit: int = Field(ge=0, le=9, description="The most probable digit, also when the verdict is `unsure`.")
-    confidence: float = Field(
-        ge=0, le=1, description="Calibrated: of predictions made with 0.9, nine in ten are right."
-    )
+    confidence: float = Field(ge=0, le=1, description="Calibrated: nine in ten predictions with 0.9 are right.")
     probabilities: list[float] = Field(
         min_length=10, max_length=10, description="One for each digit from 0 to 9; they sum to 1."
     )
-    verdict: Verdict = Field(description="`unsure` asks for a person to look.")
+    verdict: Verdict = Field(description="`unsure`: a person should check the image.")
     model: str = Field(description="The version that predicted.")
     steps: list[Step] = Field(description="What normalisation did to the image, in order.")
 
@@ -35,7 +33,7 @@ class ProblemBody(BaseModel):
 
 
 class FailedBody(BaseModel):
-    """Stands in the place of a prediction for an image of a batch that has none."""
+    """Replaces the prediction of an image in a batch that could not be predicted."""
 
     error: ProblemBody
 

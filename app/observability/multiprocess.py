@@ -86,7 +86,7 @@ def new_folder(home: Path) -> Iterator[Path]:
     for folder in parent.glob(f"{_PREFIX}*"):
         _remove_if_abandoned(folder)
     hidden = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
-    with FileLock(hidden / _LOCK):  # before it has the name by which another service finds it
+    with FileLock(hidden / _LOCK):  # locked before the rename lets other services find it
         folder = hidden.rename(parent / hidden.name.removeprefix("."))
         try:
             yield folder

@@ -10,7 +10,7 @@ _MISSING_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 class PortTaken(InklingError):
-    """The service cannot listen where the settings say."""
+    """The service cannot listen on the host and port of the settings."""
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -52,7 +52,7 @@ def run(
         log.exception("the worker cannot begin to serve")
         sys.exit(1)
 
-    # What is loaded now stays. Without this the collector walks all of torch's objects every few thousand requests.
+    # What is loaded by now stays. The collector would walk all of torch's objects every few thousand requests.
     gc.collect()
     gc.freeze()
     batcher = app.state.inference.batcher
@@ -68,7 +68,7 @@ def run(
 
 
 class Server(uvicorn.Server):
-    """The HTTP server, set up as it is always used; calls `ready` once it answers."""
+    """The HTTP server with Inkling's configuration; calls `ready` once it accepts connections."""
 
     def __init__(self, app: Inkling, settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
         self._app = app
@@ -91,7 +91,7 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accepts few connections at a time. uvicorn accepts all there are, and leaves the other workers none."""
+        """Accepts few connections at a time. uvicorn would accept all at once and leave none to the other workers."""
         await super().startup([])
         self._listening = sockets or []
         for listening in self._listening:
@@ -100,7 +100,7 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accepts what has connected already, then stops accepting, and ends as uvicorn does."""
+        """Accepts the connections that wait already, then stops accepting, and ends as uvicorn does."""
         for listening in self._listening:
             while self._accept(listening):
                 pass
@@ -112,13 +112,13 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().add_reader(listening, self._accept_some, listening)
 
     def _accept_some(self, listening: socket.socket) -> None:
-        """Accepts more at a time the more are connected: many new ones must not wait for many turns of the loop."""
+        """Accepts more at a time when more are connected, so that many new ones do not wait many turns of the loop."""
         for _ in range(1 + len(self.server_state.connections) // _CONNECTIONS_PER_ACCEPT):
             if not self._accept(listening):
                 break
 
     def _accept(self, listening: socket.socket) -> bool:
-        """Accepts one connection. False where none is left: another worker may have been faster."""
+        """Accepts one connection. False if none is waiting: another worker may have been faster."""
         loop = asyncio.get_running_loop()
         try:
             connection, _ = listening.accept()

@@ -217,10 +217,8 @@ def _errors() -> Iterator[None]:
         reason = _reason(error)
         if _is_unwritable(error):
             raise StorageFull(f"the disk that holds the database is full or read-only: {reason}") from error
-        ours = not isinstance(
-            error, DBAPIError | sa.exc.TimeoutError
-        )  # a fault of the code is logged with its traceback
-        log.error("the database does not answer: %s", reason, exc_info=ours)
+        programming_error = not isinstance(error, DBAPIError | sa.exc.TimeoutError)
+        log.error("the database does not answer: %s", reason, exc_info=programming_error)
         raise DatabaseUnavailable(f"the database does not answer: {reason}") from error
 
 

@@ -36,7 +36,7 @@ _EXPORTED: list[Any] = [feedback.c.id, feedback.c.label, feedback.c.tile]
 
 @dataclass(frozen=True)
 class FeedbackItem:
-    """id: sha256 of the tile's 784 bytes; prediction: the digit that `model` answered."""
+    """id: sha256 of the tile's 784 bytes; prediction: the digit that `model` predicted."""
 
     id: str
     label: int
@@ -100,7 +100,7 @@ class FeedbackStore:
             )
 
     def delete(self, name: str) -> bool:
-        """False if there is no feedback of that id."""
+        """Returns False if no feedback has this id."""
         with self._database.write() as connection:
             return connection.execute(sa.delete(feedback).where(feedback.c.id == name)).rowcount == 1
 

@@ -85,7 +85,7 @@ class Jobs:
         self._database = database
 
     def submit(self, parameters: Mapping[str, Any], key: str | None = None) -> Job:
-        """Queues a job; an idempotency key that was used in the last 24 hours gives its job again.
+        """Queues a job; an idempotency key that was used in the last 24 hours returns its job.
 
         Raises JobRunning while another job is not done, KeyReused for a key that came with other parameters.
         """
