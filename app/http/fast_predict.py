@@ -49,7 +49,7 @@ class FastPredict:
     def client_left(self, scope: Scope) -> None:
         """Logs a request whose client disconnected before its body was complete."""
         self._complete(scope)
-        self.access_log.left(scope)
+        self.access_log.record_disconnected(scope)
 
     def _complete(self, scope: Scope) -> None:
         scope.update(method="POST", path=scope["root_path"] + self.path, route=self)
@@ -82,7 +82,7 @@ class PendingResponse:
 
     def _answer(self, future: asyncio.Future[InferenceResult]) -> None:
         if future.cancelled():
-            self._access_log.end(self.scope, self._ids, CLIENT_LEFT, self._started)
+            self._access_log.record(self.scope, self._ids, CLIENT_LEFT, self._started)
             return
         try:
             body = prediction_json(future.result())
@@ -98,5 +98,5 @@ class PendingResponse:
 
     def _finish(self, status: int, headers: Headers, body: bytes) -> None:
         self.response_complete = True
-        self._access_log.end(self.scope, self._ids, status, self._started)
+        self._access_log.record(self.scope, self._ids, status, self._started)
         self._send(self, CompleteResponse(status, headers + self._ids.headers, body))

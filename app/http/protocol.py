@@ -161,14 +161,15 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answers bytes that are not an HTTP request, as uvicorn does, but with an id and a line in the log."""
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-request-id", self.request_log.unreadable())]
+        request_id = self.request_log.record_unreadable()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-request-id", request_id)]
         self._write(CompleteResponse(400, headers, msg.encode()), keep_alive=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._take_held() is not None and self.fast_predict is not None:
             self.fast_predict.client_left(cast(Scope, self.scope))
         for waiting, _ in self.pipeline:
-            self.request_log.left(cast(Scope, waiting.scope))
+            self.request_log.record_disconnected(cast(Scope, waiting.scope))
         cycle = self.cycle
         super().connection_lost(exc)
         if cycle is not None and cycle.disconnected:

@@ -70,18 +70,18 @@ class AccessLog:
         try:
             await app(scope, receive, send_with_ids)
         finally:
-            self.end(scope, ids, status, started)
+            self.record(scope, ids, status, started)
 
-    def unreadable(self) -> bytes:
+    def record_unreadable(self) -> bytes:
         """Records bytes that are not an HTTP request; returns the id for the answer, a 400."""
         scope: Scope = {"method": "", "headers": [], "state": {}}
         ids = self.ids(scope)
-        self.end(scope, ids, 400, perf_counter())
+        self.record(scope, ids, 400, perf_counter())
         return ids.request
 
-    def left(self, scope: Scope) -> None:
+    def record_disconnected(self, scope: Scope) -> None:
         """Records a request whose client disconnected before it was handled."""
-        self.end(scope, self.ids(scope), CLIENT_LEFT, perf_counter())
+        self.record(scope, self.ids(scope), CLIENT_LEFT, perf_counter())
 
     def ids(self, scope: Scope) -> RequestIds:
         """The valid ids that came with a request, or a new request id."""
@@ -95,7 +95,7 @@ class AccessLog:
         request_id = request_id or b"%b-%x" % (self._worker, next(self._numbers))
         return RequestIds(request_id, trace, [*returned, (b"x-request-id", request_id)])
 
-    def end(self, scope: Scope, ids: RequestIds, status: int, started: float) -> None:
+    def record(self, scope: Scope, ids: RequestIds, status: int, started: float) -> None:
         """Records the end of a request that began at `started`, a value of perf_counter."""
         if not self._ended:
             asyncio.get_running_loop().call_soon(self._write_ended)
