@@ -386,7 +386,6 @@ def test_without_a_connection_the_page_says_so(watched: Watched) -> None:
         draw(page, SEVEN)
         expect(page.locator("#reading-problem")).to_have_text(re.compile("^The service does not answer"))
         page.get_by_role("button", name="Use v2").click()
-        give_key(page, KEY)
         expect(page.locator("#versions .problem")).to_have_text(re.compile("^The service does not answer"))
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").first.click()
