@@ -90,17 +90,19 @@ def _is_tile(inks: Pixels | Plane, border: int = 0) -> Mask:
     np.matmul(planes, _ONES, out=profiles[0])
     np.matmul(_ONES, planes, out=profiles[1])
     has_ink = profiles > 0
-    before, after = has_ink.argmax(axis=2), has_ink[:, :, ::-1].argmax(axis=2)  # empty pixels at either end, [2, N]
+    # The empty pixels at either end, [2, N]; as floats, which spares NumPy conversions.
+    before = has_ink.argmax(axis=2).astype(np.float64)
+    after = has_ink[:, :, ::-1].argmax(axis=2).astype(np.float64)
     length = TILE_SIDE - before - after
-    total, moment = (profiles @ _ONES_AND_INDICES).astype(np.float64).transpose(2, 0, 1)
-    offset = _offset(moment / np.maximum(total, 1) - before, length)
+    sums = (profiles @ _ONES_AND_INDICES).astype(np.float64)
+    offset = _offset(sums[..., 1] / np.maximum(sums[..., 0], 1) - before, length)
     placed = (np.abs(offset - before) <= TOLERANCE) & (np.minimum(before, after) >= border)
     longer = np.maximum(length[0], length[1])
     tile: Mask = placed[0] & placed[1] & (np.abs(longer - DIGIT_BOX) <= TOLERANCE)
     return tile
 
 
-def _offset(centre: NDArray[np.floating], length: NDArray[np.integer]) -> NDArray[np.floating]:
+def _offset(centre: NDArray[np.floating], length: NDArray[np.number]) -> NDArray[np.floating]:
     """Where a digit of that length, with its centre of mass at index `centre`, begins in a tile, along one axis."""
     offset: NDArray[np.floating] = np.minimum(np.maximum(np.rint(TILE_SIDE / 2 - centre), 0), TILE_SIDE - length)
     return offset
