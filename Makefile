@@ -27,14 +27,14 @@ serve: $(READY) ## serve on http://127.0.0.1:8000 with the released model
 test: $(READY) ## run the tests that need no foreign program, some in processes of their own: 6 minutes on two cores
 	$(BIN)/python -m pytest -m 'not services and not slow' --numprocesses 2 --dist worksteal
 
-test-quick: $(READY) ## run the tests without a mark: 60 seconds
+test-quick: $(READY) ## run the tests without a mark: about a minute
 	$(BIN)/python -m pytest -m 'not processes and not services and not slow' --numprocesses 2 --dist worksteal
 
 services: ## install what the tests marked services need, on Debian as root
 	apt-get update
 	apt-get install --yes --no-install-recommends $(SERVICES)
 
-test-services: $(READY) ## run the tests that need PostgreSQL, Chromium and other foreign programs: 15 minutes
+test-services: $(READY) ## run the tests that need PostgreSQL, Chromium and other foreign programs: minutes
 	$(BIN)/python -m pytest -m 'services and not slow' --numprocesses 2 --dist worksteal
 
 test-slow: $(READY) ## run the tests that take minutes
