@@ -29,7 +29,7 @@ OF_PROMETHEUS = {"job", "instance"}
 
 @pytest.fixture(scope="module")
 def served(two_workers: Server, seven, encode) -> dict[str, dict[str, set[str]]]:
-    """Of each sample's name, the labels with the values that they had."""
+    """Maps the name of each sample to its labels and their values."""
     assert two_workers.client.post("/predict", content=encode(seven)).status_code == 200
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for family in text_string_to_metric_families(httpx.get(f"{two_workers.url}/metrics", timeout=30).text):
