@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -66,17 +66,21 @@ def check_writable(folder: Path, name: str = "probe") -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, before_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Waits for a lock that one thread of one process holds at a time; makes its folder if missing. Raises HomeError.
 
-    The kernel keeps the lock and releases it when its process ends, however that ends. The empty file stays: without
-    a process that holds the lock it blocks nobody.
+    before_waiting: called once if somebody else holds the lock. The kernel keeps the lock and releases it when its
+    process ends, however that ends. The empty file stays: without a process that holds the lock it blocks nobody.
     """
-    from filelock import FileLock  # most commands never need a lock, and the import takes 70 ms
+    from filelock import FileLock, Timeout  # most commands never need a lock, and the import takes 70 ms
 
     lock = FileLock(path, preserve_lock_file=True)  # never a marker file, which would block after a crash
     with home_errors(path):
-        lock.acquire()
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            before_waiting()
+            lock.acquire()
     try:
         yield
     finally:

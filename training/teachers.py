@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock, Timeout
 from torch import nn
 
 from models import fs
@@ -86,7 +85,9 @@ class TeachersFolder:
                 folder.rmdir()
 
     def _load(self, network: str, train: TrainTeacher, report: Report) -> nn.Module:
-        with self._locked(report):
+        fs.check_writable(self._folder)
+        waiting = f"waiting for another run that trains teachers in {self._folder}"
+        with fs.locked(self._folder / ".lock", before_waiting=lambda: report.line(waiting)):
             if not (self._folder / network).exists():
                 report.line(f"teacher {network}, kept in {self._folder / network}")
                 train(network, self._folder / network, self._folder / f"{network}.pt")
@@ -100,17 +101,3 @@ class TeachersFolder:
         expected = {**json.loads(json.dumps(settings)), "seed": 0, "trained_on_sha256": self._trained_on}
         check_same_settings(folder, found, expected)
         return version.network
-
-    @contextmanager
-    def _locked(self, report: Report) -> Iterator[None]:
-        fs.check_writable(self._folder)
-        lock = FileLock(self._folder / ".lock", preserve_lock_file=True)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            report.line(f"waiting for another run that trains teachers in {self._folder}")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()

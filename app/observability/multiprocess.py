@@ -12,6 +12,8 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from models import fs
+
 Content = Literal["counts", "state"]
 
 _HEADER = struct.Struct("=QQI")
@@ -86,7 +88,7 @@ def new_folder(home: Path) -> Iterator[Path]:
     for folder in parent.glob(f"{_PREFIX}*"):
         _remove_if_abandoned(folder)
     hidden = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
-    with FileLock(hidden / _LOCK):  # locked before the rename lets other services find it
+    with fs.locked(hidden / _LOCK):  # locked before the rename lets other services find it
         folder = hidden.rename(parent / hidden.name.removeprefix("."))
         try:
             yield folder
@@ -97,5 +99,5 @@ def new_folder(home: Path) -> Iterator[Path]:
 def _remove_if_abandoned(folder: Path) -> None:
     if not (folder / _LOCK).is_file() or folder.is_symlink():
         return
-    with contextlib.suppress(OSError, Timeout), FileLock(folder / _LOCK, timeout=0):
+    with contextlib.suppress(OSError, Timeout), FileLock(folder / _LOCK, timeout=0, preserve_lock_file=True):
         shutil.rmtree(folder)
