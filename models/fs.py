@@ -1,6 +1,8 @@
-"""Files that survive a crash: atomic replacement, flushing to disk, and locks between processes."""
+"""Files that others may touch: bounded reads, atomic replacement, flushing to disk, and locks between processes."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,26 @@ def home_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise HomeError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Reads a regular file of at most `limit` bytes, through links too; waits for no writer and reads no device.
+
+    Raises OSError, whose strerror says what the path is instead, or that the file is too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(kind):
+            name = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe"}.get(stat.S_IFMT(kind), "a device")
+            raise OSError(errno.EINVAL, f"it is {name}, not a regular file", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes", str(path))
+    return data
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from models import fs
 from models.errors import InklingError
+
+_MAX_BYTES = 65_536
 
 
 class BrokenPicture(InklingError):
@@ -24,7 +27,7 @@ def read_tile(home: Path, name: str) -> bytes:
     """The 784 bytes of a tile. Raises BrokenPicture, or OSError for a file that exists and cannot be read."""
     path = folder_of(home) / name[:2] / f"{name}.png"
     try:
-        data = path.read_bytes()
+        data = fs.read_regular(path, _MAX_BYTES)
     except FileNotFoundError:
         raise BrokenPicture(f"{path} is missing") from None
     try:

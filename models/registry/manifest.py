@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
+from models import fs
 from models.errors import BrokenVersion
 from models.inference.calibration import Calibration
 
 MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 1_000_000
 
 VersionState = Literal["released", "trained", "accepted", "rejected"]
 """accepted and rejected: what the gate said of a retrained version."""
@@ -62,7 +64,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Raises BrokenVersion naming the file and the first field that does not fit."""
     path = folder / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(fs.read_regular(path, MAX_MANIFEST_BYTES))
     except OSError as error:
         raise BrokenVersion(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:

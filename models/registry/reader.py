@@ -9,6 +9,7 @@ from models.errors import BrokenVersion, UnknownVersion, VersionError
 from models.registry.manifest import Manifest, read_manifest
 
 _NAME = re.compile(r"v[1-9]\d*")
+_MAX_ACTIVE_BYTES = 64
 
 
 class ModelRegistryReader:
@@ -28,7 +29,7 @@ class ModelRegistryReader:
     def active(self) -> str:
         """The active version's name. Raises UnknownVersion if none was ever activated, BrokenVersion for nonsense."""
         try:
-            name = self.active_file.read_bytes().decode("ascii", "replace").strip()
+            name = fs.read_regular(self.active_file, _MAX_ACTIVE_BYTES).decode("ascii", "replace").strip()
         except (FileNotFoundError, NotADirectoryError):
             raise UnknownVersion(f"no version is active under {self.folder}") from None
         except OSError as error:

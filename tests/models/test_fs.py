@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from models.errors import HomeError
-from models.fs import check_writable, locked, replacing, write_atomically
+from models.fs import check_writable, locked, read_regular, replacing, write_atomically
 from tests.support.disk import file_size_limit
+from tests.support.files import NOT_FILES
 
 
 def test_check_writable_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
@@ -27,6 +28,29 @@ def test_a_name_that_is_too_long_is_found_before_the_work(tmp_path: Path) -> Non
     with pytest.raises(HomeError, match="File name too long"):
         check_writable(tmp_path, 250 * "a")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 64])
+def test_a_regular_file_is_read_whole_also_through_a_link(size: int, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(size)))
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "file", 64) == read_regular(tmp_path / "link", 64) == bytes(range(size))
+
+
+def test_a_file_beyond_the_limit_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(65))
+    with pytest.raises(OSError, match="more than 64 bytes"):
+        read_regular(tmp_path / "file", 64)
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+def test_what_is_not_a_regular_file_is_refused_at_once_and_left_closed(kind: str, tmp_path: Path) -> None:
+    NOT_FILES[kind](tmp_path / "file")
+    before = os.listdir("/dev/fd")
+    with pytest.raises(OSError, match="/file") as caught:
+        read_regular(tmp_path / "file", 1_000_000)
+    assert caught.value.strerror
+    assert os.listdir("/dev/fd") == before
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o600])

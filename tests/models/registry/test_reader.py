@@ -5,6 +5,7 @@ import pytest
 from models.errors import BrokenVersion, UnknownVersion
 from models.registry.manifest import MANIFEST, Manifest
 from models.registry.reader import ModelRegistryReader
+from tests.support.files import NOT_FILES
 
 
 @pytest.fixture
@@ -43,3 +44,12 @@ def test_a_broken_active_file_does_not_hide_the_versions(reader: ModelRegistryRe
     (reader.folder / "active").write_text("v7\n")
     active, found = reader.list_versions()
     assert (active, list(found)) == (None, ["v1"])
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+def test_something_else_in_the_place_of_the_active_file_is_an_error(kind: str, reader: ModelRegistryReader) -> None:
+    put(reader, "v1")
+    NOT_FILES[kind](reader.active_file)
+    with pytest.raises(BrokenVersion, match="active cannot be read: "):
+        reader.active()
+    assert reader.list_versions()[0] is None

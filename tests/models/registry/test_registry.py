@@ -15,6 +15,7 @@ from models.inference import networks
 from models.registry import registry as registry_module
 from models.registry.manifest import MANIFEST, Manifest
 from models.registry.registry import WEIGHTS, ModelRegistry
+from tests.support.files import NOT_FILES
 
 
 @pytest.fixture
@@ -112,6 +113,22 @@ def test_a_broken_version_is_refused_and_the_active_version_stays(damage, reason
     with pytest.raises(BrokenVersion, match=reason):
         registry.activate("v2")
     assert registry.active() == "v1"
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+@pytest.mark.parametrize("name", [WEIGHTS, MANIFEST])
+def test_a_version_with_something_else_in_the_place_of_a_file_is_refused_and_holds_no_lock(
+    name: str, kind: str, registry: ModelRegistry
+) -> None:
+    write(registry)
+    write(registry)
+    path = registry.folder / "v1" / name
+    path.unlink()
+    NOT_FILES[kind](path)
+    with pytest.raises(BrokenVersion, match=f"v1/{name} cannot be read: "):
+        registry.activate("v1")
+    registry.activate("v2")
+    assert registry.active() == "v2"
 
 
 class Dangerous:
