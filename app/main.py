@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from app.api import feedback, health, metrics, models, predict, retrain
+from app.api import feedback, health, metrics, models, predict, retrain, routing
 from app.api.job_events import JobEvents
 from app.http import lifecycle, problems
 from app.http.fast_predict import FastPredict
@@ -44,7 +44,7 @@ class Inkling(FastAPI):
 
     async def _identified(self, scope: Scope, receive: Receive, send: Send) -> None:
         logs.identify(scope)
-        await super().__call__(scope, receive, send)
+        await routing.run(super().__call__, scope, receive, send)
 
 
 def create_app(
@@ -99,4 +99,5 @@ def create_app(
         app.include_router(module.router)
     static_files.install(app)
     problems.install(app)
+    routing.install(app)
     return app

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from app.http.responses import CompleteResponse
+from app.http.responses import NO_STORE, CompleteResponse
 from models.contract import PROBLEM_TYPES
 from models.errors import InklingError
 
@@ -54,7 +54,7 @@ class Problem(Exception):
         status = PROBLEM_TYPES[self.name].status
         headers = {"Content-Type": _MEDIA_TYPE, **({"Retry-After": "1"} if status == 503 else {}), **self.headers}
         lines = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        return CompleteResponse(status, lines, to_json(self.content()))
+        return CompleteResponse(status, [*lines, NO_STORE], to_json(self.content()))
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
@@ -86,10 +86,11 @@ def _find_problem(request: Request, error: Exception) -> Problem:
 def install(app: FastAPI) -> None:
     """Makes the application answer every error with its problem."""
     for kind in (Problem, InklingError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
-        app.add_exception_handler(kind, _respond)
+        app.add_exception_handler(kind, respond)
 
 
-async def _respond(request: Request, error: Exception) -> Response:
+async def respond(request: Request, error: Exception) -> Response:
+    """The exception handler of every error."""
     status, headers, body = problem_of(request, error).response()
     response = Response(body, status)
     response.raw_headers += headers

@@ -7,7 +7,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 Headers = list[tuple[bytes, bytes]]
 
-JSON: Headers = [(b"content-type", b"application/json")]
+NO_STORE = (b"cache-control", b"no-store")
+"""Of every answer but files: each shows or changes what may be different, or secret, a moment later."""
+JSON: Headers = [(b"content-type", b"application/json"), NO_STORE]
 
 
 class CompleteResponse(NamedTuple):
@@ -18,7 +20,7 @@ class CompleteResponse(NamedTuple):
     body: bytes
 
     def encode(self, more_headers: Iterable[tuple[bytes, bytes]], *, keep_alive: bool) -> bytes:
-        lines = [name + b": " + value for name, value in (*more_headers, *self.headers)]
+        lines = [*map(b": ".join, (*more_headers, *self.headers))]
         if not keep_alive:
             lines.append(b"connection: close")
         lines.append(b"content-length: %d" % len(self.body))

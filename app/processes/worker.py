@@ -86,6 +86,7 @@ class Server(uvicorn.Server):
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
                 server_header=False,
+                headers=[("X-Content-Type-Options", "nosniff")],  # a browser must not take an answer for a page
                 log_config=None,
             )
         )
