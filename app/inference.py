@@ -135,14 +135,14 @@ class Inference:
         if (reason := await self.batcher.check()) is not None:
             raise InferenceFailed(reason)
         predictor = self.batcher.predictor
-        return Health(predictor.model, str(predictor.device), round(time.monotonic() - self._opened, 3))
+        return Health(predictor.model, predictor.device, round(time.monotonic() - self._opened, 3))
 
     def state(self) -> WorkerState:
         """This worker's state, for /metrics."""
         batcher = self.batcher
         return WorkerState(
             version=batcher.predictor.model,
-            device=str(batcher.predictor.device),
+            device=batcher.predictor.device,
             ready=batcher.failure is None,
             queued=batcher.admitted,
             limit=batcher.max_concurrent_images,

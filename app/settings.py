@@ -68,9 +68,9 @@ class Settings(BaseSettings):
         """Kubernetes sets INKLING_PORT=tcp://ADDRESS:PORT for a Service named `inkling`; this is not a chosen port."""
         return cls.model_fields["port"].default if _KUBERNETES_PORT.match(str(value)) else value
 
-    def worker_count(self, device_type: str) -> int:
-        """How many worker processes serve on a device of this type: "cpu", "cuda" or "mps"."""
-        return self.workers or (min(MAX_CPU_WORKERS, cpus.usable()) if device_type == "cpu" else 1)
+    def worker_count(self, device: str) -> int:
+        """How many worker processes serve on this device."""
+        return self.workers or (min(MAX_CPU_WORKERS, cpus.usable()) if device == "cpu" else 1)
 
     def key(self) -> str | None:
         """The key from INKLING_API_KEY or the key file; None if neither is set. Raises BadKeyFile."""

@@ -9,7 +9,6 @@ import argparse
 from functools import partial
 
 import numpy as np
-import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -39,7 +38,7 @@ def picture(counts: np.ndarray) -> bytes:
 
 def measure(options: argparse.Namespace) -> Report:
     digits = samples()
-    predictors = {name: read(RELEASED / name).predictor(torch.device("cpu")) for name in ("convnet", "net")}
+    predictors = {name: read(RELEASED / name).predictor() for name in ("convnet", "net")}
     right = {name: float(answer(predictor, digits).correct.mean()) for name, predictor in predictors.items()}
     rows = [[name, f"{share:.2%}"] for name, share in right.items()]
     return Report([table(["model", f"right of {len(digits):,}"], rows)], figures={"right": right})

@@ -9,8 +9,6 @@ import argparse
 from pathlib import Path
 from statistics import mean, stdev
 
-import torch
-
 from app.settings import Settings
 from benchmarks import runner
 from benchmarks.runner import Report
@@ -31,7 +29,7 @@ def measure(options: argparse.Namespace) -> Report:
     datasets = [of_digits("MNIST held out", held_out), load(options.data)]
     datasets += [load(options.usps)] if options.usps else []
     versions = [_trained(options, seed) for seed in range(options.rounds)]
-    predictors = [version.predictor(torch.device("cpu")) for version in versions]
+    predictors = [version.predictor() for version in versions]
     shares = [[float(answer(one, dataset.samples).correct.mean()) for dataset in datasets] for one in predictors]
     rows = [[f"seed {seed}", *(f"{share:.2%}" for share in row)] for seed, row in enumerate(shares)]
     columns = list(zip(*shares, strict=True))

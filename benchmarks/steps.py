@@ -57,7 +57,7 @@ def steps() -> dict[str, Step]:
         "normalise-canvas": (lambda: normalise(canvas_picture), 1),
     }
     for name in NETWORKS:
-        predictor = read(RELEASED / name, "v1").predictor(torch.device("cpu"))
+        predictor = read(RELEASED / name, "v1").predictor()
         for size in (1, 16, BATCH):
             tiles = np.repeat(normalised.pixels[None], size, axis=0)
             found[f"{name}-{size}"] = (partial(predictor.predict, tiles), size)

@@ -29,7 +29,7 @@ TARGETS = (0.99, 0.995)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    device = devices.resolve(options.device)
+    device = torch.device(devices.resolve(options.device))
     digits, held_out = mnist.split(mnist.training_set(options.data, Settings().download))
     _run(1, device, digits[torch.arange(5_000)], held_out, 0)
     rows, reached = [], dict[float, int]()

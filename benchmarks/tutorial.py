@@ -23,7 +23,7 @@ from benchmarks.machine import say
 from benchmarks.runner import Report
 from benchmarks.tables import Target, spread, table
 from models.inference import networks
-from models.inference.predictor import as_input
+from models.inference.networks import as_input
 from training.data import mnist
 from training.data.mnist import Digits
 from training.loop import tutorial

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from models.inference.calibration import Calibration
-from models.inference.predictor import Predictor, as_input
+from models.inference.networks import as_input
+from models.inference.predictor import Predictor
+from models.inference.torch_predictor import TorchPredictor
 from training import calibrate, scoring
 from training.data import mnist
 from training.data.augment import distort
@@ -25,7 +27,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 def calibrated(network: nn.Module, held_out: Digits) -> Predictor:
     """A predictor on the CPU, calibrated on the held-out digits. It fuses the network for inference in place."""
-    predictor = Predictor(network, Calibration(), "candidate", torch.device("cpu"))
+    predictor = TorchPredictor(network, Calibration(), "candidate")
     generator = torch.Generator().manual_seed(0)
     copies = [_distorted(held_out, generator) for _ in range(COPIES)]
     logits = [scoring.logits_of(predictor, digits) for digits in (held_out, *copies)]

@@ -52,7 +52,7 @@ def train(run: Run, report: Report) -> Path:
     told to keep them, and nothing else. Raises DataError, DeviceError, HomeError or BrokenVersion.
     """
     recipe = recipes.find(run.recipe).with_changes(network=run.network, epochs=run.epochs)
-    device = devices.resolve(run.device)
+    device = torch.device(devices.resolve(run.device))
     digits, held_out = mnist.split(mnist.training_set(run.data, run.download))
 
     with teachers.open_folder(recipe, run.recipe, digits, run.teachers, run.checkpoint) as teachers_folder:

@@ -100,4 +100,4 @@ class TeachersFolder:
         settings = dataclasses.asdict(recipes.find(self._recipe).with_changes(network=network))
         expected = {**json.loads(json.dumps(settings)), "seed": 0, "trained_on_sha256": self._trained_on}
         check_same_settings(folder, found, expected)
-        return version.network
+        return version.network()

@@ -1,6 +1,7 @@
 """`inkling predict`: predicts the digits in image files, without a server."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.text import Text
 
 from app.cli import terminal
@@ -58,7 +58,9 @@ def predict(arguments: Sequence[str], settings: Settings, as_json: bool, quiet: 
             sources += list(_sources(argument))
         except UnreadableSource as error:
             complete = _report(argument, error)
-    torch.set_num_threads(1)  # as in the workers; another number adds in another order and rounds differently
+    os.environ["OMP_NUM_THREADS"] = (
+        "1"  # as in the workers; torch with more adds in another order and rounds differently
+    )
     predictor = registry.find(settings.home, None, settings.initial_model).predictor(devices.resolve(settings.device))
     formatter = _Formatter(sources, as_json)
     with ThreadPoolExecutor(cpus.usable()) as pool, terminal.Bar("reading", len(sources), "images", quiet) as bar:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
-import torch
 import uvicorn
 
 from app.http.protocol import Protocol
@@ -39,10 +38,10 @@ def run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     log_handler = logs.set_up()
-    # One small forward pass gains nothing from more threads, and the threads of several workers compete.
-    torch.set_num_threads(1)
+    # For torch, if a version needs it: a small forward pass gains nothing from threads, and those of workers compete.
+    os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        workers = settings.worker_count(devices.resolve(settings.device).type)
+        workers = settings.worker_count(devices.resolve(settings.device))
         app = create_app(settings, log_handler, store, workers)
         app.state.inference.open()
     except InklingError as error:
@@ -59,7 +58,7 @@ def run(
 
     def ready() -> None:
         predictor = batcher.predictor
-        reports.send(Ready(predictor.model, str(predictor.device), workers))
+        reports.send(Ready(predictor.model, predictor.device, workers))
         reports.close()
 
     Server(app, settings, ready).run(sockets=sockets)

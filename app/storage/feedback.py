@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -20,10 +20,8 @@ from PIL import Image
 from app.storage.database import Database, StorageFull, now, retry_conflicts
 from app.storage.tables import feedback
 from models import fs
+from models.inference.predictor import Prediction
 from models.preprocessing.decode import Pixels
-
-if TYPE_CHECKING:
-    from models.inference.predictor import Prediction  # it imports torch
 
 BATCH = 1000
 """Rows that an export holds in memory at a time."""
@@ -59,7 +57,7 @@ class FeedbackStore:
         self.limit = limit
         self._database = database
 
-    def add(self, tile: Pixels, label: int, prediction: "Prediction") -> tuple[FeedbackItem, FeedbackItem | None]:
+    def add(self, tile: Pixels, label: int, prediction: Prediction) -> tuple[FeedbackItem, FeedbackItem | None]:
         """Stores a tile uint8 [28, 28] with its label; returns the stored item and the former one of the same tile.
 
         A tile is stored once: a new label replaces the former one. Raises StorageFull or DatabaseUnavailable; then

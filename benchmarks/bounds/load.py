@@ -101,7 +101,7 @@ def swap(setting: Setting) -> list[Target]:
         server.wait_ready()
         versions = ModelRegistry(setting.folder / "home-swap")
         release = read(RELEASED / "net")
-        names = [versions.active(), versions.write(release.network.state_dict(), release.manifest)]
+        names = [versions.active(), versions.write(release.network().state_dict(), release.manifest)]
 
         async def run() -> list[Answer]:
             until = perf_counter() + 2 * setting.seconds

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-import torch
 import uvloop
 
 from benchmarks import client, pictures
@@ -93,6 +92,6 @@ async def _retrain_under_load(
 
 
 def _right(folder: Path, name: str, hand: Hand, chosen: np.ndarray) -> float:
-    predictor = ModelRegistry(home(folder)).load(name).predictor(torch.device("cpu"))
+    predictor = ModelRegistry(home(folder)).load(name).predictor()
     logits = np.concatenate([predictor.logits(hand.tiles[part]) for part in np.array_split(chosen, 20)])
     return float((logits.argmax(axis=1) == hand.labels[chosen]).mean())

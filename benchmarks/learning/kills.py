@@ -26,7 +26,7 @@ def measure(data: Path, count: int, seed: int = 0) -> Counter[str]:
         saved = ModelRegistry(home(folder))
         for _ in range(2):
             release = read(RELEASED / "net")
-            saved.write(release.network.state_dict(), release.manifest)
+            saved.write(release.network().state_dict(), release.manifest)
         saved.activate("v1")
         server = serve(folder, data, **SETTINGS)
         try:

@@ -98,7 +98,7 @@ class DynamicBatcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._tiles = np.zeros((BATCH_SIZES[-1], TILE_SIDE, TILE_SIDE), np.uint8)
-        inline = predictor.device.type == "cpu" if inline is None else inline
+        inline = predictor.device == "cpu" if inline is None else inline
         self._thread = None if inline else ThreadPoolExecutor(1, "batcher")
 
     def start(self) -> None:

@@ -11,6 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from models.inference.predictor import Tiles
+
 
 class Net(nn.Module):
     """Three fully connected layers, 784 -> 512 -> 128 -> 10, with ReLU between them."""
@@ -91,6 +93,12 @@ EARLIER: dict[str, Callable[[], nn.Module]] = {
     "convnet": partial(ConvNet, (24,), (48, 48), (64, 64), padded=(1, 2, 2)),
 }
 """Networks as the first release built them; their versions can still be served."""
+
+
+def as_input(tiles: Tiles | Tensor, device: torch.device | str | None = None) -> Tensor:
+    """Converts tiles uint8 [N, 28, 28] to a network's input, float32 [N, 1, 28, 28] in 0..1, on the device."""
+    tensor = tiles if isinstance(tiles, Tensor) else torch.from_numpy(tiles)
+    return tensor.to(device).unsqueeze(1).to(torch.float32).div_(255)
 
 
 def create(name: str) -> nn.Module:

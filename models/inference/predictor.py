@@ -1,17 +1,15 @@
 """One model version ready to predict: tiles in, calibrated predictions out."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from models.errors import DeviceLost, InferenceFailed
-from models.inference import networks
+from models.errors import InferenceFailed
 from models.inference.calibration import Calibration, Verdict
 from models.preprocessing.normalise import TILE_SIDE
 
@@ -27,40 +25,31 @@ class Prediction(NamedTuple):
     model: str
 
 
-def as_input(tiles: Tiles | Tensor, device: torch.device | None = None) -> Tensor:
-    """Converts tiles uint8 [N, 28, 28] to a network's input, float32 [N, 1, 28, 28] in 0..1, on the device."""
-    tensor = tiles if isinstance(tiles, Tensor) else torch.from_numpy(tiles)
-    return tensor.to(device).unsqueeze(1).to(torch.float32).div_(255)
+class Predictor(ABC):
+    """A version's network and its calibration. Not safe for use by several threads at once.
 
-
-class Predictor:
-    """A network and its calibration on a device. Not safe for use by several threads at once.
-
-    max_batch_size: the largest batch size that `warm` found usable, 0 before.
+    model: the version's name. device: where the network runs, such as `cpu` or `cuda:0`. runtime: the library that runs
+    it. max_batch_size: the largest batch size that `warm` found usable, 0 before.
     """
 
-    def __init__(self, network: nn.Module, calibration: Calibration, model: str, device: torch.device) -> None:
+    def __init__(self, calibration: Calibration, model: str, device: str, runtime: str) -> None:
         self.calibration = calibration
         self.model = model
         self.device = device
+        self.runtime = runtime
         self.max_batch_size = 0
-        # Channels last is the faster layout for small convolutions, on CPU and on CUDA.
-        self._network = networks.fuse_batch_norm(network).to(device).to(memory_format=torch.channels_last)
+
+    @abstractmethod
+    def forward(self, tiles: Tiles) -> NDArray[np.float32]:
+        """Maps tiles [N, 28, 28] to logits [N, 10]. Raises InferenceFailed and DeviceLost as `logits` does."""
 
     def logits(self, tiles: Tiles) -> NDArray[np.float32]:
         """Maps tiles [N, 28, 28] to logits [N, 10].
 
         Raises InferenceFailed when the device fails or the logits are not finite, and DeviceLost when this process
-        cannot use the device any more: after an error in a kernel, CUDA fails every later call.
+        cannot use the device any more.
         """
-        try:
-            with torch.inference_mode():
-                inputs = as_input(tiles, self.device).contiguous(memory_format=torch.channels_last)
-                logits: NDArray[np.float32] = self._network(inputs).to("cpu", torch.float32).numpy()
-        except RuntimeError as error:
-            kind = DeviceLost if isinstance(error, torch.AcceleratorError) else InferenceFailed
-            first_line = str(error).strip().partition("\n")[0]
-            raise kind(f"the forward pass failed on {self.device}: {first_line}") from error
+        logits = self.forward(tiles)
         if not np.isfinite(logits).all():
             raise InferenceFailed(f"model {self.model} gave logits that are not finite")
         return logits

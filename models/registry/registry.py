@@ -9,7 +9,6 @@ renamed.
 """
 
 import hashlib
-import io
 import logging
 import shutil
 import tempfile
@@ -18,16 +17,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from models import fs
 from models.errors import BrokenVersion, HomeError, UnknownVersion
-from models.inference import networks, parity
+from models.inference import parity
 from models.inference.predictor import Predictor
 from models.registry.manifest import MANIFEST, Manifest, read_manifest
 from models.registry.reader import ModelRegistryReader
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 RELEASED = Path(__file__).parents[1] / "released"
 WEIGHTS = "weights.pt"
@@ -41,25 +43,31 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Version:
-    """A version that was read from disk and checked; its network holds the weights, on the CPU."""
+    """A version that was read from disk. weights: its state_dict as bytes, with the sha256 that the manifest names."""
 
     name: str
     manifest: Manifest
-    network: nn.Module
+    weights: bytes
 
-    def predictor(self, device: torch.device) -> Predictor:
-        """Fuses the network for prediction, after which it cannot be trained.
+    def network(self) -> "nn.Module":
+        """The network with these weights, on the CPU. Raises BrokenVersion if they do not fit."""
+        from models.registry import weights
 
-        Raises BrokenVersion if the fused network answers differently than the weights.
-        """
-        expected = parity.answers(self.network)
-        predictor = Predictor(self.network, self.manifest.calibration, self.name, device)
+        return weights.load(self.weights, self.manifest.network, self.name)
+
+    def predictor(self, device: str = "cpu") -> Predictor:
+        """Raises BrokenVersion if the weights do not fit, or give other answers than when the version was made."""
+        from models.inference.torch_predictor import TorchPredictor, unfused_answers
+
+        network, calibration, answers = self.network(), self.manifest.calibration, self.manifest.answers
+        expected = unfused_answers(network, calibration) if answers is None else np.array(answers)
+        predictor = TorchPredictor(network, calibration, self.name, device)
         parity.check(predictor, expected)
         return predictor
 
 
 def read(folder: Path, name: str | None = None) -> Version:
-    """Reads and checks one folder. Raises BrokenVersion naming the file that does not fit."""
+    """Reads one folder. Raises BrokenVersion naming the file that does not fit the manifest."""
     manifest = read_manifest(folder)
     path = folder / WEIGHTS
     try:
@@ -68,15 +76,7 @@ def read(folder: Path, name: str | None = None) -> Version:
         raise BrokenVersion(f"{path} cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != manifest.sha256:
         raise BrokenVersion(f"{path} does not have the sha256 that its manifest names")
-    try:
-        weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        network = networks.restore(manifest.network, weights)
-    except Exception as error:  # torch.load raises whatever the unpickler met
-        reason = " ".join(str(error).split())[:300]
-        raise BrokenVersion(f"{path} does not fit network {manifest.network!r}: {reason}") from error
-    if not all(tensor.isfinite().all() for tensor in network.state_dict().values()):
-        raise BrokenVersion(f"{path} holds values that are not finite")
-    return Version(name or folder.name, manifest, network)
+    return Version(name or folder.name, manifest, data)
 
 
 def find(home: Path, name: str | None = None, released: str = "convnet") -> Version:
@@ -122,7 +122,7 @@ def _is_version(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file()
 
 
-def write_folder(folder: Path, state_dict: Mapping[str, Tensor], manifest: Manifest) -> None:
+def write_folder(folder: Path, state_dict: "Mapping[str, Tensor]", manifest: Manifest) -> None:
     """Writes the two files of a version and replaces a version that is there. Raises HomeError as `check_output`.
 
     A process that is killed between the two renames leaves the former version in .NAME-*/former beside the folder.
@@ -151,7 +151,7 @@ class ModelRegistry(ModelRegistryReader):
         """Raises UnknownVersion or BrokenVersion."""
         return read(self._path(name))
 
-    def write(self, state_dict: Mapping[str, Tensor], manifest: Manifest) -> str:
+    def write(self, state_dict: "Mapping[str, Tensor]", manifest: Manifest) -> str:
         """Saves the next version and returns its name; does not activate it. Raises HomeError."""
         return self._add(_files(state_dict, manifest))
 
@@ -180,7 +180,7 @@ class ModelRegistry(ModelRegistryReader):
         return removed
 
     def _activate(self, name: str) -> None:
-        self.load(name).predictor(torch.device("cpu"))
+        self.load(name).predictor()
         fs.write_atomically(self.active_file, f"{name}\n".encode())
 
     def seed(self, model: str) -> None:
@@ -260,12 +260,13 @@ class ModelRegistry(ModelRegistryReader):
             (self.folder / f".v{number}").rmdir()
 
 
-def _files(state_dict: Mapping[str, Tensor], manifest: Manifest) -> dict[str, bytes]:
+def _files(state_dict: "Mapping[str, Tensor]", manifest: Manifest) -> dict[str, bytes]:
     """The content of a version's files, by name; the manifest gets the sha256 of the weights."""
-    buffer = io.BytesIO()
-    torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in state_dict.items()}, buffer)
-    complete = manifest.model_copy(update={"sha256": hashlib.sha256(buffer.getvalue()).hexdigest()})
-    return {WEIGHTS: buffer.getvalue(), MANIFEST: f"{complete.model_dump_json(indent=2)}\n".encode()}
+    from models.registry import weights
+
+    data = weights.dump(state_dict)
+    complete = manifest.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+    return {WEIGHTS: data, MANIFEST: f"{complete.model_dump_json(indent=2)}\n".encode()}
 
 
 def _write_files(folder: Path, files: dict[str, bytes]) -> None:

@@ -1,13 +1,12 @@
 import pytest
-import torch
 
 from models import devices
 from models.errors import DeviceError
 
 
 def test_auto_and_cpu_are_always_available() -> None:
-    assert devices.resolve("cpu") == torch.device("cpu")
-    assert str(devices.resolve("auto")) in devices.available()
+    assert devices.resolve("cpu") == "cpu"
+    assert devices.resolve("auto") in devices.available()
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu", ""])

@@ -48,7 +48,7 @@ def test_train_saves_and_activates_a_version_that_predicts(run: Run, data_folder
     assert manifest.training["recipe"] == "tutorial"
     assert manifest.training["seed"] == 3
     assert saved.manifest("v2").parent == "v1"
-    assert saved.load("v1").network(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+    assert saved.load("v1").network()(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
 
 
 def test_a_damaged_active_file_does_not_cost_the_trained_network(
@@ -103,11 +103,11 @@ def test_teachers_are_trained_first_and_kept_where_they_are_told_to(data_folder:
     assert first.manifest.sha256 == again.manifest.sha256
 
     labels_only = dataclasses.replace(RECIPES["default"], stages=(RECIPES["default"].stages[0],) * 2)
-    weights = torch.nn.utils.parameters_to_vector(first.network.parameters())
+    weights = torch.nn.utils.parameters_to_vector(first.network().parameters())
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "default", labels_only)
         run.train(settings, Report(quiet=True))
-    other = ModelRegistry(settings.home).load("v3").network.parameters()
+    other = ModelRegistry(settings.home).load("v3").network().parameters()
     assert not torch.equal(torch.nn.utils.parameters_to_vector(other), weights)
 
 
@@ -174,7 +174,7 @@ def test_a_run_does_not_resume_with_other_teachers(data_folder: Path, tmp_path: 
     mine, others = tmp_path / "run.pt.teachers" / "teacher", tmp_path / "others" / "teacher"
     shutil.copytree(mine / "net", others / "net")
     other = registry.read(mine / "sequential")
-    weights = {name: tensor + 1e-3 for name, tensor in other.network.state_dict().items()}
+    weights = {name: tensor + 1e-3 for name, tensor in other.network().state_dict().items()}
     registry.write_folder(others / "sequential", weights, other.manifest)
     with pytest.raises(DataError, match=r"run.pt belongs to another run: teachers_sha256 is"):
         run.train(dataclasses.replace(settings, teachers=tmp_path / "others"), Report(quiet=True))

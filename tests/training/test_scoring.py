@@ -6,14 +6,14 @@ import torch
 
 from models.inference import networks
 from models.inference.calibration import Calibration
-from models.inference.predictor import Predictor
+from models.inference.torch_predictor import TorchPredictor
 from training import scoring
 from training.data.mnist import Digits
 
 
 def test_scores_agree_with_single_predictions() -> None:
     torch.manual_seed(0)
-    predictor = Predictor(networks.create("net"), Calibration(threshold=0.11), "v1", torch.device("cpu"))
+    predictor = TorchPredictor(networks.create("net"), Calibration(threshold=0.11), "v1")
     generator = np.random.default_rng(0)
     tiles = generator.integers(0, 256, (1203, 28, 28), dtype=np.uint8)
     labels = generator.integers(0, 10, 1203)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from models.inference.predictor import as_input
+from models.inference.networks import as_input
 from training.data.augment import damage, distort
 from training.data.mnist import Digits
 from training.data.synthetic import outliers, rare_forms

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.inference.predictor import as_input
+from models.inference.networks import as_input
 from training.data.mnist import Digits
 from training.distillation import Teachers
 from training.loop.batches import draw_synthetic, epoch_batches

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.inference.predictor import as_input
+from models.inference.networks import as_input
 from training.data.mnist import Digits
 from training.progress import Report
 from training.recipes import TutorialRecipe

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.inference.predictor import as_input
+from models.inference.networks import as_input
 from training.data.augment import augment
 from training.data.mnist import Digits
 from training.data.synthetic.outliers import bank

@@ -44,7 +44,7 @@ def retrain(spec: JobSpec) -> None:
     InklingError for what a person can mend.
     """
     torch.manual_seed(spec.seed)
-    versions, device = ModelRegistry(spec.home), devices.resolve(spec.device)
+    versions, device = ModelRegistry(spec.home), torch.device(devices.resolve(spec.device))
     base = versions.load(versions.active())
     data = _data(spec)
     log(
@@ -58,7 +58,7 @@ def retrain(spec: JobSpec) -> None:
     weights = packaging.weights_of(network)
     candidate = packaging.calibrated(network, data.held_out)
     active = versions.load(versions.active())  # a person may have activated another version since
-    against = active.predictor(torch.device("cpu"))
+    against = active.predictor()
     on_mnist = _compare(against, candidate, data.held_out)
     on_feedback = _compare(against, candidate, data.held_out_feedback)
     reason = gate.rejection(on_mnist, on_feedback)
@@ -109,7 +109,7 @@ def _train(spec: JobSpec, base: Version, data: Data, device: torch.device) -> tu
             raise DataError(f"{base.name} is a {base.manifest.network}; a {name} can only start from scratch")
         changes = spec.model_dump(include={"epochs", "learning_rate"}, exclude_none=True)
         settings = dataclasses.replace(FineTuning(), **changes)
-        network = base.network.to(device)
+        network = base.network().to(device)
         advance = JobProgress(settings.epochs).advance
         finetune.fit(settings, network, data.digits, data.feedback, spec.seed, advance)
         return network, {"recipe": "fine-tuning", "network": name, **dataclasses.asdict(settings)}

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from models.inference.predictor import as_input
+from models.inference.networks import as_input
 from models.preprocessing.normalise import TILE_SIDE
 from training.data.framing import framing
 from training.data.mnist import Digits

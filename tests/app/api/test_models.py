@@ -44,7 +44,7 @@ def test_versions_are_activated_and_rolled_back(open_server: Server, seven, enco
 
 def test_a_rejected_version_can_be_activated_by_hand(open_server: Server) -> None:
     saved = open_server.app.state.registry
-    weights = saved.load("v1").network.state_dict()
+    weights = saved.load("v1").network().state_dict()
     saved.write(weights, Manifest(network="convnet", state="rejected", parent="v1"))
     answer = open_server.client.post("/models/v2/activate")
     assert (answer.status_code, answer.json()["state"], answer.json()["parent"]) == (200, "rejected", "v1")

@@ -27,7 +27,7 @@ def test_a_backup_of_a_running_service_restores_its_state(tmp_path: Path, seven,
     with serving(settings) as server:
         server.client.headers.update(WITH_KEY)
         saved = ModelRegistry(settings.home)
-        saved.activate(saved.write(saved.load("v1").network.state_dict(), saved.manifest("v1")))
+        saved.activate(saved.write(saved.load("v1").network().state_dict(), saved.manifest("v1")))
         wait_until(lambda: server.client.get("/health").json()["model"] == "v2")
         assert server.client.post("/feedback", files={"file": picture}, data={"label": "7"}).status_code == 201
         job = server.client.post("/retrain", json={"epochs": 1}).json()

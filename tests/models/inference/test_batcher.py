@@ -12,19 +12,20 @@ from models.inference import batcher as batcher_module
 from models.inference import networks
 from models.inference.batcher import BATCH_SIZES, TURN_SECONDS, DynamicBatcher, InferenceResult
 from models.inference.calibration import Calibration
-from models.inference.predictor import Prediction, Predictor, Tiles
+from models.inference.predictor import Prediction, Tiles
+from models.inference.torch_predictor import TorchPredictor
 from models.preprocessing.decode import Picture
 from models.preprocessing.normalise import Tile
 
 MAX_BATCH = BATCH_SIZES[-1]
 
 
-class GatedPredictor(Predictor):
+class GatedPredictor(TorchPredictor):
     """A real predictor that waits while its gate is closed, and fails on demand."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        super().__init__(networks.create("convnet"), Calibration(), "v1", torch.device("cpu"))
+        super().__init__(networks.create("convnet"), Calibration(), "v1")
         self.open = threading.Event()
         self.open.set()
         self.entered = threading.Event()

@@ -5,12 +5,11 @@ import torch
 from models.errors import InferenceFailed
 from models.inference import networks
 from models.inference.calibration import Calibration
-from models.inference.predictor import Predictor, as_input
+from models.inference.networks import as_input
+from models.inference.torch_predictor import TorchPredictor
 from models.registry.registry import RELEASED, read
 from tests.support.environment import CUDA
 from training.data.mnist import Digits
-
-CPU = torch.device("cpu")
 
 
 def test_as_input_gives_what_networks_expect() -> None:
@@ -22,7 +21,7 @@ def test_as_input_gives_what_networks_expect() -> None:
 
 
 def test_the_fields_of_a_prediction_agree() -> None:
-    predictor = Predictor(networks.create("convnet"), Calibration(threshold=0.2), "v7", CPU)
+    predictor = TorchPredictor(networks.create("convnet"), Calibration(threshold=0.2), "v7")
     for prediction in predictor.predict(np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)):
         assert sum(prediction.probabilities) == pytest.approx(1, abs=1e-9)
         assert prediction.confidence == max(prediction.probabilities) == prediction.probabilities[prediction.digit]
@@ -34,7 +33,7 @@ def test_the_fields_of_a_prediction_agree() -> None:
 @pytest.mark.parametrize("name", ["convnet", "net"])
 def test_a_gpu_agrees_with_the_cpu(name: str, test_digits: Digits) -> None:
     tiles = test_digits.images[:2_000].numpy()
-    here, there = (read(RELEASED / name).predictor(torch.device(device)).predict(tiles) for device in ("cpu", "cuda"))
+    here, there = (read(RELEASED / name).predictor(device).predict(tiles) for device in ("cpu", "cuda"))
     assert [(one.digit, one.verdict) for one in here] == [(one.digit, one.verdict) for one in there]
     assert max(abs(one.confidence - other.confidence) for one, other in zip(here, there, strict=True)) < 0.002
 
@@ -44,10 +43,10 @@ def test_logits_that_are_not_finite_are_an_error() -> None:
     with torch.no_grad():
         next(network.parameters()).fill_(float("nan"))
     with pytest.raises(InferenceFailed, match="v1 gave logits that are not finite"):
-        Predictor(network, Calibration(), "v1", CPU).warm()
+        TorchPredictor(network, Calibration(), "v1").warm()
 
 
 def test_a_failing_device_is_an_error() -> None:
-    predictor = Predictor(networks.create("net"), Calibration(), "v1", CPU)
+    predictor = TorchPredictor(networks.create("net"), Calibration(), "v1")
     with pytest.raises(InferenceFailed, match="the forward pass failed on cpu"):
         predictor.logits(np.zeros((2, 30, 30), np.uint8))

@@ -41,7 +41,7 @@ def test_a_version_is_read_as_it_was_written(registry: ModelRegistry) -> None:
     assert (name, version.name) == ("v1", "v1")
     assert version.manifest.metrics == {"held_out": {"accuracy": 0.99}}
     for key, tensor in network.state_dict().items():
-        assert torch.equal(version.network.state_dict()[key], tensor)
+        assert torch.equal(version.network().state_dict()[key], tensor)
 
 
 def test_the_weights_are_a_plain_state_dict(registry: ModelRegistry) -> None:
@@ -99,8 +99,8 @@ def unknown_network(folder: Path) -> None:
         (lambda folder: (folder / MANIFEST).write_text("{"), "manifest.json is not a manifest"),
         (lambda folder: (folder / MANIFEST).write_text("{}"), "manifest.json is not a manifest: network"),
         (lambda folder: (folder / MANIFEST).unlink(), "manifest.json cannot be read"),
-        (other_network, "weights.pt does not fit network 'convnet'"),
-        (unknown_network, "weights.pt does not fit network 'resnet'"),
+        (other_network, "weights of v2 do not fit network 'convnet'"),
+        (unknown_network, "weights of v2 do not fit network 'resnet'"),
     ],
 )
 def test_a_broken_version_is_refused_and_the_active_version_stays(damage, reason: str, registry: ModelRegistry) -> None:
@@ -109,7 +109,7 @@ def test_a_broken_version_is_refused_and_the_active_version_stays(damage, reason
     write(registry)
     damage(registry.folder / "v2")
     with pytest.raises(BrokenVersion, match=reason):
-        registry.load("v2")
+        registry.load("v2").network()
     with pytest.raises(BrokenVersion, match=reason):
         registry.activate("v2")
     assert registry.active() == "v1"
@@ -144,7 +144,7 @@ def test_code_in_a_weights_file_is_not_run(registry: ModelRegistry, tmp_path: Pa
     manifest = registry.manifest("v1").model_copy(update={"sha256": sha256})
     (registry.folder / "v1" / MANIFEST).write_text(manifest.model_dump_json())
     with pytest.raises(BrokenVersion):
-        registry.load("v1")
+        registry.load("v1").network()
     assert not Path("executed").exists()
 
 
@@ -153,7 +153,7 @@ def test_values_that_are_not_finite_are_refused(registry: ModelRegistry) -> None
     state_dict["fc1.bias"][3] = float("inf")
     registry.write(state_dict, Manifest(network="net"))
     with pytest.raises(BrokenVersion, match="not finite"):
-        registry.load("v1")
+        registry.load("v1").network()
 
 
 def test_an_interrupted_write_leaves_nothing(registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:

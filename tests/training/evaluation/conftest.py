@@ -10,6 +10,7 @@ from torch import nn
 
 from models.inference.calibration import Calibration
 from models.inference.predictor import Predictor
+from models.inference.torch_predictor import TorchPredictor
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
 from training.data.mnist import Digits
@@ -38,7 +39,7 @@ def predictor(printed: Digits) -> Predictor:
     weights = torch.linalg.pinv(templates).T
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10, bias=False))
     network[1].weight = nn.Parameter(weights.float())
-    return Predictor(network, Calibration(temperature=0.5, threshold=0.9), "printed", torch.device("cpu"))
+    return TorchPredictor(network, Calibration(temperature=0.5, threshold=0.9), "printed")
 
 
 @pytest.fixture(scope="session")

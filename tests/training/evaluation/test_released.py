@@ -1,7 +1,6 @@
 """The metrics in the manifests of the released models, measured again."""
 
 import pytest
-import torch
 
 from models.registry import registry
 from models.registry.registry import RELEASED
@@ -17,7 +16,7 @@ def test_the_manifest_states_what_the_evaluation_measures(name: str, training_di
     version = registry.read(RELEASED / name)
     _, held_out = split(training_digits)
     samples = of_digits("held out", held_out).samples
-    measured = digit_metrics(answer(version.predictor(torch.device("cpu")), samples))
+    measured = digit_metrics(answer(version.predictor(), samples))
     stated = version.manifest.metrics["held_out"]
     # Another processor may round a borderline case the other way.
     assert stated["images"] == measured.pictures

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.inference import networks
-from models.inference.predictor import as_input
+from models.inference.networks import as_input
 from training.data.mnist import Digits
 from training.data.synthetic.outliers import bank
 from training.progress import Report

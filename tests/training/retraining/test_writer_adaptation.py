@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.inference.predictor import as_input
+from models.inference.networks import as_input
 from models.registry.registry import RELEASED, read
 from training.data.mnist import Digits
 from training.retraining.writer_adaptation import restyled, transformed
@@ -17,7 +17,7 @@ SLANTED = torch.tensor([[1, 0.6], [0, 1]])
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    return read(RELEASED / "convnet").network.eval()
+    return read(RELEASED / "convnet").network().eval()
 
 
 @pytest.fixture(scope="module")
