@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api import feedback, health, metrics, models, predict, retrain, routing
 from app.api.job_events import JobEvents
+from app.api.keys import Keys, refreshing
 from app.http import lifecycle, problems
 from app.http.fast_predict import FastPredict
 from app.inference import Inference
@@ -52,11 +53,12 @@ def create_app(
     log_handler: LogHandler | None = None,
     metrics_store: MultiprocessStore | None = None,
     workers: int = 1,
+    keys: Keys | None = None,
 ) -> Inkling:
     """The application. It loads and warms its model during start-up, before it takes the first request.
 
     log_handler: writes the access log; None writes none. metrics_store: shares metrics with the other workers; None for
-    a single worker. workers: how many processes share this machine.
+    a single worker. workers: how many processes share this machine. keys: None reads them from the settings.
     """
 
     @asynccontextmanager
@@ -67,7 +69,8 @@ def create_app(
             asyncio.create_task(inference.publish_metrics()),
         ]
         try:
-            yield
+            with refreshing(app.state.keys, logged=False):  # the supervisor logs
+                yield
         finally:
             for task in tasks:
                 task.cancel()
@@ -89,7 +92,7 @@ def create_app(
     )
     app.state.inference = inference
     app.state.registry = ModelRegistry(settings.home)
-    app.state.key = settings.key()
+    app.state.keys = Keys(settings) if keys is None else keys
     app.state.jobs = Jobs(database)
     app.state.job_events = JobEvents(app.state.jobs)
     app.state.feedback = FeedbackStore(database, settings.max_feedback)

@@ -29,10 +29,6 @@ _KUBERNETES_NAME = re.compile(r".*(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 
 
-class BadKeyFile(InklingError):
-    """The settings name no usable key."""
-
-
 class FormerSetting(InklingError):
     """A variable uses the former name of a setting."""
 
@@ -48,7 +44,7 @@ class Settings(BaseSettings):
     initial_model: ReleasedModel = Field("convnet", description="the released model that starts a new HOME as v1")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; a missing device is an error")
     api_key: SecretStr | None = Field(None, description="the key for every call that changes state or shows feedback")
-    api_key_file: Path | None = Field(None, description="a file that holds the key")
+    api_key_file: Path | None = Field(None, description="a file of up to 16 keys, one a line")
     database_url: SecretStr | None = Field(None, description="SQLAlchemy URL, sqlite or postgresql; SQLite under HOME")
     host: str = Field("127.0.0.1", description="the address to listen on; a name means all its addresses")
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on")
@@ -71,22 +67,6 @@ class Settings(BaseSettings):
     def worker_count(self, device: str) -> int:
         """How many worker processes serve on this device."""
         return self.workers or (min(MAX_CPU_WORKERS, cpus.usable()) if device == "cpu" else 1)
-
-    def key(self) -> str | None:
-        """The key from INKLING_API_KEY or the key file; None if neither is set. Raises BadKeyFile."""
-        given = self.api_key.get_secret_value().strip() if self.api_key else ""
-        if self.api_key_file is None:
-            return given or None
-        if given:
-            raise BadKeyFile("INKLING_API_KEY and INKLING_API_KEY_FILE are both set; unset one of them")
-        try:
-            key = self.api_key_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise BadKeyFile(f"INKLING_API_KEY_FILE={self.api_key_file} cannot be read: {reason}") from error
-        if not key:
-            raise BadKeyFile(f"INKLING_API_KEY_FILE={self.api_key_file} is empty; expected the key")
-        return key
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

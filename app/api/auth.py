@@ -1,27 +1,24 @@
-"""Checks the key, which every call needs that changes something or reveals what people sent."""
-
-import hmac
+"""Asks for a key wherever a call changes something or reveals what people sent."""
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 
+from app.api.keys import Keys
 from app.http.problems import Problem
 
 _HOW_TO_SET = "set INKLING_API_KEY, or INKLING_API_KEY_FILE to a file that holds it, and start the service again"
 
 
 def holds_key(request: Request) -> bool:
-    """Whether the request carries the key, as X-API-Key or as a bearer token."""
-    key: str | None = request.app.state.key
+    """Whether the request carries a key, as X-API-Key or as a bearer token."""
+    keys: Keys = request.app.state.keys
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     given = [request.headers.get("x-api-key", ""), token.strip() if scheme.lower() == "bearer" else ""]
-    # Starlette decodes headers as latin-1; a key may be any text.
-    matches = [hmac.compare_digest(value.encode("latin-1"), (key or "").encode()) for value in given]
-    return key is not None and any(matches)
+    return keys.match(value.encode("latin-1") for value in given)  # as Starlette decodes headers
 
 
 async def _require_key(request: Request) -> None:
-    if request.app.state.key is None:
+    if not request.app.state.keys:
         raise Problem("no-key-configured", f"this call needs a key, and none is configured: {_HOW_TO_SET}")
     if not holds_key(request):
         sent = "x-api-key" in request.headers or "authorization" in request.headers

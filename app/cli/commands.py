@@ -224,10 +224,12 @@ def _has_url(chosen: "Settings") -> bool:
 @contextmanager
 def _service(chosen: "Settings") -> Iterator["Client"]:
     """A client of the service at INKLING_URL. Its errors end the command with one line and status 2."""
+    from app.api import keys
     from app.client import Client, ClientError
 
     try:
-        with Client(chosen.url, chosen.key() or "", retry_seconds=CLIENT_WAIT_SECONDS) as client:
+        first = next((key.decode() for key in keys.read(chosen)), "")
+        with Client(chosen.url, first, retry_seconds=CLIENT_WAIT_SECONDS) as client:
             yield client
     except ClientError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from app.api.keys import Keys, refreshing
 from app.observability import logs
 from app.observability.multiprocess import MultiprocessStore, new_folder
 from app.processes.job_runner import JobRunner
@@ -40,23 +41,27 @@ class StartFailed(InklingError):
 def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises InklingError for what the operator can correct, before it serves."""
     logs.set_up()
-    settings.key()  # a bad key file is an error at start
+    keys = Keys(settings)
+    keys.warn_of_short_ones()
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(listening) for listening in listen(settings.host, settings.port)]
         folder = stack.enter_context(new_folder(settings.home))
-        Supervisor(settings, sockets, folder).run()
+        stack.enter_context(refreshing(keys, logged=True))
+        Supervisor(settings, sockets, folder, keys).run()
 
 
 class Supervisor:
     """Starts the workers, replaces those that end, and stops them together.
 
-    sockets: listening, and shared by all workers. folder: where the workers publish their metrics.
+    sockets: listening, and shared by all workers. folder: where the workers publish their metrics. keys: what a new
+    worker begins with, since the key file may have become unusable.
     """
 
-    def __init__(self, settings: Settings, sockets: Sequence[socket.socket], folder: Path) -> None:
+    def __init__(self, settings: Settings, sockets: Sequence[socket.socket], folder: Path, keys: Keys) -> None:
         self.settings = settings
         self.sockets = sockets
         self.folder = folder
+        self.keys = keys
         self.workers: list[WorkerSlot] = []
         self._job_runner = JobRunner(settings)
         self._stopping = False
@@ -92,7 +97,7 @@ class Supervisor:
             log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
     def _add_worker(self) -> "WorkerSlot":
-        worker = WorkerSlot(self.settings, self.sockets, MultiprocessStore(self.folder, len(self.workers)))
+        worker = WorkerSlot(self.settings, self.sockets, MultiprocessStore(self.folder, len(self.workers)), self.keys)
         worker.start()
         self.workers.append(worker)
         return worker
@@ -140,10 +145,13 @@ class WorkerSlot:
     ready: the worker's report, None until it answers. due: when the next process starts, None while there is one.
     """
 
-    def __init__(self, settings: Settings, sockets: Sequence[socket.socket], store: MultiprocessStore) -> None:
+    def __init__(
+        self, settings: Settings, sockets: Sequence[socket.socket], store: MultiprocessStore, keys: Keys
+    ) -> None:
         self.settings = settings
         self.sockets = sockets
         self.store = store
+        self.keys = keys
         self.ready: Ready | None = None
         self.due: float | None = None
         self._process: BaseProcess | None = None
@@ -154,7 +162,8 @@ class WorkerSlot:
 
     def start(self) -> None:
         self._reports, sender = _spawning.Pipe(duplex=False)
-        self._process = _spawning.Process(target=_run_worker, args=(self.settings, self.sockets, sender, self.store))
+        arguments = (self.settings, self.sockets, sender, self.store, self.keys)
+        self._process = _spawning.Process(target=_run_worker, args=arguments)
         self._process.start()
         sender.close()
         self._started = time.monotonic()
@@ -217,11 +226,11 @@ class WorkerSlot:
 
 
 def _run_worker(
-    settings: Settings, sockets: list[socket.socket], reports: Connection, store: MultiprocessStore
+    settings: Settings, sockets: list[socket.socket], reports: Connection, store: MultiprocessStore, keys: Keys
 ) -> None:
     from app.processes import worker  # it imports torch
 
-    worker.run(settings, sockets, reports, store)
+    worker.run(settings, sockets, reports, store, keys)
 
 
 def _exit_reason(code: int | None) -> str:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 
 import uvicorn
 
+from app.api.keys import Keys
 from app.http.protocol import Protocol
 from app.main import Inkling, create_app
 from app.observability import logs
@@ -32,7 +33,11 @@ log = logging.getLogger(__name__)
 
 
 def run(
-    settings: Settings, sockets: list[socket.socket], reports: Connection, store: MultiprocessStore | None = None
+    settings: Settings,
+    sockets: list[socket.socket],
+    reports: Connection,
+    store: MultiprocessStore | None = None,
+    keys: Keys | None = None,
 ) -> None:
     """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
@@ -42,7 +47,7 @@ def run(
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         workers = settings.worker_count(devices.resolve(settings.device))
-        app = create_app(settings, log_handler, store, workers)
+        app = create_app(settings, log_handler, store, workers, keys)
         app.state.inference.open()
     except InklingError as error:
         reports.send(Failed(str(error)))

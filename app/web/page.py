@@ -25,4 +25,4 @@ async def tile(request: Request) -> Response:
 @router.get("/page/key")
 async def key(request: Request) -> dict[str, bool]:
     """Whether the service has a key: without one, the page need not ask for it."""
-    return {"configured": request.app.state.key is not None}
+    return {"configured": bool(request.app.state.keys)}

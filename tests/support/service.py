@@ -120,7 +120,7 @@ def serving(settings: Settings) -> Iterator[Server]:
             thread.join(30)
 
 
-KEY = "correct horse"
+KEY = "correct horse battery staple"
 WITH_KEY = {"X-API-Key": KEY}
 
 

@@ -1,9 +1,8 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from app.settings import BadKeyFile, Settings
+from app.settings import Settings
 from tests.support.service import Server, check_problem, running
 
 PROTECTED = [
@@ -70,25 +69,3 @@ def test_neither_log_nor_answer_contains_the_key(locked: Server, caplog: pytest.
         assert key not in answer.text
         assert key not in caplog.text
     assert SECRET not in repr(Settings(api_key=SECRET))
-
-
-def test_the_key_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text("from the file\n")
-    assert Settings(api_key=" given ").key() == "given"
-    assert Settings(api_key_file=path).key() == "from the file"
-    assert Settings(api_key="", api_key_file=path).key() == "from the file"
-    assert Settings().key() is Settings(api_key="").key() is None
-
-
-@pytest.mark.processes
-def test_a_key_that_cannot_be_read_is_an_error_at_start(tmp_path: Path, run) -> None:
-    (tmp_path / "empty").write_text("\n")
-    with pytest.raises(BadKeyFile, match="empty"):
-        Settings(api_key_file=tmp_path / "empty").key()
-    with pytest.raises(BadKeyFile, match="both"):
-        Settings(api_key="a", api_key_file=tmp_path / "empty").key()
-    result = run("serve", INKLING_API_KEY_FILE=str(tmp_path / "missing"))
-    assert result.returncode == 2
-    assert f"{tmp_path}/missing cannot be read" in result.stderr
-    assert len(result.stderr.splitlines()) == 1

@@ -20,7 +20,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "http.md"
 # An error that no request can meet is an internal error, should a request meet it all the same.
 STATUSES = {
     "BackupError": 507,
-    "BadKeyFile": 500,
+    "BadKey": 500,
     "BrokenPicture": 500,
     "BrokenVersion": 409,
     "CorruptPicture": 422,

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.api.keys import Keys
 from app.observability.multiprocess import MultiprocessStore
 from app.processes.sockets import listen
 from app.processes.supervisor import WorkerSlot
@@ -157,7 +158,7 @@ def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve
 def test_a_worker_reports_how_many_workers_its_device_needs(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", device="cpu", workers=None)
     with closing(listen("127.0.0.1", 0)) as sockets:
-        worker = WorkerSlot(settings, sockets, MultiprocessStore(tmp_path, 0))
+        worker = WorkerSlot(settings, sockets, MultiprocessStore(tmp_path, 0), Keys(settings))
         worker.start()
         try:
             wait_until(lambda: worker.receive() is not None or worker.ready is not None)
@@ -179,7 +180,8 @@ def test_localhost_answers_on_each_of_its_addresses(serve: Serve) -> None:
 
 def test_a_worker_that_cannot_start_is_tried_again_after_a_pause(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
     with closing(listen("127.0.0.1", 0)) as sockets:
-        worker = WorkerSlot(Settings(device="cuda:99"), sockets, MultiprocessStore(tmp_path, 0))
+        settings = Settings(device="cuda:99")
+        worker = WorkerSlot(settings, sockets, MultiprocessStore(tmp_path, 0), Keys(settings))
         worker.start()
         wait_until(lambda: worker.receive() is not None)
         worker.restart_if_ended()
