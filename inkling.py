@@ -22,14 +22,14 @@ _FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_op
 @app.command(epilog="Example: INKLING_PORT=9000 inkling serve")
 def serve(
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of worker processes; INKLING_WORKERS.", show_default=False)
+        int | None, typer.Option(help="Number of worker processes; INKLING_WORKERS.", show_default=False)
     ] = None,
 ) -> None:
     """Serve the active model over HTTP, configured by INKLING_* variables."""
-    settings = commands.settings()
+    settings = commands.settings() if workers is None else commands.settings(workers=workers)
     from app.processes.supervisor import serve
 
-    serve(settings if workers is None else settings.model_copy(update={"workers": workers}))
+    serve(settings)
 
 
 @app.command(context_settings=_FORWARDED)

@@ -36,6 +36,7 @@ class Inkling(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            routing.strip_root_path(scope)
             await lifecycle.run(self._watched, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -102,5 +103,5 @@ def create_app(
         app.include_router(module.router)
     static_files.install(app)
     problems.install(app)
-    routing.install(app)
+    routing.install(app, settings.root_path)
     return app

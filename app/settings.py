@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models import cpus
@@ -28,6 +29,8 @@ FORMER_NAMES = {
 _KUBERNETES_NAME = re.compile(r".*(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 
+_PATH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+
 
 class FormerSetting(InklingError):
     """A variable uses the former name of a setting."""
@@ -36,7 +39,7 @@ class FormerSetting(InklingError):
 class Settings(BaseSettings):
     """Each field is INKLING_ and its name in capitals; docs/settings.md lists them all."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore")
 
     home: Path = Field(Path("state"), description="the folder of all state: versions, database, feedback")
     data: Path = Field(Path("data"), description="data sets; MNIST in torchvision's layout, `MNIST/raw/`")
@@ -48,7 +51,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="SQLAlchemy URL, sqlite or postgresql; SQLite under HOME")
     host: str = Field("127.0.0.1", description="the address to listen on; a name means all its addresses")
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on")
-    workers: int | None = Field(None, ge=1, description="worker processes; none: one a core up to 4, 1 on a GPU")
+    workers: int | None = Field(
+        None, ge=1, le=256, description="worker processes; none: one a core up to 4, 1 on a GPU"
+    )
     root_path: str = Field("", description="the path under which a proxy serves Inkling")
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="the largest request body, in bytes")
     max_pixels: int = Field(MAX_PIXELS, ge=1, description="the largest image, width times height")
@@ -63,6 +68,15 @@ class Settings(BaseSettings):
     def _ignore_kubernetes_port(cls, value: Any) -> Any:
         """Kubernetes sets INKLING_PORT=tcp://ADDRESS:PORT for a Service named `inkling`; this is not a chosen port."""
         return cls.model_fields["port"].default if _KUBERNETES_PORT.match(str(value)) else value
+
+    @field_validator("root_path")
+    @classmethod
+    def _normalise_root_path(cls, value: str) -> str:
+        """Begins with a slash and ends without one; "" for the root."""
+        path = value.strip("/")
+        if path and not _PATH.fullmatch(path):
+            raise PydanticCustomError("path", "expected a path such as /digits, of letters, digits and - . _ ~")
+        return f"/{path}" if path else ""
 
     def worker_count(self, device: str) -> int:
         """How many worker processes serve on this device."""

@@ -10,11 +10,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http import problems
 from app.http.responses import NO_STORE
+from models.errors import InklingError
 
 
-def install(app: FastAPI) -> None:
+class RootPathTaken(InklingError):
+    """INKLING_ROOT_PATH is a path of Inkling's own, so that it would not be clear which of the two a request means."""
+
+
+def install(app: FastAPI, root_path: str) -> None:
+    """Raises RootPathTaken."""
+    for route in iter_route_contexts(app.routes):
+        if root_path and f"{route.path}/".startswith(f"{root_path}/"):
+            raise RootPathTaken(f"INKLING_ROOT_PATH={root_path} is a path of Inkling itself; choose another")
     app.add_exception_handler(404, _redirect_or_refuse)
     app.add_exception_handler(405, _refuse_method)
+
+
+def strip_root_path(scope: Scope) -> None:
+    """Removes the root path from a path in which the proxy has left it: uvicorn puts it before every path."""
+    root_path: str = scope["root_path"]
+    rest: str = scope["path"][len(root_path) :]
+    if root_path and (rest == root_path or rest.startswith(f"{root_path}/")):
+        scope["path"] = rest
 
 
 async def run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

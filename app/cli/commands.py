@@ -36,15 +36,15 @@ def check_variables() -> None:
         sys.stderr.write(f"warning: {printable(warning)}\n")
 
 
-def settings() -> "Settings":
-    """The settings from the environment. Each invalid variable prints one line; the exit status is then 2."""
+def settings(**options: Any) -> "Settings":
+    """The settings from options and environment. Each invalid one prints one line; the exit status is then 2."""
     from pydantic import ValidationError
 
     from app.settings import Settings
 
     check_variables()
     try:
-        return Settings()
+        return Settings(**options)
     except ValidationError as error:
         for found in error.errors():
             name = "INKLING_" + ".".join(map(str, found["loc"])).upper()

@@ -33,6 +33,7 @@ class FastPredict:
     path = "/predict"
 
     def __init__(self, inference: Inference, access_log: AccessLog) -> None:
+        self.urls = {self.path.encode(), f"{inference.settings.root_path}{self.path}".encode()}
         self.inference = inference
         self.access_log = access_log
 

@@ -102,8 +102,8 @@ class Protocol(HttpToolsProtocol):
 
     def _may_be_fast(self) -> bool:
         return (
-            self.url == b"/predict"
-            and self.fast_predict is not None
+            self.fast_predict is not None
+            and self.url in self.fast_predict.urls
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and not self.parser.should_upgrade()

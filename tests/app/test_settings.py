@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from app.settings import FORMER_NAMES, FormerSetting, Settings, unknown_variables
 from models import cpus
@@ -39,6 +40,10 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("DOWNLOAD", "perhaps"),
         ("MAX_CONCURRENT_IMAGES", "0"),
         ("WORKERS", "0"),
+        ("WORKERS", "257"),
+        ("PORT", "-1"),
+        ("MAX_PIXELS", "1e9"),
+        ("ROOT_PATH", "/digits?a=b"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_one_line_and_status_2(name: str, value: str, run: Run) -> None:
@@ -46,6 +51,40 @@ def test_a_setting_that_does_not_fit_is_one_line_and_status_2(name: str, value: 
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith(f"error: INKLING_{name}={value!r}: ")
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("workers", ["0", "257"])
+def test_an_option_is_checked_as_its_setting_is(workers: str, run: Run) -> None:
+    result = run("serve", "--workers", workers)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: INKLING_WORKERS={workers}: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        *(("", ""), ("/", ""), ("//", ""), ("digits", "/digits"), ("/digits", "/digits"), ("/digits/", "/digits")),
+        *(("a/b/", "/a/b"), ("//evil.example", "/evil.example"), ("/a-b_c.d~e/1", "/a-b_c.d~e/1")),
+    ],
+)
+def test_a_root_path_begins_with_one_slash_and_ends_without(given: str, path: str) -> None:
+    assert Settings(root_path=given).root_path == path
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["/a//b", "/a?b", "/a#b", "/a b", "/a%20b", "/a/../b", "/.", "/..", "/é", "/a\\b", "/a\n", "http://x/a", "/a;b"],
+)
+def test_a_root_path_that_a_url_would_write_otherwise_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="expected a path such as /digits"):
+        Settings(root_path=given)
+
+
+def test_an_empty_variable_is_as_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"INKLING_{name.upper()}", "")
+    assert Settings().model_fields_set == set()
 
 
 def test_one_worker_for_each_core_up_to_four_but_one_on_a_gpu() -> None:

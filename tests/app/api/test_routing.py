@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.api.routing import RootPathTaken
 from app.main import create_app
 from app.settings import Settings
 from tests.support.connection import connect
@@ -175,6 +176,49 @@ def test_the_fast_path_says_so_too(server: Server, seven, encode) -> None:
         answer = server.client.post("/predict", content=picture)
         assert answer.headers.get_list("cache-control") == ["no-store"]
         assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+
+
+@pytest.fixture(scope="module")
+def below_digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(Settings(home=tmp_path_factory.mktemp("home"), root_path="/digits")) as found:
+        yield found
+
+
+@pytest.mark.parametrize("path", [*(path for path in PATHS if "GET" in PATHS[path]), *MORE_PAGES, "/metrics"])
+def test_a_proxy_may_leave_the_root_path_in_a_path(path: str, below_digits: Server) -> None:
+    path = with_job(below_digits, path)
+    stripped, whole, twice = (below_digits.client.head(prefix + path) for prefix in ("", "/digits", "/digits/digits"))
+    assert whole.status_code == stripped.status_code
+    assert whole.headers["content-type"] == stripped.headers["content-type"]
+    assert twice.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/digits", "/digits/"),
+        ("/digits?a=b", "/digits/?a=b"),
+        ("/digits/models/", "/digits/models"),
+        ("/models/", "/digits/models"),
+        ("/digitsmodels/", None),
+        ("/digits//evil.example/", None),
+        ("/digits/digits/", None),
+    ],
+)
+def test_redirects_lead_below_the_root_path(path: str, location: str | None, below_digits: Server) -> None:
+    answer = below_digits.client.get(path)
+    assert (answer.status_code, answer.headers.get("location")) == (307 if location else 404, location)
+
+
+@pytest.mark.parametrize("root_path", ["/predict", "/models", "/retrain", "/page", "/docs", "/health/live", "/metrics"])
+def test_a_path_of_inkling_is_no_root_path(root_path: str) -> None:
+    with pytest.raises(RootPathTaken, match=f"INKLING_ROOT_PATH={root_path} "):
+        create_app(Settings(root_path=root_path))
+
+
+def test_a_root_path_may_begin_as_a_path_of_inkling(tmp_path: Path) -> None:
+    for root_path in ("/models-of-ours", "/models/digits", "/v"):
+        assert create_app(Settings(home=tmp_path, root_path=root_path))
 
 
 def test_the_key_protects_what_head_shows(tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def test_it_can_be_switched_off(without_fast_path: Server, tile: bytes, routed: 
     assert routed == ["/predict"]
 
 
+def test_it_is_taken_below_a_root_path_that_the_proxy_strips_or_leaves(
+    tmp_path: Path, tile: bytes, routed: list[str]
+) -> None:
+    with serving(Settings(home=tmp_path / "home", root_path="/digits")) as found:
+        for path in ("/predict", "/digits/predict"):
+            assert found.client.post(path, content=tile).json()["digit"] == 7
+    assert routed == []
+
+
 def png(pixels: np.ndarray, encode) -> bytes:
     return encode(Image.fromarray(pixels))
 

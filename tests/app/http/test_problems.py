@@ -40,6 +40,7 @@ STATUSES = {
     "Overloaded": 503,
     "PictureError": 422,
     "PortTaken": 500,
+    "RootPathTaken": 500,
     "StartFailed": 500,
     "StorageFull": 507,
     "TooManyPixels": 413,
