@@ -15,7 +15,7 @@ from models.inference.networks import ConvNet, Net
 from models.preprocessing.normalise import TILE_SIDE
 
 INPUT, OUTPUT = "tiles", "logits"
-OPSET, IR_VERSION = 13, 8
+OPSET, IR_VERSION = 13, 7
 """The lowest opset that quantises weights per channel, and an IR version of its time."""
 
 MAX_WEIGHT = 64

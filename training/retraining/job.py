@@ -18,6 +18,7 @@ from training.data import mnist
 from training.data.mnist import Digits
 from training.loop import fit
 from training.loop.batches import synthetic_counts
+from training.mcnemar import Comparison, compare
 from training.recipes import RECIPES, Recipe
 from training.retraining import feedback_data, finetune, gate
 from training.retraining.events import JobProgress, JobReport, emit, log
@@ -62,7 +63,7 @@ def retrain(spec: JobSpec) -> None:
     on_mnist = _compare(against, candidate, data.held_out)
     on_feedback = _compare(against, candidate, data.held_out_feedback)
     reason = gate.rejection(on_mnist, on_feedback)
-    gate_metrics = {"active": active.name, "mnist": on_mnist.summary(), "feedback": on_feedback.summary()}
+    gate_metrics = {"active": active.name, "mnist": gate.summary(on_mnist), "feedback": gate.summary(on_feedback)}
 
     name = versions.write(
         weights,
@@ -136,11 +137,11 @@ def _mixed(data: Data) -> Digits:
     return Digits(images, torch.cat([data.digits.labels, data.feedback.labels.repeat(repeats)]))
 
 
-def _compare(active: Predictor, candidate: Predictor, digits: Digits) -> gate.Comparison:
+def _compare(active: Predictor, candidate: Predictor, digits: Digits) -> Comparison:
     if not len(digits):
-        return gate.Comparison(0, 0, 0, 0, 0)
-    before, after = (scoring.logits_of(predictor, digits).argmax(axis=1) for predictor in (active, candidate))
-    return gate.compare(before, after, digits.labels.numpy())
+        return Comparison(0, 0, 0, 0, 0)
+    labels = digits.labels.numpy()
+    return compare(*(scoring.logits_of(one, digits).argmax(axis=1) == labels for one in (active, candidate)))
 
 
 def _dataset(data: Data) -> dict[str, Any]:

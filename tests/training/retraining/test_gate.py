@@ -1,7 +1,7 @@
-import numpy as np
 import pytest
 
-from training.retraining.gate import Comparison, binomial_tail, compare, rejection
+from training.mcnemar import Comparison
+from training.retraining.gate import rejection, summary
 
 NOTHING = Comparison(0, 0, 0, 0, 0)
 EVEN = Comparison(5000, 4975, 4975, 3, 3)
@@ -9,28 +9,6 @@ EVEN = Comparison(5000, 4975, 4975, 3, 3)
 
 def split(images: int, active_right: int, lost: int, won: int) -> Comparison:
     return Comparison(images, active_right, active_right - lost + won, lost, won)
-
-
-@pytest.mark.parametrize(
-    "successes, trials, expected",
-    [(0, 0, 1), (0, 7, 1), (5, 5, 1 / 32), (8, 10, 56 / 1024), (1, 1, 0.5), (3, 5, 0.5), (6, 5, 0)],
-)
-def test_the_binomial_tail_is_exact(successes: int, trials: int, expected: float) -> None:
-    assert binomial_tail(successes, trials) == expected
-
-
-def test_the_binomial_tail_of_many_trials_neither_overflows_nor_underflows() -> None:
-    assert binomial_tail(2500, 5000) == pytest.approx(0.505642, abs=1e-6)
-    assert 0 < binomial_tail(3000, 5000) < 1e-40
-
-
-def test_a_comparison_counts_images_on_which_one_version_is_right() -> None:
-    labels = np.array([0, 1, 2, 3, 4])
-    found = compare(np.array([0, 1, 9, 9, 9]), np.array([0, 9, 2, 3, 9]), labels)
-    assert found == Comparison(5, active_right=2, candidate_right=3, lost=1, won=2)
-    assert found.p_better == 0.5
-    assert found.p_worse == 0.875
-    assert found.summary()["p_worse"] == 0.875
 
 
 @pytest.mark.parametrize(
@@ -59,3 +37,9 @@ def test_which_candidates_are_rejected(mnist: Comparison, feedback: Comparison, 
     reason = rejection(mnist, feedback)
     assert (reason is None) == (expected is None)
     assert expected is None or expected in str(reason)
+
+
+def test_the_summary_has_the_counts_and_both_tests() -> None:
+    found = summary(split(5, 2, lost=1, won=2))
+    counts = {"images": 5, "active_right": 2, "candidate_right": 3, "lost": 1, "won": 2}
+    assert found == {**counts, "p_worse": 0.875, "p_better": 0.5}
