@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.settings import Settings
-from app.storage.database import url_of
+from app.storage.database import is_sqlite, url_of
 from models import fs
 from models.errors import HomeError
 from models.registry.reader import ModelRegistryReader
@@ -52,7 +52,7 @@ def save(settings: Settings, path: Path) -> int:
 
 def has_database(settings: Settings) -> bool:
     """Whether the backup includes the database: SQLite's is a file, PostgreSQL's is not."""
-    return url_of(settings).get_backend_name() == "sqlite"
+    return is_sqlite(url_of(settings))
 
 
 def _add_database(tar: tarfile.TarFile, settings: Settings) -> int:

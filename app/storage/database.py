@@ -4,8 +4,10 @@ The database holds the feedback and the history of retraining. The active versio
 """
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,27 +17,16 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 
 from app.settings import Settings
 from app.storage import feedback_files
+from app.storage.sqlite_file import NETWORK_FILE_SYSTEMS, SQLiteFile, file_system
 from models import fs
 from models.errors import InklingError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-BUSY_SECONDS = 10
-"""How long to wait for a connection, or for SQLite's lock, before the database counts as unavailable."""
+BUSY_SECONDS = 5
+"""How long to wait for a connection, for SQLite's lock, or for a statement's end on PostgreSQL."""
 ATTEMPTS = 10
-
-NETWORK_FILE_SYSTEMS = (
-    "afs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "glusterfs",
-    "lustre",
-    "ncpfs",
-    "nfs",
-    "smb3",
-    "smbfs",
-    "sshfs",
-)
+LOG_SECONDS = 10
+"""How often a failure is logged at most, however many requests meet it."""
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +45,10 @@ class DatabaseUnavailable(InklingError):
     problem = "database-unavailable"
 
 
+class Conflict(DatabaseUnavailable):
+    """The transaction conflicts with another one; `retry_conflicts` repeats it."""
+
+
 class StorageFull(InklingError):
     """The disk or the feedback store is full, or the disk is read-only."""
 
@@ -66,7 +61,9 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._home = settings.home
         self._url = url_of(settings)
-        wait = {"timeout": BUSY_SECONDS} if self._sqlite else {"connect_timeout": BUSY_SECONDS}
+        self._sqlite = SQLiteFile(Path(str(self._url.database)).absolute()) if is_sqlite(self._url) else None
+        self._logged = -math.inf
+        wait = {"timeout": BUSY_SECONDS} if self._sqlite else _postgresql_limits()
         try:
             self._engine = sa.create_engine(self._url, pool_pre_ping=True, pool_timeout=BUSY_SECONDS, connect_args=wait)
         except ModuleNotFoundError as error:
@@ -74,31 +71,45 @@ class Database:
                 f"PostgreSQL needs {error.name}; run pip install -e '.[postgresql]' in the checkout of Inkling"
             ) from error
         if self._sqlite:
-            sa.event.listen(self._engine, "connect", _set_up_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_sqlite)
-
-    @property
-    def _sqlite(self) -> bool:
-        return self._url.get_backend_name() == "sqlite"
-
-    @property
-    def _file(self) -> Path:
-        return Path(str(self._url.database)).absolute()
+            self._sqlite.listen(self._engine)
+        else:
+            sa.event.listen(self._engine, "connect", _limit_statements)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads. Raises DatabaseUnavailable."""
-        with _errors(), self._engine.connect() as connection:
+        """A transaction that only reads. Raises DatabaseUnavailable or StorageFull."""
+        with self._errors(), self._engine.connect() as connection:
             yield connection.execution_options(reads_only=True)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that is committed at the end of the block; on SQLite it excludes other writers.
 
-        Raises DatabaseUnavailable, StorageFull, or IntegrityError for a conflict with another transaction.
+        Raises DatabaseUnavailable, StorageFull, or Conflict; DatabaseUnavailable also when SQLite's file was removed or
+        replaced meanwhile, so that what was written is lost.
         """
-        with _errors(), self._engine.begin() as connection:
-            yield connection
+        with self._errors(), self._engine.connect() as connection:
+            with connection.begin():
+                yield connection
+            if self._sqlite and not self._sqlite.holds(connection):
+                raise DatabaseUnavailable(f"{self._sqlite.path} was removed or replaced while it was written")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turns every error of SQLAlchemy into one of ours."""
+        try:
+            yield
+        except IntegrityError as error:
+            raise Conflict(f"the transaction conflicts with another one: {_reason(error)}") from error
+        except SQLAlchemyError as error:  # TimeoutError of an exhausted pool is not a DBAPIError
+            reason = _reason(error)
+            if _is_unwritable(error):
+                raise StorageFull(f"the disk that holds the database is full or read-only: {reason}") from error
+            if time.monotonic() - self._logged > LOG_SECONDS:
+                self._logged = time.monotonic()
+                programming_error = not isinstance(error, DBAPIError | sa.exc.TimeoutError)
+                log.error("the database does not answer: %s", reason, exc_info=programming_error)
+            raise DatabaseUnavailable(f"the database does not answer: {reason}") from error
 
     def migrate(self) -> None:
         """Creates the tables or brings them up to date. Raises DatabaseError or HomeError.
@@ -106,7 +117,7 @@ class Database:
         Several services may call this at once. If a process is killed meanwhile, the next one repeats the work.
         """
         if self._sqlite:
-            _check_folder(self._file.parent)
+            _check_folder(self._sqlite.path.parent)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         from alembic import command
         from alembic.config import Config
@@ -116,7 +127,11 @@ class Database:
         config.set_main_option("path_separator", "newline")
         try:
             with self._migration_lock():
+                if self._sqlite:
+                    self._sqlite.make()
                 with self._engine.begin() as connection:
+                    if not self._sqlite:
+                        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a migration may take longer
                     config.attributes.update(connection=connection, home=self._home)
                     command.upgrade(config, "head")
                 feedback_files.remove(self._home)  # migration 0002 has committed, now or at an earlier start
@@ -130,27 +145,25 @@ class Database:
         return self._url.render_as_string(hide_password=True)
 
     def _migration_lock(self) -> AbstractContextManager[None]:
-        return fs.locked(Path(f"{self._file}-lock")) if self._sqlite else self._advisory_lock()
+        return fs.locked(Path(f"{self._sqlite.path}-lock")) if self._sqlite else self._advisory_lock()
 
     @contextmanager
     def _advisory_lock(self) -> Iterator[None]:
         with self._engine.begin() as connection:
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7165742)"))
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # another service may migrate for long
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7165742)")
             yield
 
 
 def retry_conflicts(transaction: Callable[[], T]) -> T:
     """Repeats a transaction that conflicts with another one; the next attempt sees the rows of the other one.
 
-    A conflict is an IntegrityError. Raises DatabaseUnavailable after ATTEMPTS of them.
+    Raises Conflict after ATTEMPTS of them.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
+    for _ in range(1, ATTEMPTS):
+        with suppress(Conflict):
             return transaction()
-        except IntegrityError as error:
-            if attempt == ATTEMPTS:
-                raise DatabaseUnavailable(f"{ATTEMPTS} attempts to write met conflicts: {_reason(error)}") from error
-    raise AssertionError  # the loop returns or raises
+    return transaction()
 
 
 def url_of(settings: Settings) -> sa.URL:
@@ -165,11 +178,15 @@ def url_of(settings: Settings) -> sa.URL:
             raise DatabaseError(f"INKLING_DATABASE_URL is not a SQLAlchemy URL: {_reason(error)}") from None
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() != "sqlite":
+    if not is_sqlite(url):
         raise DatabaseError(f"INKLING_DATABASE_URL names {url.drivername}; expected sqlite or postgresql")
     if not url.database or url.database == ":memory:":
         raise DatabaseError("INKLING_DATABASE_URL names a database in memory, which workers cannot share")
     return url
+
+
+def is_sqlite(url: sa.URL) -> bool:
+    return url.get_backend_name() == "sqlite"
 
 
 def _check_folder(folder: Path) -> None:
@@ -182,44 +199,24 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
-    """The type of the file system that holds the folder, such as nfs4; empty on systems without mountinfo."""
-    if not mounts.is_file():
-        return ""
-    folder, best, kind = folder.resolve(), Path("/"), ""
-    for line in mounts.read_text().splitlines():
-        fields, _, source = line.partition(" - ")
-        point = Path(fields.split(" ")[4].replace("\\040", " "))
-        if folder.is_relative_to(point) and len(point.parts) >= len(best.parts):  # a later mount hides an earlier one
-            best, kind = point, source.split(" ")[0]
-    return kind
+def _postgresql_limits() -> dict[str, int]:
+    """For libpq: the wait for a connection, and for a server that was there and is gone, such as a host without power.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html
+    """
+    return {
+        "connect_timeout": BUSY_SECONDS,
+        "tcp_user_timeout": 1000 * BUSY_SECONDS,
+        "keepalives_idle": BUSY_SECONDS,
+        "keepalives_interval": 1,
+        "keepalives_count": BUSY_SECONDS,
+    }
 
 
-def _set_up_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # SQLAlchemy begins the transactions, not the driver
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # A transaction that reads first and writes later fails if another one has written in between.
-    reads_only = connection.get_execution_options().get("reads_only", False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except SQLAlchemyError as error:  # TimeoutError of an exhausted pool is not a DBAPIError
-        reason = _reason(error)
-        if _is_unwritable(error):
-            raise StorageFull(f"the disk that holds the database is full or read-only: {reason}") from error
-        programming_error = not isinstance(error, DBAPIError | sa.exc.TimeoutError)
-        log.error("the database does not answer: %s", reason, exc_info=programming_error)
-        raise DatabaseUnavailable(f"the database does not answer: {reason}") from error
+def _limit_statements(connection: Any, _: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET statement_timeout = '{BUSY_SECONDS}s'")
+    connection.commit()
 
 
 def _is_unwritable(error: SQLAlchemyError) -> bool:

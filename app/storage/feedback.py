@@ -6,6 +6,7 @@ which may say where a photograph was taken.
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,8 @@ from models.preprocessing.decode import Pixels
 
 BATCH = 1000
 """Rows that an export holds in memory at a time."""
+
+_ID = re.compile("[0-9a-f]{64}")
 
 RECORD = np.dtype([("id", "S64"), ("label", np.int64), ("tile", np.uint8, (28, 28))])
 
@@ -99,6 +102,8 @@ class FeedbackStore:
 
     def delete(self, name: str) -> bool:
         """Returns False if no feedback has this id."""
+        if not _ID.fullmatch(name):  # PostgreSQL fails on some other texts, such as a NUL
+            return False
         with self._database.write() as connection:
             return connection.execute(sa.delete(feedback).where(feedback.c.id == name)).rowcount == 1
 

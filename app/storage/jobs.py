@@ -7,6 +7,7 @@ Workers submit, read and cancel jobs. The job runner (app/processes/job_runner.p
 records its progress and its end.
 """
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ MAX_LISTED = 100
 INTERRUPTED = "interrupted: the process that ran the job is gone"
 
 _LOCK = "retraining"
+_ID = re.compile("[0-9a-f]{16}")
 
 
 class JobRunning(InklingError):
@@ -194,7 +196,8 @@ def _select() -> sa.Select[Any]:
 
 
 def _get(connection: sa.Connection, name: str) -> Job:
-    row = connection.execute(_select().where(jobs.c.id == name)).first()
+    known = _ID.fullmatch(name)  # PostgreSQL fails on some other texts, such as a NUL
+    row = connection.execute(_select().where(jobs.c.id == name)).first() if known else None
     if row is None:
         raise UnknownJob(f"there is no job {name[:40]!r}")
     return Job(**row._mapping)

@@ -23,6 +23,7 @@ STATUSES = {
     "BadKey": 500,
     "BrokenPicture": 500,
     "BrokenVersion": 409,
+    "Conflict": 503,
     "CorruptPicture": 422,
     "DataError": 500,
     "DatabaseError": 503,

@@ -1,27 +1,24 @@
+import inspect
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
+from app.http.problems import Problem
 from app.settings import Settings
 from app.storage import database as database_module
-from app.storage.database import Database, DatabaseError, DatabaseUnavailable, StorageFull, file_system, url_of
+from app.storage.database import Database, DatabaseError, DatabaseUnavailable, StorageFull, url_of
 from app.storage.feedback import FeedbackStore
 from app.storage.tables import jobs
-from models.errors import HomeError
+from models.errors import HomeError, InklingError
 from tests.support.disk import file_size_limit
 from tests.support.feedback import READ_AS_3, tile
-
-MOUNTS = """\
-22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
-30 22 0:40 / /srv rw - nfs4 filer:/srv rw,vers=4.2
-31 30 8:2 / /srv/local rw - xfs /dev/sdb1 rw
-32 22 0:41 / /mnt/with\\040space rw - fuse.sshfs host: rw
-"""
 
 
 def test_times_are_read_aware_and_in_utc(database: Database) -> None:
@@ -90,15 +87,6 @@ def test_a_home_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         Database(Settings(home=tmp_path / "file" / "home")).migrate()
 
 
-def test_the_file_system_is_that_of_the_innermost_mount(tmp_path: Path) -> None:
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(MOUNTS)
-    found = {place: file_system(Path(place), mounts) for place in ("/var", "/srv/home", "/srv/local/x", "/srvx")}
-    assert found == {"/var": "ext4", "/srv/home": "nfs4", "/srv/local/x": "xfs", "/srvx": "ext4"}
-    assert file_system(Path("/mnt/with space"), mounts) == "fuse.sshfs"
-    assert file_system(tmp_path, tmp_path / "missing") == ""
-
-
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
 def test_sqlite_refuses_a_network_file_system(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.storage.database.file_system", lambda _: kind)
@@ -151,6 +139,60 @@ def test_an_exhausted_pool_is_an_unavailable_database(database_url: str, monkeyp
 def test_an_error_of_the_database_is_an_unavailable_database(database: Database) -> None:
     with pytest.raises(DatabaseUnavailable), database.read() as connection:
         connection.exec_driver_sql("SELECT * FROM nowhere")
+
+
+def errors_of_sqlalchemy() -> Iterator[Exception]:
+    for kind in vars(sa.exc).values():
+        if isinstance(kind, type) and issubclass(kind, sa.exc.SQLAlchemyError):
+            needed = [one for one in inspect.signature(kind).parameters.values() if one.default is one.empty]
+            named = [one.name for one in needed if one.kind is one.POSITIONAL_OR_KEYWORD]
+            yield kind(**{name: RuntimeError("words") if name == "orig" else name for name in named})
+
+
+def errors_of_drivers() -> Iterator[Exception]:
+    for module in (sqlite3, psycopg, psycopg.errors):
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, module.Error):
+                yield sa.exc.DBAPIError.instance("SELECT 1", (), kind("words"), module.Error)
+
+
+UNWRITABLE = {psycopg.errors.DiskFull}
+MADE = [*errors_of_sqlalchemy(), *errors_of_drivers()]
+
+
+@pytest.mark.parametrize("error", MADE, ids=lambda error: type(getattr(error, "orig", None) or error).__name__)
+def test_every_error_of_sqlalchemy_and_its_drivers_is_a_refusal(error: Exception, sqlite: Database) -> None:
+    assert len(MADE) > 300
+    with pytest.raises(InklingError) as caught, sqlite.read():
+        raise error
+    unwritable = type(getattr(error, "orig", None)) in UNWRITABLE
+    assert Problem.of(caught.value).response().status == (507 if unwritable else 503)
+
+
+@pytest.mark.parametrize("name", ["SQLITE_FULL", "SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_WRITE", "SQLITE_BUSY", "new"])
+def test_errors_of_sqlite_are_told_apart_by_their_code(name: str, sqlite: Database) -> None:
+    cause = sqlite3.OperationalError("words")
+    cause.sqlite_errorname = name
+    with pytest.raises(InklingError) as caught, sqlite.read():
+        raise sa.exc.OperationalError("SELECT 1", (), cause)
+    assert type(caught.value) is (DatabaseUnavailable if name in ("SQLITE_BUSY", "new") else StorageFull)
+
+
+def test_a_failing_database_is_logged_once_however_many_requests_meet_it(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailable), sqlite.read() as connection:
+                connection.exec_driver_sql("SELECT * FROM nowhere")
+            with sqlite.read() as connection:
+                connection.exec_driver_sql("SELECT 1")
+
+    fail()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    monkeypatch.setattr(database_module, "LOG_SECONDS", -1)
+    fail()
+    assert len(caplog.records) == 4
 
 
 def test_an_error_of_sqlalchemy_is_an_unavailable_database(database: Database) -> None:

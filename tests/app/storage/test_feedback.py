@@ -64,6 +64,11 @@ def test_feedback_is_deleted_once(store: FeedbackStore) -> None:
     assert store.count() == 0
 
 
+@pytest.mark.parametrize("name", ["", "\x00", "A" * 64, "a" * 65, "\ud800", "a" * 63 + "\n"])
+def test_text_that_is_no_id_is_unknown(name: str, store: FeedbackStore) -> None:
+    assert not store.delete(name)
+
+
 @pytest.mark.parametrize("batch", [2, 1000])
 def test_images_are_exported_by_label(
     batch: int, store: FeedbackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -102,6 +102,13 @@ def test_a_queued_job_is_cancelled_and_a_running_one_is_asked_to_end(jobs: Jobs)
         jobs.cancel("nobody")
 
 
+@pytest.mark.parametrize("name", ["", "\x00", "A" * 16, "a" * 17, "\ud800", "a" * 15 + "\n"])
+def test_text_that_is_no_id_is_an_unknown_job(name: str, jobs: Jobs) -> None:
+    for call in (jobs.get, jobs.cancel):
+        with pytest.raises(UnknownJob):
+            call(name)
+
+
 def test_a_job_without_a_heartbeat_for_15_seconds_fails(jobs: Jobs, database: Database) -> None:
     job = jobs.submit({})
     jobs.claim(HERE)
