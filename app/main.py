@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
+from app.storage.threads import StorageThreads
 from app.web import page, static_files
 from models.contract import PROBLEM_TYPES
 from models.registry.registry import ModelRegistry
@@ -77,11 +78,13 @@ def create_app(
                 task.cancel()
             await inference.close()
             worker_metrics.publish(inference.state())
+            threads.close()
             database.close()
 
     worker_metrics = Metrics(metrics_store, PROBLEM_TYPES)
     inference = Inference(settings, worker_metrics, workers)
     database = Database(settings)
+    threads = StorageThreads()
     app = Inkling(
         title="Inkling",
         description="Reads handwritten digits, and says so when it is not sure.",
@@ -94,8 +97,9 @@ def create_app(
     app.state.inference = inference
     app.state.registry = ModelRegistry(settings.home)
     app.state.keys = Keys(settings) if keys is None else keys
+    app.state.threads = threads
     app.state.jobs = Jobs(database)
-    app.state.job_events = JobEvents(app.state.jobs)
+    app.state.job_events = JobEvents(app.state.jobs, threads)
     app.state.feedback = FeedbackStore(database, settings.max_feedback)
     app.access_log = AccessLog(worker_metrics, log_handler)
     app.fast_predict = FastPredict(inference, app.access_log)

@@ -132,5 +132,6 @@ PROBLEM_TYPES = {
     "overloaded": ProblemType(503, "The service is at its limit"),
     "not-ready": ProblemType(503, "The service cannot predict right now"),
     "database-unavailable": ProblemType(503, "The database does not answer right now"),
+    "store-unavailable": ProblemType(503, "The saved versions cannot be read right now"),
     "storage-full": ProblemType(507, "The service cannot store anything more"),
 }

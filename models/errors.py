@@ -8,7 +8,8 @@
     │   └── NothingDrawn       a picture without ink
     ├── VersionError
     │   ├── UnknownVersion     there is no such saved version
-    │   └── BrokenVersion      checksum, shapes or manifest do not fit
+    │   ├── BrokenVersion      checksum, shapes or manifest do not fit
+    │   └── StoreUnavailable   the folder of the saved versions is gone or cannot be read
     ├── InferenceError
     │   ├── Overloaded         the service has as many images in flight as it may
     │   ├── InferenceFailed    the forward pass failed
@@ -75,6 +76,10 @@ class UnknownVersion(VersionError):
 
 class BrokenVersion(VersionError):
     problem = "broken-version"
+
+
+class StoreUnavailable(VersionError):
+    problem = "store-unavailable"
 
 
 class InferenceError(InklingError):

@@ -9,6 +9,7 @@ from app.api.job_events import JobEvents
 from app.inference import Inference
 from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
+from app.storage.threads import StorageThreads
 from models.registry.registry import ModelRegistry
 
 
@@ -23,4 +24,5 @@ InferenceDependency = Annotated[Inference, Depends(_from_state("inference"))]
 RegistryDependency = Annotated[ModelRegistry, Depends(_from_state("registry"))]
 FeedbackDependency = Annotated[FeedbackStore, Depends(_from_state("feedback"))]
 JobsDependency = Annotated[Jobs, Depends(_from_state("jobs"))]
+ThreadsDependency = Annotated[StorageThreads, Depends(_from_state("threads"))]
 JobEventsDependency = Annotated[JobEvents, Depends(_from_state("job_events"))]

@@ -1,6 +1,5 @@
 """The feedback routes: add an image with its label, count, delete."""
 
-import asyncio
 import re
 from dataclasses import asdict
 from datetime import datetime
@@ -9,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.auth import NEEDS_KEY
-from app.api.dependencies import FeedbackDependency, InferenceDependency
+from app.api.dependencies import FeedbackDependency, InferenceDependency, ThreadsDependency
 from app.http import body
 from app.http.problems import Problem
 from app.http.schemas import BINARY, multipart_body
@@ -37,7 +36,11 @@ _BODY = multipart_body(
 
 @router.post("", summary="Say what digit an image shows", status_code=201, openapi_extra=_BODY)
 async def add(
-    request: Request, response: Response, inference: InferenceDependency, store: FeedbackDependency
+    request: Request,
+    response: Response,
+    inference: InferenceDependency,
+    store: FeedbackDependency,
+    threads: ThreadsDependency,
 ) -> FeedbackBody:
     """An image as the multipart field `file` and its digit as the field `label`; 200 if its tile was stored before."""
     data, label = await body.read_image_and_field(
@@ -46,17 +49,21 @@ async def add(
     if not re.fullmatch("[0-9]", label):
         raise Problem("bad-parameter", f"label: expected a digit from 0 to 9, got {label[:20]!r}", field="label")
     tile, prediction = await inference.submit(data)
-    stored, former = await asyncio.to_thread(store.add, tile.pixels, int(label), prediction)
+    stored, former = await threads.writes.run(store.add, tile.pixels, int(label), prediction)
     response.status_code = 201 if former is None else 200
     return FeedbackBody(**asdict(stored), replaced=former is not None and former.label != stored.label)
 
 
 @router.get("", summary="Count the feedback by label and by day")
-def counts(store: FeedbackDependency) -> FeedbackCounts:
-    return store.counts()
+async def counts(store: FeedbackDependency, threads: ThreadsDependency) -> FeedbackCounts:
+    return await threads.reads.run(store.counts)
 
 
 @router.delete("/{id}", summary="Delete an image from the feedback", status_code=204)
-def delete(id: str, store: FeedbackDependency) -> None:  # noqa: A002 the path parameter's name
-    if not store.delete(id):
+async def delete(
+    id: str,  # noqa: A002 the path parameter's name
+    store: FeedbackDependency,
+    threads: ThreadsDependency,
+) -> None:
+    if not await threads.writes.run(store.delete, id):
         raise Problem("not-found", f"there is no feedback {id[:64]!r}")

@@ -5,10 +5,10 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
 
-from app.storage.database import DatabaseUnavailable
 from app.storage.jobs import Jobs
+from app.storage.threads import StorageThreads
 from models.contract import JobStatus
-from models.errors import Overloaded
+from models.errors import InklingError, Overloaded
 
 MAX_STREAMS = 100
 POLL_SECONDS = 0.5
@@ -41,11 +41,12 @@ class _Stream:
 class JobEvents:
     """One poller reads the followed jobs for all streams, with one query, and only while there is a stream.
 
-    A poller for each stream would occupy the threads in which a newly activated version is loaded.
+    A poller for each stream would occupy the threads in which other requests wait for the database.
     """
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, threads: StorageThreads) -> None:
         self._jobs = jobs
+        self._threads = threads
         self._streams: set[_Stream] = set()
         self._poller: asyncio.Task[None] | None = None
 
@@ -70,8 +71,8 @@ class JobEvents:
         while self._streams:
             streams = list(self._streams)  # a stream that opens during the query has a newer status
             try:
-                found = await asyncio.to_thread(self._jobs.find, {stream.job_id for stream in streams})
-            except DatabaseUnavailable:  # app/storage/database.py has logged it
+                found = await self._threads.reads.run(self._jobs.find, {stream.job_id for stream in streams})
+            except InklingError:  # the database does not answer or is busy; the next turn may be luckier
                 pass
             except Exception:
                 log.exception("cannot read the followed jobs")

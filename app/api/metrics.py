@@ -1,24 +1,28 @@
 """GET /metrics: the workers' metrics (app/observability/metrics.py), and gauges of the whole service."""
 
-import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from app.api.dependencies import FeedbackDependency, InferenceDependency, JobsDependency, RegistryDependency
+from app.api.dependencies import (
+    FeedbackDependency,
+    InferenceDependency,
+    JobsDependency,
+    RegistryDependency,
+    ThreadsDependency,
+)
 from app.observability.metrics import Definition, metric
-from app.storage.database import DatabaseUnavailable
+from app.storage.database import DatabaseUnavailable, StorageFull
 from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
+from app.storage.threads import StorageThreads
 from models.contract import JobState
 from models.errors import VersionError
 from models.registry.registry import ModelRegistry
-
-DATABASE_WAIT_SECONDS = 2
-"""The longest wait for the database; Prometheus itself waits for ten seconds."""
 
 ACTIVE = Definition("inkling_active_version", "gauge", "The number of the active version: 3 for v3.")
 JOBS = Definition("inkling_jobs", "gauge", "Retraining jobs.", ("state",))
@@ -37,22 +41,26 @@ async def metrics(
     registry: RegistryDependency,
     jobs: JobsDependency,
     feedback: FeedbackDependency,
+    threads: ThreadsDependency,
 ) -> Response:
     """In the format that the Accept header asks for: Prometheus' own, or OpenMetrics."""
-    found = [*inference.metrics.collect(inference.state()), *await _service_metrics(registry, jobs, feedback)]
+    found = [*inference.metrics.collect(inference.state()), *await _service_metrics(registry, jobs, feedback, threads)]
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(_Collected(found)), headers={"Content-Type": content_type})
 
 
-async def _service_metrics(registry: ModelRegistry, jobs: Jobs, feedback: FeedbackStore) -> list[Metric]:
-    version = await asyncio.to_thread(_active_number, registry)
+async def _service_metrics(
+    registry: ModelRegistry, jobs: Jobs, feedback: FeedbackStore, threads: StorageThreads
+) -> list[Metric]:
     database_up = True
     states: dict[JobState, int] = {}
     images: int | None = None
+    version = None
+    with suppress(VersionError):  # the workers keep their version
+        version = int((await threads.versions.run(registry.active)).removeprefix("v"))
     try:
-        async with asyncio.timeout(DATABASE_WAIT_SECONDS):
-            states, images = await asyncio.to_thread(lambda: (jobs.count_by_state(), feedback.count()))
-    except (DatabaseUnavailable, TimeoutError):
+        states, images = await threads.metrics.run(lambda: (jobs.count_by_state(), feedback.count()))
+    except (DatabaseUnavailable, StorageFull):
         database_up = False
     return [
         metric(ACTIVE, {} if version is None else {(): [version]}),
@@ -61,13 +69,6 @@ async def _service_metrics(registry: ModelRegistry, jobs: Jobs, feedback: Feedba
         metric(FEEDBACK_LIMIT, {(): [feedback.limit]}),
         metric(DATABASE, {(): [database_up]}),
     ]
-
-
-def _active_number(registry: ModelRegistry) -> int | None:
-    try:
-        return int(registry.active().removeprefix("v"))
-    except VersionError:  # the workers keep their version
-        return None
 
 
 class _Collected(Collector):

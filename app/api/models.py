@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from app.api.auth import NEEDS_KEY
-from app.api.dependencies import RegistryDependency
+from app.api.dependencies import RegistryDependency, ThreadsDependency
 from models.registry.manifest import Manifest, VersionState
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -30,21 +30,34 @@ class VersionsBody(BaseModel):
 
 
 @router.get("", summary="The saved versions, newest first, and which is active")
-def list_versions(registry: RegistryDependency) -> VersionsBody:
-    active, manifests = registry.list_versions()
+async def list_versions(registry: RegistryDependency, threads: ThreadsDependency) -> VersionsBody:
+    def found() -> tuple[str | None, dict[str, Manifest]]:
+        registry.check()
+        return registry.list_versions()
+
+    active, manifests = await threads.versions.run(found)
     return VersionsBody(active=active, versions=[_body(name, manifest) for name, manifest in manifests.items()])
 
 
 @router.get("/{version}", summary="One saved version")
-def get_version(version: str, registry: RegistryDependency) -> VersionBody:
-    return _body(version, registry.manifest(version))
+async def get_version(version: str, registry: RegistryDependency, threads: ThreadsDependency) -> VersionBody:
+    def manifest() -> Manifest:
+        registry.check()
+        return registry.manifest(version)
+
+    return _body(version, await threads.versions.run(manifest))
 
 
 @router.post("/{version}/activate", summary="Make a version the active one", dependencies=NEEDS_KEY)
-def activate(version: str, registry: RegistryDependency) -> VersionBody:
+async def activate(version: str, registry: RegistryDependency, threads: ThreadsDependency) -> VersionBody:
     """Every worker serves it within two seconds. A version that does not load is refused, and the active one stays."""
-    registry.activate(version)
-    return _body(version, registry.manifest(version))
+
+    def activated() -> Manifest:
+        registry.check()
+        registry.activate(version)
+        return registry.manifest(version)
+
+    return _body(version, await threads.activations.run(activated))
 
 
 def _body(name: str, manifest: Manifest) -> VersionBody:

@@ -1,6 +1,5 @@
 """The retraining routes: start a job, list jobs, follow one, cancel one."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field, ValidationError
 
 from app.api.auth import NEEDS_KEY, holds_key
-from app.api.dependencies import JobEventsDependency, JobsDependency, RegistryDependency
+from app.api.dependencies import JobEventsDependency, JobsDependency, RegistryDependency, ThreadsDependency
 from app.http import body
 from app.http.problems import Problem
 from models.contract import JobParameters, JobStatus
@@ -38,44 +37,55 @@ async def submit(
     response: Response,
     jobs: JobsDependency,
     registry: RegistryDependency,
+    threads: ThreadsDependency,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> JobStatus:
     """Answers at once; a separate process trains. The same Idempotency-Key within 24 hours gives the same job."""
     parameters = _parameters(await body.read_body(request.scope, request.receive, MAX_BODY))
     if parameters.network is not None and parameters.start_from == "current":
-        active = await asyncio.to_thread(lambda: registry.manifest(registry.active()).network)
+        active = await threads.versions.run(lambda: registry.manifest(registry.active()).network)
         if active != parameters.network:
             detail = f"network: the active version is a {active}; a {parameters.network} needs start_from: scratch"
             raise Problem("bad-parameter", detail, field="network")
-    job = await asyncio.to_thread(jobs.submit, parameters.model_dump(), idempotency_key)
+    job = await threads.writes.run(jobs.submit, parameters.model_dump(), idempotency_key)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/retrain/{job.id}"
     return JobStatus.model_validate(job)
 
 
 @router.get("", summary="The jobs, newest first")
-def list_jobs(jobs: JobsDependency) -> JobsBody:
-    return JobsBody(jobs=[JobStatus.model_validate(job) for job in jobs.list_newest()])
+async def list_jobs(jobs: JobsDependency, threads: ThreadsDependency) -> JobsBody:
+    return JobsBody(jobs=[JobStatus.model_validate(job) for job in await threads.reads.run(jobs.list_newest)])
 
 
 @router.get("/{id}", summary="One job", response_model_exclude_unset=True)
-def get_job(id: str, request: Request, jobs: JobsDependency) -> LoggedJobStatus:  # noqa: A002 the path parameter's name
-    job = jobs.get(id)
+async def get_job(
+    id: str,  # noqa: A002 the path parameter's name
+    request: Request,
+    jobs: JobsDependency,
+    threads: ThreadsDependency,
+) -> LoggedJobStatus:
+    job = await threads.reads.run(jobs.get, id)
     status = JobStatus.model_validate(job)
     return LoggedJobStatus(**dict(status), **({"log": job.log} if holds_key(request) else {}))
 
 
 @router.delete("/{id}", summary="Cancel a job", status_code=202, dependencies=NEEDS_KEY)
-def cancel(id: str, jobs: JobsDependency) -> JobStatus:  # noqa: A002 the path parameter's name
-    return JobStatus.model_validate(jobs.cancel(id))
+async def cancel(
+    id: str,  # noqa: A002 the path parameter's name
+    jobs: JobsDependency,
+    threads: ThreadsDependency,
+) -> JobStatus:
+    return JobStatus.model_validate(await threads.writes.run(jobs.cancel, id))
 
 
 async def _changes(
     id: str,  # noqa: A002 the path parameter's name
     jobs: JobsDependency,
     job_events: JobEventsDependency,
+    threads: ThreadsDependency,
 ) -> AsyncIterator[AsyncIterator[JobStatus]]:
     """A dependency, because an error in the route itself would come after the 200 of the stream."""
-    status = JobStatus.model_validate(await asyncio.to_thread(jobs.get, id))
+    status = JobStatus.model_validate(await threads.reads.run(jobs.get, id))
     with job_events.follow(status) as changes:
         yield changes
 

@@ -70,7 +70,7 @@ def _find_problem(request: Request, error: Exception) -> Problem:
             return error
         case InklingError():
             return Problem.of(error)
-        case HTTPException():
+        case HTTPException() if error.status_code < 500:
             name = _STATUS_NAMES.get(error.status_code, "bad-request")
             return Problem(name, f"{request.method} {request.url.path}: {error.detail}", error.headers)
         case RequestValidationError():
@@ -79,6 +79,9 @@ def _find_problem(request: Request, error: Exception) -> Problem:
             return Problem("bad-parameter", f"{field}: {first['msg']}", field=field)
         case ClientDisconnect():
             return Problem("bad-request", "the client disconnected before its body was complete")
+        case HTTPException():
+            log.error("a request failed: %s", error)
+            return Problem("internal-error", INTERNAL_ERROR)
         case _:
             return Problem("internal-error", INTERNAL_ERROR)
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from models import fs
-from models.errors import BrokenVersion, UnknownVersion, VersionError
+from models.errors import BrokenVersion, StoreUnavailable, UnknownVersion, VersionError
 from models.registry.manifest import Manifest, read_manifest
 
 _NAME = re.compile(r"v[1-9]\d*")
@@ -20,10 +20,13 @@ class ModelRegistryReader:
         self.active_file = self.folder / "active"
 
     def names(self) -> list[str]:
-        """Oldest first."""
-        if not self.folder.is_dir():
+        """Oldest first. Raises StoreUnavailable."""
+        try:
+            found = [entry.name for entry in self.folder.iterdir() if entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        found = (entry.name for entry in self.folder.iterdir() if entry.is_dir())
+        except OSError as error:
+            raise StoreUnavailable(f"{self.folder} cannot be read: {error.strerror}") from error
         return sorted(filter(_NAME.fullmatch, found), key=lambda name: int(name[1:]))
 
     def active(self) -> str:
@@ -43,6 +46,11 @@ class ModelRegistryReader:
     def manifest(self, name: str) -> Manifest:
         """Raises UnknownVersion or BrokenVersion."""
         return read_manifest(self._path(name))
+
+    def check(self) -> None:
+        """Raises StoreUnavailable where there are no versions: a service that runs on them has lost its HOME."""
+        if not self.names():
+            raise StoreUnavailable(f"{self.folder} holds no version any more; is its disk mounted?")
 
     def list_versions(self) -> tuple[str | None, dict[str, Manifest]]:
         """The active version's name or None, and the manifests that can be read, by name, newest first."""

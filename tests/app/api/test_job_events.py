@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from app.api import job_events
+from app.storage.database import DatabaseUnavailable
 from app.storage.jobs import Job
 from tests.support.service import Server, check_problem
 from tests.support.waiting import wait_until
@@ -95,7 +96,7 @@ def test_a_stream_outlives_a_database_that_does_not_answer(idle: Server, monkeyp
     def failing(names: set[str]) -> list[Job]:
         failures.append(None)
         if len(failures) <= 2:
-            raise job_events.DatabaseUnavailable("the database does not answer")
+            raise DatabaseUnavailable("the database does not answer")
         return find(names)
 
     monkeypatch.setattr(jobs, "find", failing)

@@ -6,11 +6,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from fastapi import HTTPException, Request
 
 import app
 import models
 import training
-from app.http.problems import INTERNAL_ERROR, Problem
+from app.http.problems import INTERNAL_ERROR, Problem, problem_of
 from models import errors
 from models.contract import PROBLEM_TYPES
 from models.errors import InklingError
@@ -44,6 +45,7 @@ STATUSES = {
     "RootPathTaken": 500,
     "StartFailed": 500,
     "StorageFull": 507,
+    "StoreUnavailable": 503,
     "TooManyPixels": 413,
     "UnknownFormat": 415,
     "UnknownJob": 404,
@@ -85,6 +87,15 @@ def test_an_internal_error_is_logged_and_its_message_stays_inside(caplog: pytest
     problem = Problem.of(errors.DataError("/secret/place is missing"))
     assert (problem.name, problem.detail) == ("internal-error", INTERNAL_ERROR)
     assert "/secret/place" in caplog.text
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 599])
+def test_an_error_of_the_framework_is_never_the_fault_of_the_request(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    problem = problem_of(Request({"type": "http"}), HTTPException(status, "a secret"))
+    assert (problem.name, problem.detail) == ("internal-error", INTERNAL_ERROR)
+    assert "a secret" in caplog.text
 
 
 def test_the_members_of_an_error_are_members_of_its_problem() -> None:
