@@ -13,7 +13,6 @@ from typing import Any
 from app.processes.trainer_process import TrainerProcess
 from app.settings import Settings
 from app.storage.database import Database, DatabaseUnavailable, StorageFull
-from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Job, JobOwner, Jobs
 from models.contract import ENDED_STATES, JobEvent, JobSpec, JobState
 
@@ -32,7 +31,6 @@ class JobRunner:
         self.database = Database(settings)
         self.jobs = Jobs(self.database)
         self.owner = JobOwner(socket.gethostname(), os.getpid())
-        self._feedback = FeedbackStore(self.database, settings.max_feedback)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="job runner", daemon=True)
 
@@ -80,7 +78,9 @@ class JobRunner:
         shutil.rmtree(self.folder, ignore_errors=True)  # a killed service leaves the folder of its job
         folder.mkdir(parents=True)
         feedback = folder / "feedback.npy"
-        self._feedback.export_array(feedback)
+        from app.storage.feedback import FeedbackStore  # NumPy and Pillow: 10 MB that only a job needs
+
+        FeedbackStore(self.database, self.settings.max_feedback).export_array(feedback)
         spec = JobSpec(
             **job.parameters,
             job_id=job.id,
