@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
@@ -31,6 +31,8 @@ _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 
 _PATH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 
+Limit = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
 
 class FormerSetting(InklingError):
     """A variable uses the former name of a setting."""
@@ -55,12 +57,12 @@ class Settings(BaseSettings):
         None, ge=1, le=256, description="worker processes; none: one a core up to 4, 1 on a GPU"
     )
     root_path: str = Field("", description="the path under which a proxy serves Inkling")
-    max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1, description="the largest request body, in bytes")
-    max_pixels: int = Field(MAX_PIXELS, ge=1, description="the largest image, width times height")
-    max_client_batch: int = Field(256, ge=1, description="the most images in one batch request")
-    max_concurrent_images: int = Field(256, ge=1, description="the most images in flight in each worker")
-    max_feedback: int = Field(100_000, ge=1, description="the most feedback images that are kept")
-    keep_versions: int = Field(10, ge=1, description="the newest versions that are kept; the active one always is")
+    max_upload_bytes: Limit = Field(10 * 1024 * 1024, description="the largest request body, in bytes")
+    max_pixels: Limit = Field(MAX_PIXELS, description="the largest image, width times height")
+    max_client_batch: Limit = Field(256, description="the most images in one batch request")
+    max_concurrent_images: Limit = Field(256, description="the most images in flight in each worker")
+    max_feedback: Limit = Field(100_000, description="the most feedback images that are kept")
+    keep_versions: Limit = Field(10, description="the newest versions that are kept; the active one always is")
     url: str = Field("http://127.0.0.1:8000", description="the service that client commands talk to")
 
     @field_validator("port", mode="before")

@@ -53,6 +53,19 @@ def test_a_setting_that_does_not_fit_is_one_line_and_status_2(name: str, value: 
     assert result.stderr.startswith(f"error: INKLING_{name}={value!r}: ")
 
 
+LIMITS = [name for name in Settings.model_fields if name.startswith("max_") or name == "keep_versions"]
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_limit_is_a_number_that_every_comparison_and_database_can_hold(name: str) -> None:
+    assert len(LIMITS) >= 6
+    for value in (1, 1_000_000_000):
+        assert getattr(Settings(**{name: value}), name) == value
+    for value in (0, -1, 1_000_000_001, 10**30):
+        with pytest.raises(ValidationError, match=name):
+            Settings(**{name: value})
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("workers", ["0", "257"])
 def test_an_option_is_checked_as_its_setting_is(workers: str, run: Run) -> None:
