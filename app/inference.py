@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -11,7 +11,7 @@ from time import perf_counter
 from app.observability.metrics import Metrics, WorkerState
 from app.settings import Settings
 from models import cpus, devices
-from models.errors import InferenceFailed, InklingError, Overloaded
+from models.errors import InferenceFailed, InklingError, Overloaded, VersionError
 from models.inference.batcher import TURN_SECONDS, DynamicBatcher, InferenceResult
 from models.preprocessing.decode import Picture, decode, is_small
 from models.preprocessing.normalise import Tile, may_be_ready, normalise
@@ -32,12 +32,16 @@ class Health:
 
 
 class Inference:
-    """One worker's batcher and decoders. `open` before use, `close` afterwards."""
+    """One worker's batcher and decoders. `open` before use, `close` afterwards.
+
+    on_swap: called in a thread with the name of another version before it takes over.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics, workers: int = 1) -> None:
         """workers: how many processes share this machine's cores."""
         self.settings = settings
         self.metrics = metrics
+        self.on_swap: Callable[[str], None] = lambda model: None
         self._opened = time.monotonic()
         self._batcher: DynamicBatcher | None = None
         # A worker's share of the cores. More would hold more large images in memory and starve the event loops.
@@ -53,14 +57,25 @@ class Inference:
             raise RuntimeError("open() has not been called")
         return self._batcher
 
-    def open(self) -> None:
-        """Loads and warms the active version, once. Raises InklingError for what the operator can correct."""
+    def open(self, served: str | None = None) -> None:
+        """Loads and warms the active version, once. Raises InklingError for what the operator can correct.
+
+        served: what this service has served so far; it goes on with it if the active version cannot be loaded any more,
+        and writes nothing. None at the start of the service, which brings HOME up to date.
+        """
         if self._batcher is not None:
             return
         device = devices.resolve(self.settings.device)
         registry = ModelRegistry(self.settings.home)
-        registry.seed(self.settings.initial_model)
-        predictor = registry.load(registry.active()).predictor(device)
+        if served is None:
+            registry.seed(self.settings.initial_model)
+        try:
+            predictor = registry.load(registry.active()).predictor(device)
+        except VersionError as error:
+            if served is None:
+                raise
+            log.error("%s; going on with %s, which was served last", error, served)
+            predictor = registry.load(served).predictor(device)
         batcher = DynamicBatcher(predictor, self.settings.max_concurrent_images, observe=self.metrics.batch)
         batcher.start()
         self._batcher = batcher
@@ -208,6 +223,7 @@ class Inference:
                 log.error("%s stays active: %s", current.model, error)
             self._logged_error = str(error)
             return
+        self.on_swap(predictor.model)
         # A batch takes the predictor once, so batches in flight end with the version that they began with.
         self.batcher.predictor = predictor
         self._refused_version = None

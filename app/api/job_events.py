@@ -23,11 +23,16 @@ class _Stream:
         self.job_id = status.id
         self._latest: JobStatus | None = status
         self._changed = asyncio.Event()
+        self._closed = False
 
     def update(self, status: JobStatus | None) -> None:
         if status != self._latest:
             self._latest = status
             self._changed.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._changed.set()
 
     async def changes(self) -> AsyncIterator[JobStatus]:
         while (status := self._latest) is not None:
@@ -35,6 +40,8 @@ class _Stream:
             if status.ended:
                 return
             await self._changed.wait()
+            if self._closed:
+                return
             self._changed.clear()
 
 
@@ -48,7 +55,14 @@ class JobEvents:
         self._jobs = jobs
         self._threads = threads
         self._streams: set[_Stream] = set()
+        self._closed = False
         self._poller: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """Ends every stream, also those to come; their clients may connect to another worker."""
+        self._closed = True
+        for stream in self._streams:
+            stream.close()
 
     @contextlib.contextmanager
     def follow(self, status: JobStatus) -> Iterator[AsyncIterator[JobStatus]]:
@@ -60,6 +74,8 @@ class JobEvents:
             )
         stream = _Stream(status)
         self._streams.add(stream)
+        if self._closed:
+            stream.close()
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll())
         try:

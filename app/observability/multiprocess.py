@@ -47,7 +47,8 @@ class MultiprocessStore:
 
     def clear(self, content: Content) -> None:
         for turn in (0, 1):
-            self._path(content, turn).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next process overwrites it
+                self._path(content, turn).unlink(missing_ok=True)
 
     def get_all(self, content: Content) -> dict[int, bytes]:
         """The data that each worker put last, by the worker's number."""

@@ -13,7 +13,10 @@ KILL_SECONDS = DRAIN_SECONDS + 5
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker reports that it is ready. workers: how many workers the service runs, which depends on the device."""
+    """A worker reports that it is ready, or is about to serve another version.
+
+    workers: how many workers the service runs, which depends on the device.
+    """
 
     model: str
     device: str

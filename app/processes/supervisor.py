@@ -19,8 +19,9 @@ from app.api.keys import Keys, refreshing
 from app.observability import logs
 from app.observability.multiprocess import MultiprocessStore, new_folder
 from app.processes.job_runner import JobRunner
-from app.processes.messages import KILL_SECONDS, Failed, Ready
+from app.processes.messages import KILL_SECONDS, Ready
 from app.processes.sockets import listen
+from app.processes.standby import Standby
 from app.settings import Settings
 from models.errors import InklingError
 
@@ -64,6 +65,7 @@ class Supervisor:
         self.keys = keys
         self.workers: list[WorkerSlot] = []
         self._job_runner = JobRunner(settings)
+        self._standby: Standby | None = None
         self._stopping = False
 
     def run(self) -> None:
@@ -75,6 +77,7 @@ class Supervisor:
                 while not self._stopping:
                     for worker in self.workers:
                         worker.restart_if_ended()
+                    self._answer_for_workers()
                     self._wait(signals)
                 log.info("stopping: a signal asks for it")
             finally:
@@ -90,20 +93,34 @@ class Supervisor:
             if (reason := first.receive()) is not None:
                 raise StartFailed(reason)
         for _ in range(first.ready.workers - 1):
-            self._add_worker()
+            self._add_worker(first.served)
         log.info("serving %s on %s, workers: %d", first.ready.model, first.ready.device, first.ready.workers)
         for listening in self.sockets:
             host, port = listening.getsockname()[:2]
             log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
-    def _add_worker(self) -> "WorkerSlot":
-        worker = WorkerSlot(self.settings, self.sockets, MultiprocessStore(self.folder, len(self.workers)), self.keys)
+    def _add_worker(self, served: str | None = None) -> "WorkerSlot":
+        store = MultiprocessStore(self.folder, len(self.workers))
+        worker = WorkerSlot(self.settings, self.sockets, store, self.keys, served)
         worker.start()
         self.workers.append(worker)
         return worker
 
+    def _answer_for_workers(self) -> None:
+        """Refuses every request while no worker is ready and one could not start. Else a restart is worth the wait."""
+        nobody = all(worker.ready is None for worker in self.workers) and any(worker.failing for worker in self.workers)
+        if nobody and self._standby is None:
+            log.error("no worker can start; requests are refused until one does")
+            self._standby = Standby(self.sockets)
+        elif not nobody and self._standby is not None:
+            self._standby.stop()
+            self._standby = None
+            log.info("a worker serves again")
+
     def _stop(self) -> None:
         """Stops accepting, and lets the workers answer what they have accepted, within KILL_SECONDS."""
+        if self._standby is not None:
+            self._standby.stop()
         for listening in self.sockets:
             listening.close()
         self._job_runner.ask_to_stop()
@@ -142,17 +159,26 @@ class Supervisor:
 class WorkerSlot:
     """Runs one worker process at a time; `restart_if_ended` replaces it, after a pause if it ended soon.
 
-    ready: the worker's report, None until it answers. due: when the next process starts, None while there is one.
+    ready: the worker's last report, None until it answers. served: the version in it, which stays when the process has
+    ended; None makes the first process bring HOME up to date. due: when the next process starts, None while there is
+    one. failing: the process before this one ended before it was ready, or soon afterwards.
     """
 
     def __init__(
-        self, settings: Settings, sockets: Sequence[socket.socket], store: MultiprocessStore, keys: Keys
+        self,
+        settings: Settings,
+        sockets: Sequence[socket.socket],
+        store: MultiprocessStore,
+        keys: Keys,
+        served: str | None = None,
     ) -> None:
         self.settings = settings
         self.sockets = sockets
         self.store = store
         self.keys = keys
+        self.served = served
         self.ready: Ready | None = None
+        self.failing = False
         self.due: float | None = None
         self._process: BaseProcess | None = None
         self._reports: Connection | None = None
@@ -162,7 +188,7 @@ class WorkerSlot:
 
     def start(self) -> None:
         self._reports, sender = _spawning.Pipe(duplex=False)
-        arguments = (self.settings, self.sockets, sender, self.store, self.keys)
+        arguments = (self.settings, self.sockets, sender, self.store, self.keys, self.served)
         self._process = _spawning.Process(target=_run_worker, args=arguments)
         self._process.start()
         sender.close()
@@ -172,7 +198,8 @@ class WorkerSlot:
     def restart_if_ended(self) -> None:
         """Starts another process once this one has ended and the pause is over."""
         if self.due is None and (reason := self.receive()) is not None:
-            if self.ready is not None and time.monotonic() - self._started > STEADY_SECONDS:
+            self.failing = self.ready is None or time.monotonic() - self._started <= STEADY_SECONDS
+            if not self.failing:
                 self._pause = 0.0
             log.error("%s; another one starts%s", reason, f" in {self._pause:g} s" if self._pause else "")
             self.due = time.monotonic() + self._pause
@@ -190,8 +217,10 @@ class WorkerSlot:
                 self._reports.close()
                 self._reports = None
             else:
-                self.ready = report if isinstance(report, Ready) else None
-                self._reason = report.reason if isinstance(report, Failed) else None
+                if isinstance(report, Ready):
+                    self.ready, self.served = report, report.model
+                else:
+                    self._reason = report.reason
         if self._process is None or self._process.is_alive():
             return None
         return self._reason or f"worker {self._process.pid} {_exit_reason(self._process.exitcode)}"
@@ -226,11 +255,16 @@ class WorkerSlot:
 
 
 def _run_worker(
-    settings: Settings, sockets: list[socket.socket], reports: Connection, store: MultiprocessStore, keys: Keys
+    settings: Settings,
+    sockets: list[socket.socket],
+    reports: Connection,
+    store: MultiprocessStore,
+    keys: Keys,
+    served: str | None,
 ) -> None:
     from app.processes import worker  # it imports torch
 
-    worker.run(settings, sockets, reports, store, keys)
+    worker.run(settings, sockets, reports, store, keys, served)
 
 
 def _exit_reason(code: int | None) -> str:

@@ -38,8 +38,12 @@ def run(
     reports: Connection,
     store: MultiprocessStore | None = None,
     keys: Keys | None = None,
+    served: str | None = None,
 ) -> None:
-    """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2."""
+    """Serves until SIGTERM or the supervisor's end. Reports Ready, or else Failed and ends with status 2.
+
+    served: the version that the service has served so far; None at its start.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     log_handler = logs.set_up()
@@ -48,7 +52,7 @@ def run(
     try:
         workers = settings.worker_count(devices.resolve(settings.device))
         app = create_app(settings, log_handler, store, workers, keys)
-        app.state.inference.open()
+        app.state.inference.open(served)
     except InklingError as error:
         reports.send(Failed(str(error)))
         sys.exit(2)
@@ -61,12 +65,12 @@ def run(
     gc.freeze()
     batcher = app.state.inference.batcher
 
-    def ready() -> None:
-        predictor = batcher.predictor
-        reports.send(Ready(predictor.model, predictor.device, workers))
-        reports.close()
+    def report(model: str) -> None:
+        with contextlib.suppress(OSError):  # the supervisor has ended
+            reports.send(Ready(model, batcher.predictor.device, workers))
 
-    Server(app, settings, ready).run(sockets=sockets)
+    app.state.inference.on_swap = report
+    Server(app, settings, lambda: report(batcher.predictor.model)).run(sockets=sockets)
     if batcher.lost:
         sys.exit(1)
 
@@ -105,7 +109,11 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accepts the connections that wait already, then stops accepting, and ends as uvicorn does."""
+        """Accepts the connections that wait already, then stops accepting, and ends as uvicorn does.
+
+        Event streams end at once: they would last as long as the drain does.
+        """
+        self._app.state.job_events.close()
         for listening in self._listening:
             while self._accept(listening):
                 pass

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,8 +20,10 @@ from app.processes.supervisor import WorkerSlot
 from app.settings import Settings
 from models import cpus
 from models.registry.registry import WEIGHTS, ModelRegistry
+from tests.support.disk import make_empty, make_full, read_only
 from tests.support.environment import ROOT
-from tests.support.service import Server, closing, free_port, spawn
+from tests.support.service import KEY, WITH_KEY, Server, check_problem, closing, free_port, spawn
+from tests.support.versions import another
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes
@@ -153,6 +156,112 @@ def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve
     workers = children(supervisor)
     server.process.kill()
     wait_until(lambda: not any(alive(worker) for worker in workers))
+
+
+def restarted(server: Server) -> Server:
+    """Kills the only worker, and waits until another one serves."""
+    assert server.process is not None
+    (worker,) = children(server.process.pid)
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: children(server.process.pid) not in ([], [worker]))
+    wait_until(lambda: answers(server))
+    return server
+
+
+def answers(server: Server) -> bool:
+    try:
+        return server.client.get("/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_worker_restarts_while_the_disk_is_full(serve: Serve, seven, encode) -> None:
+    server = serve(INKLING_WORKERS="1", INKLING_API_KEY=KEY)
+    assert server.process is not None
+    feedback = {"files": {"file": encode(seven)}, "data": {"label": "7"}, "headers": WITH_KEY}
+    make_full(server.process.pid)
+    restarted(server)
+    assert server.predict(encode(seven))["digit"] == 7
+    check_problem(server.client.post("/feedback", **feedback), 507, "storage-full")
+    check_problem(server.client.post("/retrain", headers=WITH_KEY), 507, "storage-full")
+    check_problem(server.client.post("/models/v1/activate", headers=WITH_KEY), 507, "storage-full")
+    for path in ("/models", "/metrics", "/retrain"):
+        assert server.client.get(path).status_code == 200
+    make_empty(server.process.pid)
+    restarted(server)
+    assert server.client.post("/feedback", **feedback).status_code == 201
+
+
+def test_a_worker_restarts_while_the_disk_is_read_only(serve: Serve, tmp_path: Path, seven, encode) -> None:
+    server = serve(INKLING_WORKERS="1", INKLING_API_KEY=KEY)
+    feedback = {"files": {"file": encode(seven)}, "data": {"label": "7"}, "headers": WITH_KEY}
+    assert server.client.post("/feedback", **{**feedback, "data": {"label": "1"}}).status_code == 201
+    with read_only(tmp_path / "home"):
+        restarted(server)
+        assert server.predict(encode(seven))["digit"] == 7
+        check_problem(server.client.post("/feedback", **feedback), 507, "storage-full")
+        check_problem(server.client.post("/retrain", headers=WITH_KEY), 507, "storage-full")
+        check_problem(server.client.post("/models/v1/activate", headers=WITH_KEY), 507, "storage-full")
+        for path in ("/feedback", "/retrain"):
+            assert server.client.get(path, headers=WITH_KEY).status_code in (200, 503, 507)
+        for path in ("/models", "/metrics"):
+            assert server.client.get(path).status_code == 200
+    restarted(server)
+    assert server.client.post("/feedback", **feedback).json()["replaced"]
+
+
+@pytest.mark.parametrize("active", [None, "v9", "v2", "pipe"])
+def test_a_worker_that_finds_no_active_version_goes_on_with_the_one_served_last(
+    active: str | None, serve: Serve, tmp_path: Path, seven, encode
+) -> None:
+    server = serve(INKLING_WORKERS="1")
+    saved = ModelRegistry(tmp_path / "home")
+    another(saved)
+    another(saved)
+    saved.activate("v3")
+    wait_until(lambda: server.client.get("/health").json()["model"] == "v3")
+    (saved.folder / "v2" / WEIGHTS).unlink()
+    saved.active_file.unlink()
+    if active == "pipe":
+        os.mkfifo(saved.active_file)
+    elif active is not None:
+        saved.active_file.write_text(active)
+    restarted(server)
+    assert server.predict(encode(seven))["model"] == "v3"
+    assert "going on with v3" in server.log.read_text()
+    saved.active_file.unlink(missing_ok=True)
+    saved.activate("v1")
+    wait_until(lambda: server.client.get("/health").json()["model"] == "v1")
+
+
+def test_requests_are_refused_at_once_while_no_worker_can_start(serve: Serve, tmp_path: Path, seven, encode) -> None:
+    server = serve(INKLING_WORKERS="2")
+    assert server.process is not None
+    wait_until(lambda: len(children(server.process.pid)) == 2)
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.rename(elsewhere)
+    for worker in children(server.process.pid):
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: "no worker can start" in server.log.read_text())
+    for method, path in [("GET", "/health/ready"), ("POST", "/predict"), ("POST", "/feedback"), ("GET", "/")]:
+        answer = httpx.request(method, f"{server.url}{path}", content=encode(seven), timeout=30)
+        check_problem(answer, 503, "not-ready")
+        assert answer.headers["retry-after"]
+    elsewhere.rename(home)
+    wait_until(lambda: answers(server))
+    assert httpx.post(f"{server.url}/predict", content=encode(seven), timeout=30).json()["model"] == "v1"
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+
+
+def test_a_service_without_workers_ends_as_it_should(serve: Serve, tmp_path: Path) -> None:
+    server = serve(INKLING_WORKERS="1")
+    assert server.process is not None
+    shutil.rmtree(tmp_path / "home")
+    os.kill(children(server.process.pid)[0], signal.SIGKILL)
+    wait_until(lambda: "no worker can start" in server.log.read_text())
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
 
 
 def test_a_worker_reports_how_many_workers_its_device_needs(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import threading
+from contextlib import ExitStack
 
 import httpx
 import torch
@@ -7,7 +8,7 @@ from app.main import create_app
 from app.settings import Settings
 from models import cpus
 from models.inference.batcher import DynamicBatcher
-from tests.support.service import check_problem, running
+from tests.support.service import check_problem, running, serving
 from tests.support.waiting import wait_until
 
 
@@ -67,6 +68,19 @@ def test_a_device_that_hangs_turns_the_worker_unready_but_not_dead(tmp_path, sev
         # A busy machine may take longer than 0.2 s for an answer even now.
         wait_until(lambda: found.client.post("/predict", content=encode(seven)).status_code == 200)
         wait_until(lambda: found.client.get("/health/ready").status_code == 200)
+
+
+def test_an_open_event_stream_does_not_hold_the_end_of_the_service_up(tmp_path, caplog) -> None:
+    with ExitStack() as streams:
+        with serving(Settings(home=tmp_path / "home")) as found:
+            job = found.app.state.jobs.submit({})
+            url = f"{found.url}/retrain/{job.id}/events"
+            answers = [streams.enter_context(httpx.stream("GET", url, timeout=60)) for _ in range(3)]
+            lines = [answer.iter_lines() for answer in answers]
+            assert [next(line) for line in lines] == ["event: job"] * 3
+        for line in lines:
+            assert all(text.startswith("data: ") or not text for text in line)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_decoders_share_the_cores_among_the_workers_that_there_are() -> None:
