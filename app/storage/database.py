@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from app.settings import Settings
 from app.storage import feedback_files
 from app.storage.sqlite_file import NETWORK_FILE_SYSTEMS, SQLiteFile, file_system
+from app.storage.tables import REVISION, alembic_version, metadata
 from models import fs
 from models.errors import InklingError
 
@@ -118,13 +119,6 @@ class Database:
         """
         if self._sqlite:
             _check_folder(self._sqlite.path.parent)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        from alembic import command
-        from alembic.config import Config
-
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        config.set_main_option("path_separator", "newline")
         try:
             with self._migration_lock():
                 if self._sqlite:
@@ -132,8 +126,8 @@ class Database:
                 with self._engine.begin() as connection:
                     if not self._sqlite:
                         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a migration may take longer
-                    config.attributes.update(connection=connection, home=self._home)
-                    command.upgrade(config, "head")
+                    if not _has_current_tables(connection):
+                        _upgrade(connection, self._home)
                 feedback_files.remove(self._home)  # migration 0002 has committed, now or at an earlier start
         except (SQLAlchemyError, OSError) as error:
             raise DatabaseError(f"the database {self} cannot be used: {_reason(error)}") from error
@@ -153,6 +147,30 @@ class Database:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # another service may migrate for long
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7165742)")
             yield
+
+
+def _has_current_tables(connection: sa.Connection) -> bool:
+    """Whether the tables are those of REVISION. An empty database gets them here, without Alembic's 9 MB."""
+    names = sa.inspect(connection).get_table_names()
+    if not names:
+        metadata.create_all(connection)
+        alembic_version.create(connection)
+        connection.execute(alembic_version.insert().values(version_num=REVISION))
+        return True
+    stored = sa.select(alembic_version.c.version_num)
+    return alembic_version.name in names and connection.scalars(stored).all() == [REVISION]
+
+
+def _upgrade(connection: sa.Connection, home: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.attributes.update(connection=connection, home=home)
+    command.upgrade(config, "head")
 
 
 def retry_conflicts(transaction: Callable[[], T]) -> T:

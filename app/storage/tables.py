@@ -18,7 +18,17 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+REVISION = "0002"
+"""The newest of app/storage/migrations: it leaves the tables as they are here."""
+
 metadata = sa.MetaData()
+
+alembic_version = sa.Table(
+    "alembic_version",
+    sa.MetaData(),  # Alembic's own, not one of ours
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 feedback = sa.Table(
     "feedback",
