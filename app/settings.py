@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from models import cpus
 from models.contract import ReleasedModel
 from models.errors import InklingError
-from models.preprocessing.decode import MAX_PIXELS
+from models.preprocessing.file_structure import MAX_PIXELS
 
 PREFIX = "INKLING_"
 MAX_CPU_WORKERS = 4

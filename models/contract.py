@@ -121,6 +121,7 @@ PROBLEM_TYPES = {
     "body-too-large": ProblemType(413, "The body has too many bytes"),
     "too-many-images": ProblemType(413, "The batch has too many images"),
     "too-many-pixels": ProblemType(413, "The image has too many pixels"),
+    "too-complex": ProblemType(413, "The image takes too much memory or time to decode"),
     "unknown-format": ProblemType(415, "The image format is not supported"),
     "urlencoded-form": ProblemType(415, "A urlencoded form cannot carry an image"),
     "wrong-field": ProblemType(422, "The multipart body lacks the field that holds the image"),

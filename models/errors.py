@@ -4,6 +4,7 @@
     ├── PictureError
     │   ├── UnknownFormat      the bytes are not of a supported image format
     │   ├── TooManyPixels      the header promises more pixels than the limit
+    │   ├── TooComplex         decoding would take more memory or time than the limit
     │   ├── CorruptPicture     a supported format, but truncated or broken
     │   └── NothingDrawn       a picture without ink
     ├── VersionError
@@ -56,6 +57,10 @@ class UnknownFormat(PictureError):
 
 class TooManyPixels(PictureError):
     problem = "too-many-pixels"
+
+
+class TooComplex(PictureError):
+    problem = "too-complex"
 
 
 class CorruptPicture(PictureError):

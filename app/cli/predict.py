@@ -16,7 +16,8 @@ from app.settings import Settings
 from models import cpus, devices
 from models.errors import InklingError, PictureError, printable
 from models.inference.predictor import Prediction
-from models.preprocessing.decode import FORMATS, decode
+from models.preprocessing.decode import decode
+from models.preprocessing.file_structure import FORMATS
 from models.preprocessing.normalise import Tile, normalise
 from models.registry import registry
 

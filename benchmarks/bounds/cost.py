@@ -17,7 +17,7 @@ from benchmarks.machine import ROOT, BenchmarkError, say
 from benchmarks.pictures import encode
 from benchmarks.servers import Server
 from benchmarks.tables import Target, spread
-from models.preprocessing.decode import FORMATS
+from models.preprocessing.file_structure import FORMATS
 
 SETTLED = 10_000
 _RESIDENT = "import psutil, torch, fastapi; print(psutil.Process().memory_info().rss)"

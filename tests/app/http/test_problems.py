@@ -47,6 +47,7 @@ STATUSES = {
     "StorageFull": 507,
     "StoreUnavailable": 503,
     "TooManyPixels": 413,
+    "TooComplex": 413,
     "UnknownFormat": 415,
     "UnknownJob": 404,
     "UnknownVersion": 404,

@@ -11,7 +11,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from models.errors import CorruptPicture, PictureError, TooManyPixels, UnknownFormat
 from models.preprocessing import decode as decode_module
-from models.preprocessing.decode import FORMATS, MAX_SIDE, decode
+from models.preprocessing.decode import MAX_SIDE, decode
+from models.preprocessing.file_structure import FORMATS
 
 GREY = np.arange(28 * 20, dtype=np.uint8).reshape(28, 20)
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
