@@ -4,22 +4,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 
 from app.observability.metrics import Metrics, WorkerState
 from app.settings import Settings
 from models import cpus, devices
-from models.errors import InferenceFailed, InklingError, Overloaded, VersionError
+from models.errors import InferenceFailed, InklingError, VersionError
 from models.inference.batcher import TURN_SECONDS, DynamicBatcher, InferenceResult
-from models.preprocessing.decode import Picture, decode, is_small
-from models.preprocessing.normalise import Tile, may_be_ready, normalise
+from models.preprocessing.decode import is_small
+from models.preprocessing.decoder_pool import DecoderPool
+from models.preprocessing.normalise import Tile, normalise
 from models.registry.registry import ModelRegistry
 
 WATCH_SECONDS = PUBLISH_SECONDS = 0.5
-DECODER_WAIT_SECONDS = 1
-"""The longest wait of a large image for a decoder."""
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +43,7 @@ class Inference:
         self._opened = time.monotonic()
         self._batcher: DynamicBatcher | None = None
         # A worker's share of the cores. More would hold more large images in memory and starve the event loops.
-        self._decoder_count = max(1, cpus.usable() // workers)
-        self._decoders = ThreadPoolExecutor(self._decoder_count, "decode")
-        self._free_decoders = asyncio.Semaphore(self._decoder_count)
+        self.decoders = DecoderPool(max(1, cpus.usable() // workers), settings.max_pixels, metrics.decoded)
         self._refused_version: str | None = None
         self._logged_error = ""
 
@@ -84,12 +80,12 @@ class Inference:
         """Answers what was accepted, then closes the batcher and the decoders."""
         if self._batcher is not None:
             await self._batcher.close()
-        self._decoders.shutdown()
+        await self.decoders.close()
 
     def submit(self, data: bytes) -> asyncio.Future[InferenceResult]:
         """Admits, decodes and predicts one image. Counts it and releases its admission when the future is done.
 
-        A small image is decoded here, so that a caller without a task can use this; a large one in a thread.
+        A small image is decoded here, so that a caller without a task can use this; any other beside the event loop.
         Raises Overloaded and, for a small image, PictureError or InferenceFailed; the future raises the same errors.
         Cancelling the future ends the work.
         """
@@ -131,19 +127,10 @@ class Inference:
         """The tile that the network would see for an image. Raises PictureError and Overloaded."""
         self.batcher.admit()
         try:
-            image = self.decode(data) if is_small(data) else await self._decode_in_thread(data)
+            image = self.decoders.decode_small(data) if is_small(data) else await self.decoders.decode(data)
             return image if isinstance(image, Tile) else normalise(image)
         finally:
             self.batcher.release()
-
-    def decode(self, data: bytes) -> Picture | Tile:
-        """The batcher's input: the image itself if it may be a tile already, else its tile. Raises PictureError."""
-        began = perf_counter()
-        try:
-            image = decode(data, self.settings.max_pixels)
-            return image if may_be_ready(image) else normalise(image)
-        finally:
-            self.metrics.decoded(perf_counter() - began)
 
     async def health(self) -> Health:
         """The version and device that predict. Raises InferenceFailed with the reason if they cannot."""
@@ -182,7 +169,7 @@ class Inference:
     def _start(self, data: bytes) -> asyncio.Future[InferenceResult]:
         """Decodes and predicts an image that has been admitted."""
         if is_small(data):
-            return self.batcher.predict(self.decode(data))
+            return self.batcher.predict(self.decoders.decode_small(data))
         return asyncio.ensure_future(self._predict_large(data))
 
     def _finish(self, future: asyncio.Future[InferenceResult]) -> None:
@@ -191,21 +178,7 @@ class Inference:
             self.metrics.prediction(future.result().prediction)
 
     async def _predict_large(self, data: bytes) -> InferenceResult:
-        return await self.batcher.predict(await self._decode_in_thread(data))
-
-    async def _decode_in_thread(self, data: bytes) -> Picture | Tile:
-        """As `decode`. Raises Overloaded as well, when no decoder is free within DECODER_WAIT_SECONDS."""
-        try:
-            async with asyncio.timeout(DECODER_WAIT_SECONDS):
-                await self._free_decoders.acquire()
-        except TimeoutError:
-            raise Overloaded(
-                f"the images before this one took longer than {DECODER_WAIT_SECONDS} s to decode",
-                limit=self._decoder_count,
-            ) from None
-        decoding = asyncio.get_running_loop().run_in_executor(self._decoders, self.decode, data)
-        decoding.add_done_callback(lambda _: self._free_decoders.release())
-        return await asyncio.shield(decoding)  # a thread outlives its cancelled caller: its decoder is not free
+        return await self.batcher.predict(await self.decoders.decode(data))
 
     def _swap(self) -> None:
         """Loads and warms a newly activated version beside the running one, which stays if that fails."""

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import httpx
 
-from app import inference
 from app.inference import Inference
 from app.settings import Settings
 from models import cpus
+from models.preprocessing import decoder_pool
 from models.registry.registry import WEIGHTS, ModelRegistry
+from tests.support.decoders import stalled_decoders
 from tests.support.service import check_problem, running
 from tests.support.versions import another
 from tests.support.waiting import wait_until
@@ -66,11 +67,9 @@ def test_a_version_that_does_not_load_is_refused_and_the_running_one_stays(
 def test_a_large_image_without_a_free_decoder_is_refused_and_delays_no_other(
     tmp_path, monkeypatch, seven, encode
 ) -> None:
-    monkeypatch.setattr(inference, "DECODER_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(decoder_pool, "THREAD_WAIT_SECONDS", 0.1)
     with running(Settings(home=tmp_path / "home", workers=1)) as server:
         found: Inference = server.app.state.inference
-        gate, decode = threading.Event(), found.decode
-        monkeypatch.setattr(found, "decode", lambda data: (len(data) < 100 or gate.wait(60)) and decode(data))
         large, tile = encode(seven.resize((600, 600))), encode(seven.resize((28, 28)))
         answers: list[httpx.Response] = []
         occupying = [
@@ -79,15 +78,15 @@ def test_a_large_image_without_a_free_decoder_is_refused_and_delays_no_other(
             )
             for _ in range(cpus.usable())
         ]
-        for thread in occupying:
-            thread.start()
-        wait_until(lambda: found.batcher.admitted == len(occupying))
-        refused = server.client.post("/predict", content=large)
-        assert check_problem(refused, 503, "overloaded", "took longer than 0.1 s")["limit"] == len(occupying)
-        batch = server.client.post("/predict/batch", files=[("files", large), ("files", b"no picture")])
-        assert [result["error"]["status"] for result in batch.json()["results"]] == [503, 415]
-        assert found.batcher.admitted == len(occupying)
-        gate.set()
+        with stalled_decoders(monkeypatch):
+            for thread in occupying:
+                thread.start()
+            wait_until(lambda: found.batcher.admitted == len(occupying))
+            refused = server.client.post("/predict", content=large)
+            assert check_problem(refused, 503, "overloaded", "took longer than 0.1 s")["limit"] == len(occupying)
+            batch = server.client.post("/predict/batch", files=[("files", large), ("files", b"no picture")])
+            assert [result["error"]["status"] for result in batch.json()["results"]] == [503, 415]
+            assert found.batcher.admitted == len(occupying)
         for thread in occupying:
             thread.join()
         assert [answer.status_code for answer in answers] == [200] * len(occupying)

@@ -207,7 +207,7 @@ def test_an_unexpected_error_before_the_forward_pass_is_left_to_the_route(
     def fail(data: bytes) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(server.app.state.inference, "decode", fail)
+    monkeypatch.setattr(server.app.state.inference.decoders, "decode_small", fail)
     check_problem(server.client.post("/predict", content=tile), 500, "internal-error")
     assert routed == ["/predict"]
     assert server.app.state.inference.batcher.admitted == 0

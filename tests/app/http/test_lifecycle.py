@@ -1,13 +1,12 @@
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.settings import Settings
-from models.preprocessing.decode import is_small
 from tests.support.connection import connect, request
+from tests.support.decoders import stalled_decoders
 from tests.support.service import Server, serving
 from tests.support.waiting import wait_until
 
@@ -17,14 +16,8 @@ RESET_ON_CLOSE = b"\1\0\0\0\0\0\0\0"
 @pytest.fixture
 def stalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A service whose decoders of large images wait until the test has ended."""
-    with serving(Settings(home=tmp_path / "home", workers=1)) as found:
-        inference = found.app.state.inference
-        gate, decode = threading.Event(), inference.decode
-        monkeypatch.setattr(inference, "decode", lambda data: (is_small(data) or gate.wait(60)) and decode(data))
-        try:
-            yield found
-        finally:
-            gate.set()
+    with serving(Settings(home=tmp_path / "home", workers=1)) as found, stalled_decoders(monkeypatch):
+        yield found
 
 
 def form(*images: bytes) -> tuple[bytes, bytes]:

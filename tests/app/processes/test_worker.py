@@ -87,4 +87,4 @@ def test_decoders_share_the_cores_among_the_workers_that_there_are() -> None:
     cores = cpus.usable()
     for workers in (1, cores, cores + 1):
         app = create_app(Settings(), workers=workers)
-        assert app.state.inference._decoder_count == max(1, cores // workers)
+        assert app.state.inference.decoders.threads == max(1, cores // workers)

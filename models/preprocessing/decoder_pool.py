@@ -1,0 +1,120 @@
+"""Decodes and normalises images beside an event loop, each where its cost can be bounded.
+
+A small image is decoded on the loop. One whose structure bounds the cost is decoded in a thread, and any other in a
+process that can be limited and ended: one such image at a time, because it may take hundreds of megabytes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+
+from models.errors import Overloaded
+from models.preprocessing.decode import Picture, decode, decode_structure
+from models.preprocessing.decoder_process import DecoderProcess
+from models.preprocessing.file_structure import EXTRA_MEMORY, read_structure
+from models.preprocessing.normalise import Tile, may_be_ready, normalise
+
+THREAD_WAIT_SECONDS, PROCESS_WAIT_SECONDS = 1.0, 4.0
+"""The longest wait for a free thread, and for the process: it takes up to two seconds for an image."""
+IDLE_SECONDS = 30.0
+"""How long the process stays after an image."""
+HANDLING_MEMORY = 40_000_000
+"""What the process takes beside decoding: to receive a file of 10 MB, and to normalise."""
+
+
+class DecoderPool:
+    """Call `close` after use.
+
+    threads: how many images are decoded at a time. observe: called with the seconds that each image took to decode.
+    """
+
+    def __init__(self, threads: int, max_pixels: int, observe: Callable[[float], None] = lambda seconds: None) -> None:
+        self.threads = threads
+        self._max_pixels = max_pixels
+        self._observe = observe
+        self._pool = ThreadPoolExecutor(threads, "decode")
+        self._free_threads = asyncio.Semaphore(threads)
+        self._process = DecoderProcess(4 * max_pixels + EXTRA_MEMORY + HANDLING_MEMORY)
+        self._process_thread = ThreadPoolExecutor(1, "decoder process")
+        self._process_free = asyncio.Semaphore(1)
+        self._idle: asyncio.TimerHandle | None = None
+
+    def decode_small(self, data: bytes) -> Picture | Tile:
+        """The batcher's input for an image for which `is_small` holds. Raises PictureError."""
+        began = perf_counter()
+        try:
+            return _tile_unless_ready(decode(data, self._max_pixels))
+        finally:
+            self._observe(perf_counter() - began)
+
+    async def decode(self, data: bytes) -> Picture | Tile:
+        """The batcher's input: the image itself if it may be a tile already, else its tile.
+
+        Raises PictureError, Overloaded when no decoder is free in time, and InferenceFailed. Cancelling ends the work,
+        except that of a thread, which takes about 0.1 s.
+        """
+        await _wait(self._free_threads, THREAD_WAIT_SECONDS, self.threads)
+        decoding = asyncio.get_running_loop().run_in_executor(self._pool, self._decode_in_thread, data)
+        decoding.add_done_callback(lambda _: self._free_threads.release())
+        found = await asyncio.shield(decoding)  # a thread outlives its cancelled caller: it is not free
+        return await self._decode_isolated(data) if found is None else found
+
+    async def close(self) -> None:
+        """Ends the process and the threads."""
+        self._process.kill()
+        self._stay()
+        await asyncio.get_running_loop().run_in_executor(self._process_thread, self._process.close)
+        self._process_thread.shutdown()
+        self._pool.shutdown()
+
+    def _decode_in_thread(self, data: bytes) -> Picture | Tile | None:
+        """None for an image that the process must decode; its structure would hold memory while it waits."""
+        began = perf_counter()
+        file = read_structure(data, self._max_pixels)
+        if file.isolated:
+            return None
+        try:
+            return _tile_unless_ready(decode_structure(file))
+        finally:
+            self._observe(perf_counter() - began)
+
+    async def _decode_isolated(self, data: bytes) -> Tile:
+        await _wait(self._process_free, PROCESS_WAIT_SECONDS, 1)
+        self._stay()
+        decoding = asyncio.get_running_loop().run_in_executor(self._process_thread, self._decode_in_process, data)
+        decoding.add_done_callback(self._process_done)
+        try:
+            return await asyncio.shield(decoding)
+        except asyncio.CancelledError:
+            if not decoding.done():
+                self._process.kill()
+            raise
+
+    def _decode_in_process(self, data: bytes) -> Tile:
+        began = perf_counter()
+        try:
+            return self._process.decode(read_structure(data, self._max_pixels))
+        finally:
+            self._observe(perf_counter() - began)
+
+    def _process_done(self, decoding: asyncio.Future[Tile]) -> None:
+        self._process_free.release()
+        loop = asyncio.get_running_loop()
+        self._idle = loop.call_later(IDLE_SECONDS, self._process_thread.submit, self._process.close)
+
+    def _stay(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+
+
+def _tile_unless_ready(picture: Picture) -> Picture | Tile:
+    return picture if may_be_ready(picture) else normalise(picture)
+
+
+async def _wait(free: asyncio.Semaphore, seconds: float, limit: int) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await free.acquire()
+    except TimeoutError:
+        raise Overloaded(f"the images before this one took longer than {seconds:g} s to decode", limit=limit) from None
