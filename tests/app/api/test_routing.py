@@ -18,7 +18,7 @@ PATHS = {
     path: {method.upper() for method in calls} for path, calls in create_app(Settings()).openapi()["paths"].items()
 }
 MORE_PAGES = ["/", "/docs", "/page/main.js", "/page/icon.svg", "/docs/swagger-ui.css", "/page/key", "/openapi.json"]
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
 
 
 @pytest.fixture(scope="module", params=["", "/digits"])
@@ -89,26 +89,21 @@ def test_head_is_logged_as_head_and_with_its_route(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/", "/metrics", "/docs", "/openapi.json", "/page/key"])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_method_that_a_path_lacks_is_405_and_allow_names_those_that_it_has(
-    method: str, path: str, served: Server
-) -> None:
+def test_a_method_that_a_path_lacks_is_405_and_allow_names_those_that_it_has(path: str, served: Server) -> None:
     allowed = PATHS.get(path, {"GET"})
     allowed = allowed | ({"HEAD"} if "GET" in allowed else set())
-    if method in allowed:
-        return
-    answer = served.client.request(method, with_job(served, path))
-    assert answer.status_code == 405
-    assert answer.headers["allow"] == ", ".join(sorted(allowed))
-    if method != "HEAD":
-        check_problem(answer, 405, "method-not-allowed")
+    for method in METHODS - allowed:
+        answer = served.client.request(method, with_job(served, path))
+        assert (answer.status_code, answer.headers["allow"]) == (405, ", ".join(sorted(allowed)))
+        assert answer.headers["x-request-id"]
+        if method != "HEAD":
+            check_problem(answer, 405, "method-not-allowed")
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/docs", "/metrics", "/openapi.json", "/page/main.js"])
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_a_trailing_slash_is_redirected_with_method_and_query(method: str, path: str, served: Server) -> None:
+def test_a_trailing_slash_is_redirected_with_method_and_query(path: str, served: Server) -> None:
     path = with_job(served, path)
-    for slashes in ("/", "//"):
+    for method, slashes in (("GET", "/"), ("POST", "/"), ("DELETE", "//")):
         answer = served.client.request(method, f"{path}{slashes}?a=%2F&b=c%20d", content=b"x")
         assert (answer.status_code, answer.content) == (307, b"")
         assert answer.headers["location"] == f"{root_path(served)}{path}?a=%2F&b=c%20d"
