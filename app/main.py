@@ -98,7 +98,7 @@ def create_app(
     app.state.registry = ModelRegistry(settings.home)
     app.state.keys = Keys(settings) if keys is None else keys
     app.state.threads = threads
-    app.state.jobs = Jobs(database)
+    app.state.jobs = Jobs(database, settings.home)
     app.state.job_events = JobEvents(app.state.jobs, threads)
     app.state.feedback = FeedbackStore(database, settings.max_feedback)
     app.access_log = AccessLog(worker_metrics, log_handler)

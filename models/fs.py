@@ -1,6 +1,7 @@
 """Files that others may touch: bounded reads, atomic replacement, flushing to disk, and locks between processes."""
 
 import errno
+import fcntl
 import os
 import stat
 import tempfile
@@ -91,8 +92,9 @@ def check_writable(folder: Path, name: str = "probe") -> None:
 def locked(path: Path, before_waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Waits for a lock that one thread of one process holds at a time; makes its folder if missing. Raises HomeError.
 
-    before_waiting: called once if somebody else holds the lock. The kernel keeps the lock and releases it when its
-    process ends, however that ends. The empty file stays: without a process that holds the lock it blocks nobody.
+    before_waiting: called once if somebody else holds the lock; an error of its own ends the wait. The kernel keeps the
+    lock and releases it when its process ends, however that ends. The empty file stays: without a process that holds
+    the lock it blocks nobody.
     """
     from filelock import FileLock, Timeout  # most commands never need a lock, and the import takes 70 ms
 
@@ -107,3 +109,20 @@ def locked(path: Path, before_waiting: Callable[[], None] = lambda: None) -> Ite
         yield
     finally:
         lock.release()
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether somebody holds `locked(path)`; None if there is no such file, or none that can be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False

@@ -14,7 +14,9 @@ from app.processes.trainer_process import TrainerProcess
 from app.settings import Settings
 from app.storage.database import Database, DatabaseUnavailable, StorageFull
 from app.storage.jobs import Job, JobOwner, Jobs
+from models import fs
 from models.contract import ENDED_STATES, JobEvent, JobSpec, JobState
+from models.errors import HomeError
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 3.0
@@ -22,14 +24,21 @@ HEARTBEAT_SECONDS = 3.0
 log = logging.getLogger(__name__)
 
 
+class _TakenElsewhere(Exception):
+    """Another process holds the job's lock."""
+
+
+def _leave_it() -> None:
+    raise _TakenElsewhere
+
+
 class JobRunner:
     """A thread that claims the queued job and follows its trainer. A request to stop fails the running job."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.folder = settings.home / "retraining"
         self.database = Database(settings)
-        self.jobs = Jobs(self.database)
+        self.jobs = Jobs(self.database, settings.home)
         self.owner = JobOwner(socket.gethostname(), os.getpid())
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="job runner", daemon=True)
@@ -48,20 +57,38 @@ class JobRunner:
         self.database.close()
 
     def _run(self) -> None:
+        problem = ""
         while not self._stopping.wait(POLL_SECONDS):
             try:
                 self.jobs.fail_abandoned()
-                job = self.jobs.claim(self.owner)
-                if job is not None:
-                    self._work(job)
+                if (name := self.jobs.queued()) is not None:
+                    self._take(name)
             except (DatabaseUnavailable, StorageFull) as error:
-                log.warning("cannot read the retraining jobs: %s", error)
+                if str(error) != problem:  # once, however long it lasts
+                    log.warning("cannot read the retraining jobs: %s", error)
+                problem = str(error)
             except Exception:  # the thread must live on for the next job
                 log.exception("the job runner failed")
+            else:
+                problem = ""
+
+    def _take(self, name: str) -> None:
+        """Claims the job and works on it, unless another job runner on this HOME is about to."""
+        try:
+            with fs.locked(self.jobs.lock_file(name), before_waiting=_leave_it):
+                job = self.jobs.claim(name, self.owner)
+                if job is None:  # cancelled meanwhile
+                    shutil.rmtree(self.jobs.lock_file(name).parent, ignore_errors=True)
+                else:
+                    self._work(job)
+        except _TakenElsewhere:
+            pass
+        except HomeError as error:
+            self.jobs.finish(name, "failed", str(error))
 
     def _work(self, job: Job) -> None:
         log.info("job %s begins", job.id)
-        folder = self.folder / job.id
+        folder = self.jobs.lock_file(job.id).parent
         with self._lease(job) as lost:
             state: JobState
             try:
@@ -75,8 +102,9 @@ class JobRunner:
 
     def _train(self, job: Job, folder: Path, lost: threading.Event) -> tuple[JobState, str | None]:
         """How the job ended, and why."""
-        shutil.rmtree(self.folder, ignore_errors=True)  # a killed service leaves the folder of its job
-        folder.mkdir(parents=True)
+        for left in self.jobs.folder.iterdir():
+            if left != folder:  # a killed service leaves the folder of its job
+                shutil.rmtree(left, ignore_errors=True)
         feedback = folder / "feedback.npy"
         from app.storage.feedback import FeedbackStore  # NumPy and Pillow: 10 MB that only a job needs
 

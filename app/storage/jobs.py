@@ -3,26 +3,29 @@
     queued -> running -> evaluating -> succeeded | rejected
     failed and cancelled can follow any of the first three
 
-Workers submit, read and cancel jobs. The job runner (app/processes/job_runner.py) claims a job, renews its lock and
-records its progress and its end.
+Workers submit, read and cancel jobs. The job runner (app/processes/job_runner.py) claims a job, renews its lease and
+records its progress and its end. While it works on the job it also holds the lock of a file under HOME, which tells
+everybody with the same HOME whether it lives. Others judge by the lease, and by the clock of the database.
 """
 
 import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.storage.database import Database, now, retry_conflicts
 from app.storage.tables import jobs, lock
+from models import fs
 from models.contract import ENDED_STATES, JOB_STATES, JobState
 from models.errors import InklingError
 
 STALE_AFTER = timedelta(seconds=15)
-"""A lock whose last heartbeat is older is abandoned."""
+"""A lease whose last heartbeat is further away is abandoned: also one in the future, after a clock was set back."""
 IDEMPOTENCY_PERIOD = timedelta(hours=24)
 MAX_LISTED = 100
 
@@ -83,8 +86,13 @@ class JobOwner:
 
 
 class Jobs:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, home: Path) -> None:
+        self.folder = home / "retraining"
         self._database = database
+
+    def lock_file(self, name: str) -> Path:
+        """Whoever works on the job holds `fs.locked` of this file from before its claim until after its end."""
+        return self.folder / name / "lock"
 
     def submit(self, parameters: Mapping[str, Any], key: str | None = None) -> Job:
         """Queues a job; an idempotency key that was used in the last 24 hours returns its job.
@@ -95,7 +103,7 @@ class Jobs:
 
     def _submit(self, parameters: dict[str, Any], key: str | None) -> Job:
         with self._database.write() as connection:
-            _free_stale(connection)
+            self._fail_abandoned(connection)
             if key is not None:
                 old = sa.and_(jobs.c.idempotency_key == key, jobs.c.created_at < now() - IDEMPOTENCY_PERIOD)
                 connection.execute(sa.update(jobs).where(old).values(idempotency_key=None))
@@ -138,39 +146,39 @@ class Jobs:
         return dict.fromkeys(JOB_STATES, 0) | {row.state: row[1] for row in counts}
 
     def cancel(self, name: str) -> Job:
-        """Ends a queued job; asks the job runner to end a running one. Raises UnknownJob or JobEnded."""
+        """Ends a queued or abandoned job; asks the job runner to end a running one. Raises UnknownJob or JobEnded."""
         with self._database.write() as connection:
             job = _get(connection, name)
             if job.ended:
                 raise JobEnded(f"job {name} has ended already: {job.state}", job=name)
             if job.state == "queued":
                 _finish(connection, name, "cancelled", "cancelled before it began")
+            elif name in self._abandoned(connection):
+                _finish(connection, name, "cancelled", "cancelled; the process that ran it is gone")
             else:
                 _update(connection, name, cancelling=True)
             return _get(connection, name)
 
-    def claim(self, owner: JobOwner) -> Job | None:
-        """Makes the queued job a running job of the owner; None if no job is queued."""
-        with self._database.read() as connection:  # the usual case, and it takes no write lock
-            if connection.execute(sa.select(lock.c.job).where(lock.c.host.is_(None))).first() is None:
-                return None
+    def queued(self) -> str | None:
+        """The id of the queued job."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(lock.c.job).where(lock.c.host.is_(None))).scalar_one_or_none()
+
+    def claim(self, name: str, owner: JobOwner) -> Job | None:
+        """Makes the queued job a running job of the owner; None if it is not queued any more."""
+        free = sa.and_(lock.c.job == name, lock.c.host.is_(None))
         with self._database.write() as connection:
-            found = connection.execute(
-                sa.update(lock)
-                .where(lock.c.host.is_(None))
-                .values(host=owner.host, pid=owner.pid, heartbeat=now())
-                .returning(lock.c.job)
-            ).scalar_one_or_none()
-            if found is None:
+            lease = {"host": owner.host, "pid": owner.pid, "heartbeat": _clock(connection)}
+            if connection.execute(sa.update(lock).where(free).values(lease)).rowcount == 0:
                 return None
-            connection.execute(sa.update(jobs).where(jobs.c.id == found).values(state="running", started_at=now()))
-            return _get(connection, found)
+            connection.execute(sa.update(jobs).where(jobs.c.id == name).values(state="running", started_at=now()))
+            return _get(connection, name)
 
     def renew_lease(self, name: str, owner: JobOwner) -> bool:
         """Renews the heartbeat. False if another process has taken the job over."""
         mine = sa.and_(lock.c.job == name, lock.c.host == owner.host, lock.c.pid == owner.pid)
         with self._database.write() as connection:
-            return connection.execute(sa.update(lock).where(mine).values(heartbeat=now())).rowcount == 1
+            return connection.execute(sa.update(lock).where(mine).values(heartbeat=_clock(connection))).rowcount == 1
 
     def update(self, name: str, **values: Any) -> None:
         """Changes columns of a job, unless it has ended."""
@@ -183,12 +191,26 @@ class Jobs:
             _finish(connection, name, state, reason)
 
     def fail_abandoned(self) -> None:
-        """Fails the job whose owner has sent no heartbeat for STALE_AFTER."""
-        with self._database.read() as connection:
-            if connection.execute(sa.select(lock.c.job).where(_stale())).first() is None:
+        """Fails the job whose owner is gone."""
+        with self._database.read() as connection:  # the usual case, and it takes no write lock
+            if not self._abandoned(connection):
                 return
         with self._database.write() as connection:
-            _free_stale(connection)
+            self._fail_abandoned(connection)
+
+    def _fail_abandoned(self, connection: sa.Connection) -> None:
+        for name in self._abandoned(connection):
+            _finish(connection, name, "failed", INTERRUPTED)
+
+    def _abandoned(self, connection: sa.Connection) -> list[str]:
+        """The jobs that were claimed by an owner who is gone."""
+        leases = connection.execute(sa.select(lock.c.job, lock.c.heartbeat).where(lock.c.host.is_not(None))).all()
+        return [name for name, heartbeat in leases if self._is_gone(name, heartbeat, _clock(connection))]
+
+    def _is_gone(self, name: str, heartbeat: datetime, clock: datetime) -> bool:
+        """Whether the owner of a job has ended, or for all that is known here has been silent for too long."""
+        held = fs.is_held(self.lock_file(name))
+        return abs(clock - heartbeat) > STALE_AFTER if held is None else not held
 
 
 def _select() -> sa.Select[Any]:
@@ -213,10 +235,9 @@ def _finish(connection: sa.Connection, name: str, state: JobState, reason: str |
     connection.execute(sa.delete(lock).where(lock.c.job == name))
 
 
-def _free_stale(connection: sa.Connection) -> None:
-    for name in connection.execute(sa.select(lock.c.job).where(_stale())).scalars().all():
-        _finish(connection, name, "failed", INTERRUPTED)
-
-
-def _stale() -> sa.ColumnElement[bool]:
-    return lock.c.heartbeat < now() - STALE_AFTER
+def _clock(connection: sa.Connection) -> datetime:
+    """The database's clock, which all hosts share; SQLite's is that of its host."""
+    if connection.dialect.name == "sqlite":
+        return now()
+    found: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return found.astimezone(UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import HomeError
-from models.fs import check_writable, locked, read_regular, replacing, write_atomically
+from models.fs import check_writable, is_held, locked, read_regular, replacing, write_atomically
 from tests.support.disk import file_size_limit
 from tests.support.files import NOT_FILES
 
@@ -160,6 +160,24 @@ def test_a_lock_file_that_was_left_behind_blocks_nobody(tmp_path: Path) -> None:
         pass
     with locked(tmp_path / "lock"):
         pass
+
+
+def test_a_lock_is_held_while_somebody_has_it_and_asking_makes_no_file(tmp_path: Path) -> None:
+    assert is_held(tmp_path / "lock") is None
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path / "lock"):
+        assert is_held(tmp_path / "lock") is True
+    assert is_held(tmp_path / "lock") is False
+
+
+def test_a_caller_need_not_wait_for_a_lock(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise RuntimeError("held")
+
+    with locked(tmp_path / "lock"):
+        with pytest.raises(RuntimeError, match="held"), locked(tmp_path / "lock", before_waiting=refuse):
+            pass
+        assert is_held(tmp_path / "lock")
 
 
 def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def replace_by_a_folder(home: Path) -> None:
 def test_nothing_is_accepted_into_a_file_that_is_gone_and_no_new_one_is_made(
     damage, database: Database, tmp_path: Path
 ) -> None:
-    store, jobs = FeedbackStore(database, limit=10), Jobs(database)
+    store, jobs = FeedbackStore(database, limit=10), Jobs(database, tmp_path / "home")
     store.add(tile(0), 1, READ_AS_3)
     damage(tmp_path / "home")
     for call in (lambda: store.add(tile(1), 1, READ_AS_3), lambda: jobs.submit({}), store.counts, jobs.list_newest):
