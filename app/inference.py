@@ -12,6 +12,7 @@ from app.settings import Settings
 from models import cpus, devices
 from models.errors import InferenceFailed, InklingError, VersionError
 from models.inference.batcher import TURN_SECONDS, DynamicBatcher, InferenceResult
+from models.inference.predictor import Predictor
 from models.preprocessing.decode import is_small
 from models.preprocessing.decoder_pool import DecoderPool
 from models.preprocessing.normalise import Tile, normalise
@@ -26,20 +27,21 @@ log = logging.getLogger(__name__)
 class Health:
     model: str
     device: str
+    runtime: str
     uptime_seconds: float
 
 
 class Inference:
     """One worker's batcher and decoders. `open` before use, `close` afterwards.
 
-    on_swap: called in a thread with the name of another version before it takes over.
+    on_swap: called in a thread with the predictor of another version before it takes over.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, workers: int = 1) -> None:
         """workers: how many processes share this machine's cores."""
         self.settings = settings
         self.metrics = metrics
-        self.on_swap: Callable[[str], None] = lambda model: None
+        self.on_swap: Callable[[Predictor], None] = lambda predictor: None
         self._opened = time.monotonic()
         self._batcher: DynamicBatcher | None = None
         # A worker's share of the cores. More would hold more large images in memory and starve the event loops.
@@ -62,16 +64,16 @@ class Inference:
         if self._batcher is not None:
             return
         device = devices.resolve(self.settings.device)
-        registry = ModelRegistry(self.settings.home)
+        registry = ModelRegistry(self.settings.home, self.settings.runtime)
         if served is None:
             registry.seed(self.settings.initial_model)
         try:
-            predictor = registry.load(registry.active()).predictor(device)
+            predictor = registry.predictor(registry.active(), device)
         except VersionError as error:
             if served is None:
                 raise
             log.error("%s; going on with %s, which was served last", error, served)
-            predictor = registry.load(served).predictor(device)
+            predictor = registry.predictor(served, device)
         batcher = DynamicBatcher(predictor, self.settings.max_concurrent_images, observe=self.metrics.batch)
         batcher.start()
         self._batcher = batcher
@@ -137,7 +139,7 @@ class Inference:
         if (reason := await self.batcher.check()) is not None:
             raise InferenceFailed(reason)
         predictor = self.batcher.predictor
-        return Health(predictor.model, predictor.device, round(time.monotonic() - self._opened, 3))
+        return Health(predictor.model, predictor.device, predictor.runtime, round(time.monotonic() - self._opened, 3))
 
     def state(self) -> WorkerState:
         """This worker's state, for /metrics."""
@@ -145,6 +147,7 @@ class Inference:
         return WorkerState(
             version=batcher.predictor.model,
             device=batcher.predictor.device,
+            runtime=batcher.predictor.runtime,
             ready=batcher.failure is None,
             queued=batcher.admitted,
             limit=batcher.max_concurrent_images,
@@ -182,13 +185,14 @@ class Inference:
 
     def _swap(self) -> None:
         """Loads and warms a newly activated version beside the running one, which stays if that fails."""
-        registry, current = ModelRegistry(self.settings.home), self.batcher.predictor
+        registry = ModelRegistry(self.settings.home, self.settings.runtime)
+        current = self.batcher.predictor
         name = None
         try:
             name = registry.active()
             if name in (current.model, self._refused_version):
                 return
-            predictor = registry.load(name).predictor(current.device)
+            predictor = registry.predictor(name, current.device)
             self.batcher.warm(predictor)
         except (InklingError, OSError) as error:
             self._refused_version = name
@@ -196,7 +200,7 @@ class Inference:
                 log.error("%s stays active: %s", current.model, error)
             self._logged_error = str(error)
             return
-        self.on_swap(predictor.model)
+        self.on_swap(predictor)
         # A batch takes the predictor once, so batches in flight end with the version that they began with.
         self.batcher.predictor = predictor
         self._refused_version = None

@@ -95,7 +95,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.inference = inference
-    app.state.registry = ModelRegistry(settings.home)
+    app.state.registry = ModelRegistry(settings.home, settings.runtime)
     app.state.keys = Keys(settings) if keys is None else keys
     app.state.threads = threads
     app.state.jobs = Jobs(database, settings.home)

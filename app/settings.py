@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from models import cpus
 from models.contract import ReleasedModel
 from models.errors import InklingError
+from models.inference.runtimes import Runtime
 from models.preprocessing.file_structure import MAX_PIXELS
 
 PREFIX = "INKLING_"
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     download: bool = Field(True, description="whether MNIST may be downloaded where it is missing")
     initial_model: ReleasedModel = Field("convnet", description="the released model that starts a new HOME as v1")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; a missing device is an error")
+    runtime: Runtime = Field("auto", description="what computes on a CPU: onnxruntime, torch, or auto")
     api_key: SecretStr | None = Field(None, description="the key for every call that changes state or shows feedback")
     api_key_file: Path | None = Field(None, description="a file of up to 16 keys, one a line")
     database_url: SecretStr | None = Field(None, description="SQLAlchemy URL, sqlite or postgresql; SQLite under HOME")

@@ -16,7 +16,8 @@ from benchmarks import runner
 from benchmarks.pictures import encode
 from benchmarks.runner import Report
 from benchmarks.tables import table
-from models.registry.registry import RELEASED, read
+from models.registry.registry import RELEASED
+from models.registry.version_files import read
 from training.evaluation.answers import answer
 from training.evaluation.datasets import Sample
 

@@ -15,7 +15,7 @@ from benchmarks.runner import Report
 from benchmarks.tables import table
 from models.errors import DataError
 from models.inference.networks import NETWORKS
-from models.registry import registry
+from models.registry import registry, version_files
 from training.data import mnist
 from training.evaluation.answers import answer
 from training.evaluation.datasets import load, of_digits
@@ -54,7 +54,7 @@ def _trained(options: argparse.Namespace, seed: int) -> registry.Version:
             teachers=options.folder / "teachers",
         )
         train(run, Progress())
-    version = registry.read(folder)
+    version = version_files.read(folder)
     manifest, network = version.manifest, options.network or RECIPES[options.recipe].network
     found = (manifest.training["recipe"], manifest.network, manifest.training["seed"])
     if found != (options.recipe, network, seed):

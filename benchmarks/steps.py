@@ -23,7 +23,8 @@ from benchmarks.runner import Report
 from benchmarks.tables import table
 from models.preprocessing.decode import decode
 from models.preprocessing.normalise import normalise
-from models.registry.registry import RELEASED, read
+from models.registry.registry import RELEASED
+from models.registry.version_files import read
 
 SAMPLE_SECONDS = 0.005
 """How long the calls of one round last together."""

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from torch import nn
 
 from models import fs
-from models.registry import registry
+from models.registry import version_files
 from training import recipes
 from training.data.mnist import Digits
 from training.loop.checkpoint import check_same_settings
@@ -95,7 +95,7 @@ class TeachersFolder:
 
     def _read(self, network: str) -> nn.Module:
         folder = self._folder / network
-        version = registry.read(folder)
+        version = version_files.read(folder)
         found = version.manifest.training | version.manifest.dataset
         settings = dataclasses.asdict(recipes.find(self._recipe).with_changes(network=network))
         expected = {**json.loads(json.dumps(settings)), "seed": 0, "trained_on_sha256": self._trained_on}

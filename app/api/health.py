@@ -14,6 +14,7 @@ class HealthBody(BaseModel):
     status: Literal["ok"] = "ok"
     model: str
     device: str
+    runtime: str
     uptime_seconds: float
 
 
@@ -24,7 +25,9 @@ class LiveBody(BaseModel):
 @router.get("", summary="Whether the service can predict, and with what")
 async def health(inference: InferenceDependency) -> HealthBody:
     found = await inference.health()
-    return HealthBody(model=found.model, device=found.device, uptime_seconds=found.uptime_seconds)
+    return HealthBody(
+        model=found.model, device=found.device, runtime=found.runtime, uptime_seconds=found.uptime_seconds
+    )
 
 
 @router.get("/ready", summary="For probes: a model is loaded, warm, and its device answers")

@@ -84,7 +84,7 @@ def activate_model(version: str) -> None:
     else:
         from models.registry.registry import ModelRegistry
 
-        ModelRegistry(chosen.home).activate(version)
+        ModelRegistry(chosen.home, chosen.runtime).activate(version)
     terminal.console().print(f"{version} is active")
 
 

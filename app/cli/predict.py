@@ -62,7 +62,8 @@ def predict(arguments: Sequence[str], settings: Settings, as_json: bool, quiet: 
     os.environ["OMP_NUM_THREADS"] = (
         "1"  # as in the workers; torch with more adds in another order and rounds differently
     )
-    predictor = registry.find(settings.home, None, settings.initial_model).predictor(devices.resolve(settings.device))
+    version = registry.find(settings.home, None, settings.initial_model)
+    predictor = version.predictor(devices.resolve(settings.device), settings.runtime)
     formatter = _Formatter(sources, as_json)
     with ThreadPoolExecutor(cpus.usable()) as pool, terminal.Bar("reading", len(sources), "images", quiet) as bar:
         for start in range(0, len(sources), BATCH):

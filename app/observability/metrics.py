@@ -77,8 +77,8 @@ WORKERS = Definition("inkling_workers", "gauge", "Workers that are running.")
 WORKER = Definition(
     "inkling_worker_info",
     "gauge",
-    "Always 1; the labels say which version a worker serves, and on which device.",
-    ("worker", "version", "device"),
+    "Always 1; the labels say which version a worker serves, on which device, by which runtime.",
+    ("worker", "version", "device", "runtime"),
 )
 READY = Definition("inkling_worker_ready", "gauge", "1 if a worker can predict, else 0.", ("worker",))
 QUEUE = Definition("inkling_queue_images", "gauge", "Images in flight in a worker.", ("worker",))
@@ -92,6 +92,7 @@ class WorkerState:
 
     version: str
     device: str
+    runtime: str
     ready: bool
     queued: int
     limit: int
@@ -239,7 +240,7 @@ def _worker_metrics(states: Mapping[int, WorkerState]) -> list[Metric]:
     running = sorted((str(worker), state) for worker, state in states.items())
     return [
         metric(WORKERS, {(): [len(running)]}),
-        metric(WORKER, {(worker, state.version, state.device): [1] for worker, state in running}),
+        metric(WORKER, {(worker, state.version, state.device, state.runtime): [1] for worker, state in running}),
         metric(READY, {(worker,): [state.ready] for worker, state in running}),
         metric(QUEUE, {(worker,): [state.queued] for worker, state in running}),
         metric(QUEUE_LIMIT, {(): [max(state.limit for _, state in running)]}),

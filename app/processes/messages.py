@@ -20,6 +20,7 @@ class Ready:
 
     model: str
     device: str
+    runtime: str
     workers: int
 
 

@@ -94,7 +94,8 @@ class Supervisor:
                 raise StartFailed(reason)
         for _ in range(first.ready.workers - 1):
             self._add_worker(first.served)
-        log.info("serving %s on %s, workers: %d", first.ready.model, first.ready.device, first.ready.workers)
+        ready = first.ready
+        log.info("serving %s by %s on %s, workers: %d", ready.model, ready.runtime, ready.device, ready.workers)
         for listening in self.sockets:
             host, port = listening.getsockname()[:2]
             log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)

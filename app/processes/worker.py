@@ -25,6 +25,7 @@ from app.processes.messages import DRAIN_SECONDS, KILL_SECONDS, Failed, Ready
 from app.settings import Settings
 from models import devices
 from models.errors import InklingError
+from models.inference.predictor import Predictor
 
 _ACCEPT_PAUSE = 1
 _CONNECTIONS_PER_ACCEPT = 16
@@ -65,12 +66,12 @@ def run(
     gc.freeze()
     batcher = app.state.inference.batcher
 
-    def report(model: str) -> None:
+    def report(predictor: Predictor) -> None:
         with contextlib.suppress(OSError):  # the supervisor has ended
-            reports.send(Ready(model, batcher.predictor.device, workers))
+            reports.send(Ready(predictor.model, predictor.device, predictor.runtime, workers))
 
     app.state.inference.on_swap = report
-    Server(app, settings, lambda: report(batcher.predictor.model)).run(sockets=sockets)
+    Server(app, settings, lambda: report(batcher.predictor)).run(sockets=sockets)
     if batcher.lost:
         sys.exit(1)
 

@@ -12,7 +12,8 @@ from benchmarks.bounds.setting import Setting
 from benchmarks.client import Answer, percentile
 from benchmarks.machine import BenchmarkError, say
 from benchmarks.tables import Target
-from models.registry.registry import RELEASED, ModelRegistry, read
+from models.registry.registry import RELEASED, ModelRegistry
+from models.registry.version_files import read
 
 CONNECTIONS = 64
 OVERLOAD, CROWD = 2, 1024

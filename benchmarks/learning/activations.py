@@ -12,7 +12,8 @@ from benchmarks.client import Answer
 from benchmarks.learning.hand import Hand
 from benchmarks.learning.service import home, new_folder, serve
 from benchmarks.servers import Server
-from models.registry.registry import RELEASED, ModelRegistry, read
+from models.registry.registry import RELEASED, ModelRegistry
+from models.registry.version_files import read
 
 CALLERS, PAUSE_SECONDS = 16, 2.5
 

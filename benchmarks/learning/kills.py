@@ -11,7 +11,8 @@ import psutil
 
 from benchmarks.learning.service import ENDED, JOB_SECONDS, home, new_folder, newest_job, serve, trainers, wait
 from benchmarks.servers import Server
-from models.registry.registry import RELEASED, ModelRegistry, read
+from models.registry.registry import RELEASED, ModelRegistry
+from models.registry.version_files import read
 
 LONGEST_SECONDS = 25.0
 """About as long as a job takes, up to its activation."""

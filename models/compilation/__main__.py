@@ -15,13 +15,13 @@ from models.compilation.compiler import compile_network
 from models.errors import BrokenVersion, InklingError
 from models.inference import parity
 from models.inference.torch_predictor import unfused_answers
-from models.registry import registry
+from models.registry import version_files
 from models.registry.manifest import MANIFEST, CompiledModel
 
 
 def compile_version(folder: Path, target: Path) -> None:
     """Raises BrokenVersion for a version that does not load, or gives other answers when compiled."""
-    version = registry.read(folder)
+    version = version_files.read(folder)
     network, calibration = version.network(), version.manifest.calibration
     compiled = compile_network(network)
     session = onnxruntime.InferenceSession(compiled, providers=["CPUExecutionProvider"])

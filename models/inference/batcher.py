@@ -25,7 +25,7 @@ from models.preprocessing.decode import Picture
 from models.preprocessing.normalise import TILE_SIDE, Tile, normalise_all
 
 BATCH_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""Batches are padded to one of these sizes, because libraries keep memory for every size that they have seen."""
+"""Batches are padded to one of these sizes where the library keeps memory for every size that it has seen."""
 TURN_SECONDS = 0.006  # the longest that batches run on the event loop before other callbacks get a turn
 SUCCESS_LASTS_SECONDS = 3.0  # how long after a forward pass a device other than the CPU counts as working
 
@@ -219,7 +219,8 @@ class DynamicBatcher:
     def _stack(self, batch: list[BatchItem]) -> Tiles:
         for i, item in enumerate(batch):
             self._tiles[i] = item.tile.pixels
-        return self._tiles[: next(size for size in BATCH_SIZES if size >= len(batch))]
+        size = len(batch)
+        return self._tiles[: size if self.predictor.any_size else next(one for one in BATCH_SIZES if one >= size)]
 
     def _end_batch(
         self,

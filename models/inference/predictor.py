@@ -28,9 +28,12 @@ class Prediction(NamedTuple):
 class Predictor(ABC):
     """A version's network and its calibration. Not safe for use by several threads at once.
 
-    model: the version's name. device: where the network runs, such as `cpu` or `cuda:0`. runtime: the library that runs
-    it. max_batch_size: the largest batch size that `warm` found usable, 0 before.
+    model: the version's name. device: where the network runs, such as `cpu` or `cuda:0`. runtime: what runs it there.
+    max_batch_size: the largest batch size that `warm` found usable, 0 before. any_size: whether batches of many sizes
+    cost no more memory than batches of a few.
     """
+
+    any_size = False
 
     def __init__(self, calibration: Calibration, model: str, device: str, runtime: str) -> None:
         self.calibration = calibration

@@ -1,6 +1,7 @@
 """Versions on disk: a folder for each, and one small file that names the active version.
 
     HOME/models/v1/weights.pt      a plain state_dict of CPU tensors
+    HOME/models/v1/model.onnx      the same network, compiled for CPUs; an older version has none
     HOME/models/v1/manifest.json   what the version is, how it was made, how good it is
     HOME/models/active             "v1"; replaced atomically, so a reader sees the old name or the new one
 
@@ -8,75 +9,33 @@ A version appears whole or not at all: its files are written to a hidden folder,
 renamed.
 """
 
-import hashlib
 import logging
 import shutil
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from models import fs
 from models.errors import BrokenVersion, HomeError, UnknownVersion
-from models.inference import parity
+from models.inference import runtimes
 from models.inference.predictor import Predictor
+from models.inference.runtimes import Runtime
+from models.registry.compiled_cache import CompiledCache
 from models.registry.manifest import MANIFEST, Manifest, read_manifest
 from models.registry.reader import ModelRegistryReader
+from models.registry.version_files import COMPILED, WEIGHTS, Version, encode, read
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 RELEASED = Path(__file__).parents[1] / "released"
-WEIGHTS = "weights.pt"
-MAX_WEIGHTS_BYTES = 8_000_000
-"""A version has less than half; the largest teacher has 5.2 MB."""
 
 _LEFTOVER_SECONDS = 3600
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Version:
-    """A version that was read from disk. weights: its state_dict as bytes, with the sha256 that the manifest names."""
-
-    name: str
-    manifest: Manifest
-    weights: bytes
-
-    def network(self) -> "nn.Module":
-        """The network with these weights, on the CPU. Raises BrokenVersion if they do not fit."""
-        from models.registry import weights
-
-        return weights.load(self.weights, self.manifest.network, self.name)
-
-    def predictor(self, device: str = "cpu") -> Predictor:
-        """Raises BrokenVersion if the weights do not fit, or give other answers than when the version was made."""
-        from models.inference.torch_predictor import TorchPredictor, unfused_answers
-
-        network, calibration, answers = self.network(), self.manifest.calibration, self.manifest.answers
-        expected = unfused_answers(network, calibration) if answers is None else np.array(answers)
-        predictor = TorchPredictor(network, calibration, self.name, device)
-        parity.check(predictor, expected)
-        return predictor
-
-
-def read(folder: Path, name: str | None = None) -> Version:
-    """Reads one folder. Raises BrokenVersion naming the file that does not fit the manifest."""
-    manifest = read_manifest(folder)
-    path = folder / WEIGHTS
-    try:
-        data = fs.read_regular(path, MAX_WEIGHTS_BYTES)
-    except OSError as error:
-        raise BrokenVersion(f"{path} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(data).hexdigest() != manifest.sha256:
-        raise BrokenVersion(f"{path} does not have the sha256 that its manifest names")
-    return Version(name or folder.name, manifest, data)
 
 
 def find(home: Path, name: str | None = None, released: str = "convnet") -> Version:
@@ -105,7 +64,7 @@ def check_output(folder: Path) -> None:
     obstacle = ""
     if not folder.name or (folder.exists() and not folder.is_dir()):
         obstacle = "is not a folder of its own"
-    elif others := sorted(names - {WEIGHTS, MANIFEST}):
+    elif others := sorted(names - {WEIGHTS, COMPILED, MANIFEST}):
         obstacle = f"holds {others[0]}"
     elif names and not _is_version(folder):
         obstacle = f"holds a {min(names)} that belongs to no version"
@@ -122,8 +81,10 @@ def _is_version(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file()
 
 
-def write_folder(folder: Path, state_dict: "Mapping[str, Tensor]", manifest: Manifest) -> None:
-    """Writes the two files of a version and replaces a version that is there. Raises HomeError as `check_output`.
+def write_folder(
+    folder: Path, state_dict: "Mapping[str, Tensor]", manifest: Manifest, compiled: bytes | None = None
+) -> None:
+    """Writes the files of a version and replaces a version that is there. Raises HomeError as `check_output`.
 
     A process that is killed between the two renames leaves the former version in .NAME-*/former beside the folder.
     """
@@ -133,7 +94,7 @@ def write_folder(folder: Path, state_dict: "Mapping[str, Tensor]", manifest: Man
         building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         former = building / "former"
         try:
-            _write_files(building / "new", _files(state_dict, manifest))
+            _write_files(building / "new", encode(state_dict, manifest, compiled))
             if folder.exists():
                 folder.rename(former)
             (building / "new").rename(folder)
@@ -145,23 +106,48 @@ def write_folder(folder: Path, state_dict: "Mapping[str, Tensor]", manifest: Man
 
 
 class ModelRegistry(ModelRegistryReader):
-    """Loads, writes, activates and prunes the versions under one HOME."""
+    """Loads, writes, activates and prunes the versions under one HOME. runtime: what runs them on a CPU."""
+
+    def __init__(self, home: Path, runtime: Runtime = "auto") -> None:
+        super().__init__(home)
+        self._runtime = runtime
+        self._cache = CompiledCache(home / "compiled")
 
     def load(self, name: str) -> Version:
-        """Raises UnknownVersion or BrokenVersion."""
-        return read(self._path(name))
+        """A version, with a compiled model from the cache if it brings none. Raises UnknownVersion or BrokenVersion."""
+        return self._cache.complete(read(self._path(name)))
 
-    def write(self, state_dict: "Mapping[str, Tensor]", manifest: Manifest) -> str:
-        """Saves the next version and returns its name; does not activate it. Raises HomeError."""
-        return self._add(_files(state_dict, manifest))
+    def predictor(self, name: str, device: str = "cpu") -> Predictor:
+        """A version's predictor, for which it is compiled if need be: in a process of its own, for seconds.
+
+        Raises UnknownVersion, BrokenVersion, DeviceError or HomeError.
+        """
+        version = self.load(name)
+        if runtimes.resolve(self._runtime, device) == "onnxruntime" and version.compiled is None:
+            try:
+                version = self._cache.compile(version, self._path(name))
+            except (BrokenVersion, HomeError) as error:
+                if self._runtime == "onnxruntime" or not runtimes.is_installed("torch"):
+                    raise
+                log.warning("%s; torch runs it", error)
+        return version.predictor(device, self._runtime)
+
+    def write(self, state_dict: "Mapping[str, Tensor]", manifest: Manifest, compiled: bytes | None = None) -> str:
+        """Saves the next version and returns its name; does not activate it. Raises HomeError.
+
+        compiled: the content of `model.onnx`, which manifest.compiled describes. The checksums need not be in the
+        manifest yet.
+        """
+        return self._add(encode(state_dict, manifest, compiled))
 
     def activate(self, name: str) -> None:
         """Makes a version the active one if it loads and passes the parity check; otherwise the active one stays.
 
         Raises UnknownVersion, BrokenVersion or HomeError.
         """
+        self.predictor(name)
         with self.locked():
-            self._activate(name)
+            self._set_active(name)
 
     def prune(self, keep: int) -> list[str]:
         """Removes all versions but the newest `keep`, the active one and its parent, and returns their names.
@@ -176,11 +162,16 @@ class ModelRegistry(ModelRegistryReader):
                 hidden = Path(tempfile.mkdtemp(prefix=".removed-", dir=self.folder))
                 (self.folder / name).rename(hidden / name)  # in one step, so that nobody sees half a version
                 shutil.rmtree(hidden, ignore_errors=True)
+            self._cache.prune({manifest.sha256 for manifest in self.list_versions()[1].values()})
         self._sweep()
         return removed
 
     def _activate(self, name: str) -> None:
-        self.load(name).predictor()
+        self.predictor(name)
+        self._set_active(name)
+
+    def _set_active(self, name: str) -> None:
+        self._path(name)  # raises UnknownVersion if it was pruned since
         fs.write_atomically(self.active_file, f"{name}\n".encode())
 
     def seed(self, model: str) -> None:
@@ -231,7 +222,7 @@ class ModelRegistry(ModelRegistryReader):
 
     def _copy_release(self, model: str) -> str:
         read(RELEASED / model)  # a broken release is not copied
-        return self._add({name: (RELEASED / model / name).read_bytes() for name in (WEIGHTS, MANIFEST)})
+        return self._add({path.name: path.read_bytes() for path in (RELEASED / model).iterdir()})
 
     def _add(self, files: dict[str, bytes]) -> str:
         with fs.home_errors(self.folder):
@@ -258,15 +249,6 @@ class ModelRegistry(ModelRegistryReader):
             if not (self.folder / f"v{number}").exists():
                 return f"v{number}"
             (self.folder / f".v{number}").rmdir()
-
-
-def _files(state_dict: "Mapping[str, Tensor]", manifest: Manifest) -> dict[str, bytes]:
-    """The content of a version's files, by name; the manifest gets the sha256 of the weights."""
-    from models.registry import weights
-
-    data = weights.dump(state_dict)
-    complete = manifest.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
-    return {WEIGHTS: data, MANIFEST: f"{complete.model_dump_json(indent=2)}\n".encode()}
 
 
 def _write_files(folder: Path, files: dict[str, bytes]) -> None:

@@ -8,7 +8,8 @@ from app.inference import Inference
 from app.settings import Settings
 from models import cpus
 from models.preprocessing import decoder_pool
-from models.registry.registry import WEIGHTS, ModelRegistry
+from models.registry.registry import ModelRegistry
+from models.registry.version_files import WEIGHTS
 from tests.support.decoders import stalled_decoders
 from tests.support.service import check_problem, running
 from tests.support.versions import another

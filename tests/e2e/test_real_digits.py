@@ -32,21 +32,23 @@ def in_a_corner(tile: np.ndarray) -> np.ndarray:
 
 # Preprocessing does not depend on the network.
 @pytest.mark.parametrize(
-    ("model", "change"),
+    ("model", "change", "runtime"),
     [
-        *(("convnet", change) for change in (as_it_is, inverted, enlarged, in_a_corner)),
-        *(("net", change) for change in (as_it_is, inverted)),
-        *(pytest.param("net", change, marks=pytest.mark.slow) for change in (enlarged, in_a_corner)),
+        *(("convnet", change, "onnxruntime") for change in (as_it_is, inverted, enlarged, in_a_corner)),
+        *(("net", change, "onnxruntime") for change in (as_it_is, inverted)),
+        *(pytest.param("net", change, "onnxruntime", marks=pytest.mark.slow) for change in (enlarged, in_a_corner)),
+        *((model, as_it_is, "torch") for model in ("convnet", "net")),
     ],
 )
 def test_a_thousand_digits_are_predicted(
     model: str,
     change: Callable[[np.ndarray], np.ndarray],
+    runtime: str,
     serve: Callable[..., Server],
     test_digits: Digits,
     encode: Callable[..., bytes],
 ) -> None:
-    server = serve(INKLING_INITIAL_MODEL=model)
+    server = serve(INKLING_INITIAL_MODEL=model, INKLING_RUNTIME=runtime)
     tiles, labels = test_digits.images[:1000].numpy(), test_digits.labels[:1000].tolist()
     read = [server.predict(encode(change(tile)))["digit"] for tile in tiles]
     right = np.mean([digit == label for digit, label in zip(read, labels, strict=True)])

@@ -13,7 +13,7 @@ import torch
 from models.errors import DataError, HomeError
 from models.inference import networks
 from models.inference.networks import NETWORKS
-from models.registry import registry
+from models.registry import registry, version_files
 from models.registry.registry import ModelRegistry
 from tests.support.killed import Killed
 from training import run
@@ -70,7 +70,7 @@ def test_output_writes_the_two_files_there(data_folder: Path, tmp_path: Path) ->
     subprocess.run(command, check=True, cwd=ROOT)
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["manifest.json", "weights.pt"]
     assert json.loads((tmp_path / "mine" / "manifest.json").read_text())["state"] == "released"
-    assert registry.read(tmp_path / "mine").manifest.network == "net"
+    assert version_files.read(tmp_path / "mine").manifest.network == "net"
     assert not (tmp_path / "home").exists()
 
 
@@ -117,7 +117,7 @@ def test_recipes_that_share_a_folder_have_their_own_teachers(data_folder: Path, 
         settings = run.Run(recipe, data_folder, tmp_path / "home", teachers=tmp_path / "teachers")
         run.train(settings, Report(quiet=True))
     decay = {
-        folder.name: registry.read(folder / "net").manifest.training["weight_decay"]
+        folder.name: version_files.read(folder / "net").manifest.training["weight_decay"]
         for folder in (tmp_path / "teachers").iterdir()
     }
     assert decay == {"teacher": RECIPES["teacher"].weight_decay, "long-teacher": 0.5}
@@ -173,7 +173,7 @@ def test_a_run_does_not_resume_with_other_teachers(data_folder: Path, tmp_path: 
         run.train(settings, Killed("epoch 2/2"))
     mine, others = tmp_path / "run.pt.teachers" / "teacher", tmp_path / "others" / "teacher"
     shutil.copytree(mine / "net", others / "net")
-    other = registry.read(mine / "sequential")
+    other = version_files.read(mine / "sequential")
     weights = {name: tensor + 1e-3 for name, tensor in other.network().state_dict().items()}
     registry.write_folder(others / "sequential", weights, other.manifest)
     with pytest.raises(DataError, match=r"run.pt belongs to another run: teachers_sha256 is"):

@@ -12,7 +12,8 @@ from models.errors import DataError
 from models.inference import networks
 from models.inference.predictor import Predictor
 from models.registry.manifest import Manifest
-from models.registry.registry import ModelRegistry, Version
+from models.registry.registry import ModelRegistry
+from models.registry.version_files import Version
 from training import packaging, scoring
 from training.data import mnist
 from training.data.mnist import Digits

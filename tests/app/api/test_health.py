@@ -9,7 +9,7 @@ def test_health_names_the_model_and_uptime(server: Server) -> None:
         answer = server.client.get(path)
         assert answer.status_code == 200
         body = answer.json()
-        assert list(body) == ["status", "model", "device", "uptime_seconds"]
+        assert list(body) == ["status", "model", "device", "runtime", "uptime_seconds"]
         assert (body["status"], body["model"]) == ("ok", "v1")
         assert body["uptime_seconds"] > 0
 

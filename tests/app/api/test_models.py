@@ -5,7 +5,7 @@ import pytest
 
 from app.settings import Settings
 from models.registry.manifest import Manifest
-from models.registry.registry import WEIGHTS
+from models.registry.version_files import WEIGHTS
 from tests.support.disk import file_size_limit
 from tests.support.service import KEY, WITH_KEY, Server, check_problem, running
 from tests.support.versions import another

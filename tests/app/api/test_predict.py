@@ -257,11 +257,15 @@ def tile_of(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with small limits."""
+@pytest.fixture(scope="module", params=["onnxruntime", "torch"])
+def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with small limits, by each runtime."""
     settings = Settings(
-        home=tmp_path_factory.mktemp("home"), max_upload_bytes=200_000, max_pixels=1_000_000, max_client_batch=140
+        home=tmp_path_factory.mktemp("home"),
+        runtime=request.param,
+        max_upload_bytes=200_000,
+        max_pixels=1_000_000,
+        max_client_batch=140,
     )
     with running(settings) as found:
         yield found

@@ -7,7 +7,7 @@ from app.observability.metrics import Metrics, WorkerState
 from app.observability.multiprocess import MultiprocessStore
 from models.inference.predictor import Prediction
 
-STATE = WorkerState("v1", "cpu", True, 3, 256, 0)
+STATE = WorkerState("v1", "cpu", "torch", True, 3, 256, 0)
 
 
 def value(metrics: Metrics, name: str, state: WorkerState = STATE, **labels: str) -> float:
@@ -59,7 +59,7 @@ def test_any_worker_answers_for_all_and_a_successor_continues_the_counts(tmp_pat
 def test_dropped_images_are_counted_once(tmp_path: Path) -> None:
     metrics = Metrics(MultiprocessStore(tmp_path, 0), [])
     for dropped in (0, 2, 2, 5):
-        state = WorkerState("v1", "cpu", True, 0, 256, dropped)
+        state = WorkerState("v1", "cpu", "torch", True, 0, 256, dropped)
         assert value(metrics, "inkling_dropped_images_total", state) == dropped
 
 

@@ -19,11 +19,12 @@ from app.processes.sockets import listen
 from app.processes.supervisor import WorkerSlot
 from app.settings import Settings
 from models import cpus
-from models.registry.registry import WEIGHTS, ModelRegistry
+from models.registry.registry import ModelRegistry
+from models.registry.version_files import WEIGHTS
 from tests.support.disk import make_empty, make_full, read_only
-from tests.support.environment import ROOT
+from tests.support.environment import ROOT, without
 from tests.support.service import KEY, WITH_KEY, Server, check_problem, closing, free_port, spawn
-from tests.support.versions import another
+from tests.support.versions import another, compiled
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes
@@ -147,7 +148,7 @@ def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve
     server = serve(INKLING_WORKERS="2")
     assert server.process is not None
     supervisor = server.process.pid
-    wait_until(lambda: len(children(supervisor)) == 2)
+    wait_until(lambda: "inkling_workers 2" in server.client.get("/metrics").text)
     first = children(supervisor)
     os.kill(first[0], signal.SIGKILL)
     wait_until(lambda: len(set(children(supervisor)) - set(first)) == 1)
@@ -312,17 +313,80 @@ def test_sigterm_while_the_model_is_loading_ends_with_status_0(tmp_path: Path) -
     assert process.returncode == 0, error
 
 
-def test_serving_imports_nothing_that_only_training_needs() -> None:
-    script = (
-        "import sys; from app.main import create_app; from app.settings import Settings; import app.processes.worker;"
-        "create_app(Settings()); print([name for name in sys.modules if name.split('.')[0] in "
-        "('torchvision', 'training', 'matplotlib', 'scipy', 'pytest')])"
-    )
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+def modules(script: str, **variables: str) -> set[str]:
+    """The names of the packages that a Python process has imported when the script ends."""
+    script += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    command = [sys.executable, "-c", script]
+    environment = {**os.environ, **variables}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
 
 
-def test_the_supervisor_imports_no_torch() -> None:
-    script = "import sys, app.processes.supervisor; print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "False"
+PREDICTS = """
+import asyncio, pathlib
+from app.main import create_app
+from app.processes import worker
+from app.settings import Settings
+
+async def predict():
+    inference = create_app(Settings()).state.inference
+    inference.open()
+    result = await inference.submit(pathlib.Path("docs/pictures/seven.png").read_bytes())
+    assert result.prediction.model == "v1"
+    assert (await inference.health()).runtime == "onnxruntime-float32"
+
+asyncio.run(predict())
+"""
+NEVER_SERVED_WITH = {"torch", "torchvision", "training", "onnx", "alembic", "psycopg", "structlog", "rich", "scipy"}
+
+
+def test_a_worker_on_a_cpu_imports_only_what_it_serves_with(tmp_path: Path) -> None:
+    saved = ModelRegistry(tmp_path / "home")
+    saved.activate(another(saved))
+    found = modules(PREDICTS, INKLING_HOME=str(tmp_path / "home"), INKLING_RUNTIME="auto")
+    assert found & NEVER_SERVED_WITH == set()
+    assert {"onnxruntime", "numpy"} <= found
+
+
+def test_no_process_of_a_service_maps_torch(serve: Serve, tmp_path: Path, seven, encode) -> None:
+    saved = ModelRegistry(tmp_path / "home")
+    saved.activate(another(saved))
+    server = serve(INKLING_WORKERS="2", INKLING_RUNTIME="auto")
+    assert server.predict(encode(seven))["model"] == "v1"
+    assert server.process is not None
+    processes = [server.process.pid, *children(server.process.pid)]
+    assert len(processes) > 2
+    for process in processes:
+        assert "libtorch" not in Path(f"/proc/{process}/maps").read_text()
+
+
+def test_the_supervisor_imports_only_what_it_needs() -> None:
+    assert modules("import app.processes.supervisor") & (NEVER_SERVED_WITH | {"onnxruntime", "fastapi"}) == set()
+
+
+def test_a_runtime_that_is_missing_is_an_error_at_start_if_it_was_asked_for(run: Run, tmp_path: Path) -> None:
+    variables = {"INKLING_HOME": str(tmp_path / "home"), "INKLING_PORT": str(free_port())}
+    result = run("serve", INKLING_RUNTIME="onnxruntime", **variables, **without(tmp_path, "onnxruntime"))
+    check_refused(result, "onnxruntime is not installed", "INKLING_RUNTIME")
+
+
+def test_without_onnxruntime_torch_runs_the_weights(serve: Serve, tmp_path: Path, seven, encode) -> None:
+    server = serve(INKLING_RUNTIME="auto", **without(tmp_path, "onnxruntime"))
+    assert server.client.get("/health").json()["runtime"] == "torch"
+    assert server.predict(encode(seven))["digit"] == 7
+    assert server.log is not None
+    assert "serving v1 by torch on cpu" in server.log.read_text()
+
+
+def test_without_torch_a_version_that_is_not_compiled_is_refused_by_name(
+    serve: Serve, tmp_path: Path, seven, encode
+) -> None:
+    saved = ModelRegistry(tmp_path / "home")
+    saved.activate(another(saved))
+    weights, manifest, _ = compiled("convnet")
+    saved.write(weights, manifest.model_copy(update={"compiled": None}))
+    server = serve(INKLING_API_KEY=KEY, INKLING_RUNTIME="auto", **without(tmp_path, "torch"))
+    assert server.client.get("/health").json()["runtime"] == "onnxruntime-float32"
+    answer = server.client.post("/models/v2/activate", headers=WITH_KEY)
+    check_problem(answer, 409, "broken-version", "v2 has no model.onnx", "torch")
+    assert server.predict(encode(seven))["model"] == "v1"

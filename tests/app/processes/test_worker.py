@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 def test_a_device_that_is_lost_ends_the_worker_so_that_another_takes_its_place(
     tmp_path, monkeypatch, seven, encode
 ) -> None:
-    with running(Settings(home=tmp_path / "home")) as found:
+    with running(Settings(home=tmp_path / "home", runtime="torch")) as found:
         batcher = found.app.state.inference.batcher
 
         def fail(_: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ def test_a_device_that_is_lost_ends_the_worker_so_that_another_takes_its_place(
 
 
 def test_an_idle_device_that_died_turns_the_worker_unready(tmp_path) -> None:
-    with running(Settings(home=tmp_path / "home")) as found:
+    with running(Settings(home=tmp_path / "home", runtime="torch")) as found:
         service = found.app.state.inference
 
         def fail(_: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_an_idle_device_that_died_turns_the_worker_unready(tmp_path) -> None:
 
 
 def test_a_device_that_hangs_turns_the_worker_unready_but_not_dead(tmp_path, seven, encode) -> None:
-    with running(Settings(home=tmp_path / "home")) as found:
+    with running(Settings(home=tmp_path / "home", runtime="torch")) as found:
         service = found.app.state.inference
         gate = threading.Event()
         hanging = DynamicBatcher(service.batcher.predictor, timeout=0.2, inline=False)

@@ -10,7 +10,7 @@ from models.inference.calibration import Calibration
 from models.inference.torch_predictor import TorchPredictor, unfused_answers
 from models.registry import weights
 from models.registry.manifest import Manifest
-from models.registry.registry import Version
+from models.registry.version_files import Version
 
 
 def version(network: torch.nn.Module, name: str) -> Version:

@@ -7,7 +7,8 @@ from models.inference import networks
 from models.inference.calibration import Calibration
 from models.inference.networks import as_input
 from models.inference.torch_predictor import TorchPredictor
-from models.registry.registry import RELEASED, read
+from models.registry.registry import RELEASED
+from models.registry.version_files import read
 from tests.support.environment import CUDA
 from training.data.mnist import Digits
 

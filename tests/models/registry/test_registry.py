@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import multiprocessing
 import os
@@ -13,14 +14,16 @@ import torch
 from models.errors import BrokenVersion, HomeError, UnknownVersion
 from models.inference import networks
 from models.registry import registry as registry_module
+from models.registry import version_files
 from models.registry.manifest import MANIFEST, Manifest
-from models.registry.registry import WEIGHTS, ModelRegistry
+from models.registry.registry import ModelRegistry
+from models.registry.version_files import WEIGHTS
 from tests.support.files import NOT_FILES
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> ModelRegistry:
-    return ModelRegistry(tmp_path / "home")
+    return ModelRegistry(tmp_path / "home", "torch")
 
 
 def write(registry: ModelRegistry, network: str = "net", seed: int = 0) -> str:
@@ -140,7 +143,7 @@ def test_code_in_a_weights_file_is_not_run(registry: ModelRegistry, tmp_path: Pa
     write(registry)
     path = registry.folder / "v1" / WEIGHTS
     path.write_bytes(pickle.dumps(Dangerous()))
-    sha256 = registry_module.hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     manifest = registry.manifest("v1").model_copy(update={"sha256": sha256})
     (registry.folder / "v1" / MANIFEST).write_text(manifest.model_dump_json())
     with pytest.raises(BrokenVersion):
@@ -183,7 +186,7 @@ def test_a_full_disk_is_an_error_and_leaves_existing_versions(registry: ModelReg
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.name for path in registry.folder.iterdir()] == ["v1"]
-    registry_module.read(tmp_path / "mine")
+    version_files.read(tmp_path / "mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "mine"]
 
 
@@ -382,7 +385,7 @@ def test_a_version_survives_a_failed_replacement(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
     with pytest.raises(HomeError, match="release cannot be written: the disk is gone"):
         registry_module.write_folder(folder, networks.create("convnet").state_dict(), Manifest(network="convnet"))
-    assert registry_module.read(folder).manifest.network == "net"
+    assert version_files.read(folder).manifest.network == "net"
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
@@ -391,13 +394,13 @@ def test_write_folder_replaces_a_version(tmp_path: Path) -> None:
         registry_module.write_folder(
             tmp_path / "release", networks.create(network).state_dict(), Manifest(network=network)
         )
-        assert registry_module.read(tmp_path / "release").manifest.network == network
+        assert version_files.read(tmp_path / "release").manifest.network == network
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
 @pytest.mark.parametrize("name", ["convnet", "net"])
 def test_the_released_models_load_and_are_small(name: str) -> None:
-    version = registry_module.read(registry_module.RELEASED / name)
+    version = version_files.read(registry_module.RELEASED / name)
     assert version.manifest.network == name
     assert version.manifest.metrics["held_out"]["accuracy"] > 0.99
     assert (registry_module.RELEASED / name / WEIGHTS).stat().st_size <= 4_000_000

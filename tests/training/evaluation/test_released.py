@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.registry import registry
+from models.registry import version_files
 from models.registry.registry import RELEASED
 from training.data.mnist import Digits, split
 from training.evaluation.answers import answer, digit_metrics
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.mark.parametrize("name", ["convnet", "net"])
 def test_the_manifest_states_what_the_evaluation_measures(name: str, training_digits: Digits) -> None:
-    version = registry.read(RELEASED / name)
+    version = version_files.read(RELEASED / name)
     _, held_out = split(training_digits)
     samples = of_digits("held out", held_out).samples
     measured = digit_metrics(answer(version.predictor(), samples))

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from models.inference.networks import as_input
-from models.registry.registry import RELEASED, read
+from models.registry.registry import RELEASED
+from models.registry.version_files import read
 from training.data.mnist import Digits
 from training.retraining.writer_adaptation import restyled, transformed
 
