@@ -1,6 +1,7 @@
 """Multipart bodies: a parser for the form that nearly every client writes, and python-multipart for all others."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ _COMMON_HEAD = re.compile(
     rb'\r\nContent-Disposition: form-data; name="([\w.-]+)"(?:; filename="[^"\\\r\n]*")?\r\n'
     rb"(?:Content-Type: [\w.+/;= -]+\r\n)?\r\n"
 )
+
+# What is wrong with a body is told to whoever sent it, and to nobody else.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 @dataclass

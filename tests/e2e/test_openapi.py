@@ -33,7 +33,10 @@ def test_no_call_of_the_document_is_a_server_error(
     assert result.returncode == 0, result.stdout
     assert server.client.get("/health/ready").status_code == 200
     assert server.log is not None
-    assert '"level":"error"' not in server.log.read_text()
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    loggers = {line["logger"].split(".")[0] for line in lines if line["event"] != "request"}
+    assert loggers <= {"app", "models"}, "a client makes a library write to the log"
+    assert {line["level"] for line in lines} == {"info"}
 
     calls = Counter(
         (

@@ -105,3 +105,12 @@ def test_more_parts_than_allowed_are_refused_by_either_parser(head: bytes) -> No
 def test_a_long_body_of_an_uncommon_form_is_parsed_as_well() -> None:
     body = encode([(b"Content-Disposition: form-data; name=file", bytes(200_000))], b"x")
     assert contents(asyncio.run(multipart.parse_off_loop(body, b"x"))) == [("file", bytes(200_000))]
+
+
+def test_a_malformed_body_leaves_no_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    for body in (b"--x\r\nContent[Disposition: a\r\n\r\n1\r\n--x--", b"--x\r\nA: b\r\r\n1", b"-x", b"--x--\r\nmore"):
+        try:
+            multipart.parse(body, b"x")
+        except Problem as problem:
+            assert problem.name == "malformed-multipart"
+    assert caplog.records == []
