@@ -101,7 +101,7 @@ def refreshing(keys: Keys, *, logged: bool) -> Iterator[None]:
                     keys.warn_of_short_ones()
 
     if keys.file is not None:
-        threading.Thread(target=refresh, daemon=True).start()
+        threading.Thread(target=refresh, name="key-file", daemon=True).start()
     try:
         yield
     finally:
