@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     max_concurrent_images: Limit = Field(256, description="the most images in flight in each worker")
     max_feedback: Limit = Field(100_000, description="the most feedback images that are kept")
     keep_versions: Limit = Field(10, description="the newest versions that are kept; the active one always is")
+    run_jobs: bool = Field(True, description="whether this host runs retraining jobs")
     url: str = Field("http://127.0.0.1:8000", description="the service that client commands talk to")
 
     @field_validator("port", mode="before")

@@ -116,6 +116,7 @@ PROBLEM_TYPES = {
     "method-not-allowed": ProblemType(405, "This path does not answer that method"),
     "body-timeout": ProblemType(408, "The body took too long to arrive"),
     "job-running": ProblemType(409, "Another job is not done yet"),
+    "no-job-host": ProblemType(409, "No host runs retraining jobs"),
     "job-ended": ProblemType(409, "The job has ended"),
     "broken-version": ProblemType(409, "The version does not load"),
     "body-too-large": ProblemType(413, "The body has too many bytes"),

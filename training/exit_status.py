@@ -32,6 +32,11 @@ def run_command_line(app: typer.Typer, arguments: Sequence[str], name: str) -> N
         context = getattr(error, "ctx", None)
         path = context.command_path if context else name
         message = f"{' '.join(error.format_message().split()).rstrip('.')}; see {path} --help"
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package in ("app", "models", "training"):
+            raise
+        message = f"{package} is not installed; this command needs pip install -e '.[train,evaluate]' in a checkout"
     except OSError as error:  # a full disk behind standard output, and the like
         message = str(error)
     sys.stderr.write(f"error: {message}\n")

@@ -8,7 +8,13 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field, ValidationError
 
 from app.api.auth import NEEDS_KEY, holds_key
-from app.api.dependencies import JobEventsDependency, JobsDependency, RegistryDependency, ThreadsDependency
+from app.api.dependencies import (
+    InferenceDependency,
+    JobEventsDependency,
+    JobsDependency,
+    RegistryDependency,
+    ThreadsDependency,
+)
 from app.http import body
 from app.http.problems import Problem
 from models.contract import JobParameters, JobStatus
@@ -35,6 +41,7 @@ _BODY: dict[str, Any] = {
 async def submit(
     request: Request,
     response: Response,
+    inference: InferenceDependency,
     jobs: JobsDependency,
     registry: RegistryDependency,
     threads: ThreadsDependency,
@@ -42,6 +49,8 @@ async def submit(
 ) -> JobStatus:
     """Answers at once; a separate process trains. The same Idempotency-Key within 24 hours gives the same job."""
     parameters = _parameters(await body.read_body(request.scope, request.receive, MAX_BODY))
+    if not inference.settings.run_jobs:
+        raise Problem("no-job-host", "nothing retrains here: INKLING_RUN_JOBS is false")
     if parameters.network is not None and parameters.start_from == "current":
         active = await threads.versions.run(lambda: registry.manifest(registry.active()).network)
         if active != parameters.network:

@@ -44,9 +44,13 @@ class JobRunner:
         self._thread = threading.Thread(target=self._run, name="job runner", daemon=True)
 
     def start(self) -> None:
-        """Creates or migrates the database first. Raises DatabaseError or HomeError."""
+        """Creates or migrates the database; runs jobs from then on, if settings.run_jobs says so.
+
+        Raises DatabaseError or HomeError.
+        """
         self.database.migrate()
-        self._thread.start()
+        if self.settings.run_jobs:
+            self._thread.start()
 
     def ask_to_stop(self) -> None:
         self._stopping.set()

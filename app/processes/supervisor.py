@@ -24,6 +24,7 @@ from app.processes.sockets import listen
 from app.processes.standby import Standby
 from app.settings import Settings
 from models.errors import InklingError
+from models.inference import runtimes
 
 STEADY_SECONDS = 10
 """A worker that has served for longer is replaced at once when it ends."""
@@ -72,6 +73,8 @@ class Supervisor:
         """Runs until SIGTERM or SIGINT. Raises StartFailed when the first worker cannot begin to serve."""
         with self._signals() as signals:
             try:
+                if self.settings.run_jobs and not runtimes.is_installed("torch"):
+                    log.warning("torch is not installed, and retraining will fail; INKLING_RUN_JOBS=false refuses it")
                 self._job_runner.start()
                 self._start(signals)
                 while not self._stopping:

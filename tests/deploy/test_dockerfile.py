@@ -28,9 +28,9 @@ def test_each_dependency_is_pinned_to_a_version_that_the_project_takes() -> None
     pinned |= {
         name.lower(): version for name, version in re.findall(r"^ARG (TORCH\w*)_VERSION=(.*)$", DOCKERFILE, re.M)
     }
-    extras = re.search(r"--editable '\.\[(.*)\]'", DOCKERFILE)
-    assert extras
-    groups = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][name] for name in extras[1].split(","))]
+    extras = {name for found in re.findall(r"--editable '\.\[(.*)\]'", DOCKERFILE) for name in found.split(",")}
+    assert extras == {"train", "postgresql"}
+    groups = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][name] for name in extras)]
     for requirement in (Requirement(line) for group in groups for line in group):
         assert requirement.specifier.contains(pinned[requirement.name.lower()]), requirement
 

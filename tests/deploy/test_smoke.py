@@ -37,16 +37,24 @@ def contained() -> Path:
 
 
 @pytest.mark.services
-def test_it_passes_where_only_home_and_tmp_can_be_written(contained: Path, data_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("retrains", [True, False])
+def test_it_passes_where_only_home_and_tmp_can_be_written(
+    retrains: bool, contained: Path, data_folder: Path, tmp_path: Path
+) -> None:
     program = shlex.join([sys.executable, str(ROOT / "inkling.py"), "serve"])
-    command = (
-        f"{contained} run -e INKLING_PORT={free_port()} -e INKLING_INITIAL_MODEL=net -e INKLING_WORKERS=1 {program}"
+    settings = {"PORT": free_port(), "INITIAL_MODEL": "net", "WORKERS": 1, "RUNTIME": "auto", "RUN_JOBS": retrains}
+    options = " ".join(f"-e INKLING_{name}={value}" for name, value in settings.items())
+    result = smoke(
+        *([] if retrains else ["--serve"]),
+        f"{contained} run {options} {program}",
+        INKLING_DATA=str(data_folder if retrains else tmp_path),
+        TMPDIR=str(tmp_path),
     )
-    result = smoke(command, INKLING_DATA=str(data_folder), TMPDIR=str(tmp_path))
     assert result.returncode == 0, result.stdout + result.stderr
     names = [line.partition(":")[0] for line in result.stdout.splitlines()]
-    checks = ["ready", "predict", "health_check", "key", "retrain", "owner", "stop"]
-    assert names == [*(f"ok {check}" for check in checks), "PASS 7 checks"]
+    learning = "retrain" if retrains else "no_retraining"
+    checks = ["ready", "predict", "health_check", "key", "feedback", learning, "owner", "stop"]
+    assert names == [*(f"ok {check}" for check in checks), "PASS 8 checks"]
     assert left_over(tmp_path) == []
 
 
@@ -80,10 +88,10 @@ def test_a_taken_port(tmp_path: Path) -> None:
 
 
 def test_what_was_asked_wrongly(tmp_path: Path) -> None:
-    for arguments in ([], ["docker inkling"], ["docker run", "inkling"]):
+    for arguments in ([], ["docker inkling"], ["docker run", "inkling"], ["--serve"], ["docker run", "--serve"]):
         result = smoke(*arguments)
         assert result.returncode == 2
-        assert result.stderr.splitlines()[-1] == "error: expected one argument, a command with `run`"
+        assert result.stderr.splitlines()[-1] == "error: expected a command with `run`, alone or after --serve"
     result = smoke("docker run inkling", INKLING_DATA=str(tmp_path))
     assert result.returncode == 2
     assert result.stderr == f"error: MNIST is not in {tmp_path}; INKLING_DATA names the folder that holds MNIST/raw\n"

@@ -6,7 +6,8 @@ import threading
 import httpx
 import pytest
 
-from tests.support.service import Server, check_problem
+from app.settings import Settings
+from tests.support.service import KEY, WITH_KEY, Server, check_problem, running
 
 FIELDS = [
     *("id", "state", "created_at", "started_at", "finished_at", "epoch", "epochs", "progress", "metrics"),
@@ -22,6 +23,12 @@ def test_a_job_is_accepted_at_once_and_one_at_a_time(idle: Server) -> None:
     assert (job["state"], job["progress"], job["reason"]) == ("queued", 0, None)
     assert check_problem(idle.client.post("/retrain"), 409, "job-running", job["id"])["job"] == job["id"]
     assert idle.client.get("/retrain").json() == {"jobs": [job]}
+
+
+def test_where_no_jobs_run_a_job_is_refused(tmp_path) -> None:
+    with running(Settings(home=tmp_path / "home", api_key=KEY, run_jobs=False)) as server:
+        check_problem(server.client.post("/retrain", headers=WITH_KEY), 409, "no-job-host", "INKLING_RUN_JOBS")
+        assert server.client.get("/retrain").json() == {"jobs": []}
 
 
 def test_every_parameter_reaches_the_job(idle: Server) -> None:
