@@ -88,8 +88,13 @@ def activate(options: argparse.Namespace, report: Report) -> None:
 def kill(options: argparse.Namespace, report: Report) -> None:
     count = options.count or 50
     found = kills.measure(options.data, count)
+    rows = [[name, str(number)] for name, number in found.counts.items()]
     report.blocks += [f"After each of {count} SIGKILLs the service was ready, on a version that loads:"]
-    report.blocks += [table(["process killed, or state of the job", "count"], [[n, str(c)] for n, c in found.items()])]
+    report.blocks += [table(["process killed, or state of the job", "count"], rows)]
+    note = f"accepted: {len(found.accepted):,}, stored: {len(found.stored):,}"
+    report.targets.append(
+        Target("corrections that were accepted and are lost", 0, None, [found.lost], True, "{:.0f}", note)
+    )
 
 
 PARTS: dict[str, Callable[[argparse.Namespace, Report], None]] = {

@@ -22,7 +22,9 @@ def drawn(encode, seven) -> Iterator[Hand]:
 
 def test_ten_kills_at_seeded_moments_damage_nothing(data_folder: Path) -> None:
     found = kills.measure(data_folder, 10)
-    assert sum(found.values()) == 20
+    assert sum(found.counts.values()) == 20
+    assert len(found.accepted) > 100
+    assert found.lost == 0
 
 
 def test_twenty_activations_under_full_load_fail_no_request(drawn: Hand, data_folder: Path) -> None:
