@@ -33,7 +33,7 @@ def tile() -> bytes:
     return encode(Image.fromarray(normalise(decode(canvas())).pixels), "PNG")
 
 
-def photograph(width: int = 4000, height: int = 3000) -> bytes:
+def photograph(width: int = 4000, height: int = 3000, quality: int = 90) -> bytes:
     """A seven on a white card, as the 12 megapixel JPEG of a phone."""
     with Image.open(SEVEN) as seven:
         large = seven.convert("RGB").resize((height, height), Image.Resampling.BICUBIC)
@@ -41,7 +41,7 @@ def photograph(width: int = 4000, height: int = 3000) -> bytes:
     card.paste(large, ((width - height) // 2, 0))
     # A real photograph has grain; without it a JPEG of this size decodes far faster.
     grain = Image.effect_noise((width, height), 12).convert("RGB")
-    return encode(Image.blend(card, grain, 0.15), "JPEG", quality=90)
+    return encode(Image.blend(card, grain, 0.15), "JPEG", quality=quality)
 
 
 def encode(image: Image.Image, kind: str, **options: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What Inkling stays within: start, memory, probes, overload, shutdown, model swaps and the command line.
+"""What Inkling stays within: start, memory, probes, overload, images, shutdown, model swaps and the command line.
 
 Inkling runs with default settings and one worker on one core, and the load comes from another core; in `workers` alone
 the servers and the load generator share both. The exit status is 1 if a bound is missed.
@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import runner, wrk
-from benchmarks.bounds import cost, load
+from benchmarks.bounds import cost, decoding, load
 from benchmarks.bounds.setting import Setting
 from benchmarks.machine import BenchmarkError, cores, say
 from benchmarks.runner import Report
@@ -24,6 +24,7 @@ BOUNDS = {
     "workers": cost.workers,
     "probes": load.probes,
     "overload": load.overload,
+    "decoding": decoding.decoding,
     "shutdown": load.shutdown,
     "swap": load.swap,
     "growth": cost.growth,

@@ -5,6 +5,8 @@ process that can be limited and ended: one such image at a time, because it may 
 """
 
 import asyncio
+import contextlib
+import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -17,10 +19,11 @@ from models.preprocessing.normalise import Tile, may_be_ready, normalise
 
 THREAD_WAIT_SECONDS, PROCESS_WAIT_SECONDS = 1.0, 4.0
 """The longest wait for a free thread, and for the process: it takes up to two seconds for an image."""
-IDLE_SECONDS = 30.0
-"""How long the process stays after an image."""
+REST_SECONDS = 30.0
+"""How long after an image the process ends, and freed memory returns to the system; the next image starts another."""
 HANDLING_MEMORY = 40_000_000
 """What the process takes beside decoding: to receive a file of 10 MB, and to normalise."""
+_M_ARENA_MAX = -8  # from malloc.h
 
 
 class DecoderPool:
@@ -30,6 +33,7 @@ class DecoderPool:
     """
 
     def __init__(self, threads: int, max_pixels: int, observe: Callable[[float], None] = lambda seconds: None) -> None:
+        _share_heap()
         self.threads = threads
         self._max_pixels = max_pixels
         self._observe = observe
@@ -38,7 +42,7 @@ class DecoderPool:
         self._process = DecoderProcess(4 * max_pixels + EXTRA_MEMORY + HANDLING_MEMORY)
         self._process_thread = ThreadPoolExecutor(1, "decoder process")
         self._process_free = asyncio.Semaphore(1)
-        self._idle: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
 
     def decode_small(self, data: bytes) -> Picture | Tile:
         """The batcher's input for an image for which `is_small` holds. Raises PictureError."""
@@ -55,15 +59,22 @@ class DecoderPool:
         except that of a thread, which takes about 0.1 s.
         """
         await _wait(self._free_threads, THREAD_WAIT_SECONDS, self.threads)
-        decoding = asyncio.get_running_loop().run_in_executor(self._pool, self._decode_in_thread, data)
+        loop = asyncio.get_running_loop()
+        if self._resting is None:
+            self._resting = loop.call_later(REST_SECONDS, self._rest)
+        decoding = loop.run_in_executor(self._pool, self._decode_in_thread, data)
         decoding.add_done_callback(lambda _: self._free_threads.release())
-        found = await asyncio.shield(decoding)  # a thread outlives its cancelled caller: it is not free
+        try:
+            found = await asyncio.shield(decoding)  # a thread outlives its cancelled caller: it is not free
+        finally:
+            del decoding  # an error in it has this frame in its traceback: the cycle would keep the file
         return await self._decode_isolated(data) if found is None else found
 
     async def close(self) -> None:
         """Ends the process and the threads."""
         self._process.kill()
-        self._stay()
+        if self._resting is not None:
+            self._resting.cancel()
         await asyncio.get_running_loop().run_in_executor(self._process_thread, self._process.close)
         self._process_thread.shutdown()
         self._pool.shutdown()
@@ -81,15 +92,16 @@ class DecoderPool:
 
     async def _decode_isolated(self, data: bytes) -> Tile:
         await _wait(self._process_free, PROCESS_WAIT_SECONDS, 1)
-        self._stay()
         decoding = asyncio.get_running_loop().run_in_executor(self._process_thread, self._decode_in_process, data)
-        decoding.add_done_callback(self._process_done)
+        decoding.add_done_callback(lambda _: self._process_free.release())
         try:
             return await asyncio.shield(decoding)
         except asyncio.CancelledError:
             if not decoding.done():
                 self._process.kill()
             raise
+        finally:
+            del decoding
 
     def _decode_in_process(self, data: bytes) -> Tile:
         began = perf_counter()
@@ -98,14 +110,24 @@ class DecoderPool:
         finally:
             self._observe(perf_counter() - began)
 
-    def _process_done(self, decoding: asyncio.Future[Tile]) -> None:
-        self._process_free.release()
-        loop = asyncio.get_running_loop()
-        self._idle = loop.call_later(IDLE_SECONDS, self._process_thread.submit, self._process.close)
+    def _rest(self) -> None:
+        self._resting = None
+        self._process_thread.submit(self._process.close)
+        self._process_thread.submit(_return_memory)
 
-    def _stay(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
+
+# The C library of most Linux systems, glibc, keeps tens of megabytes after a few files of 10 MB.
+
+
+def _share_heap() -> None:
+    """Lets the threads that start from now on use one heap: glibc cannot return all that is free in a thread's own."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def _return_memory() -> None:
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tile_unless_ready(picture: Picture) -> Picture | Tile:

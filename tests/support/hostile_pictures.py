@@ -430,8 +430,6 @@ HOSTILE: dict[str, tuple[Maker, str]] = {
         BLANK,
     ),
     "TIFF, 1,000,000 strips of one pixel": (lambda: tiff_strips(1_000_000, 1, 1), PIXELS),
-    "TIFF, 60,000 strips of 800 pixels": (lambda: tiff_strips(60_000, 800, 1), BLANK),
-    "TIFF, 60,000 deflated strips of 800 pixels": (lambda: tiff_strips(60_000, 800, 1, 8), BLANK),
     "TIFF, 50,000 tags": (lambda: tiff_page(28, 28, more_tags=50_000), COMPLEX),
     "TIFF, a directory that loops": (lambda: tiff_page(28, 28, next_ifd=8 + 784), BLANK),
     "TIFF, 1,000,000 values in a tag": (lambda: tiff_value_count(1_000_000), COMPLEX),
@@ -447,6 +445,8 @@ LARGE: dict[str, tuple[Maker, str]] = {
     "PNG, 48 megapixels RGBA": (lambda: coloured_png((8000, 6000), 8, 6), BLANK),
     "PNG, 48 megapixels of 16 bits": (lambda: coloured_png((8000, 6000), 16, 6), BLANK),
     "PNG, 48 megapixels, interlaced": (lambda: coloured_png((8000, 6000), 8, 2, 1), BLANK),
+    "TIFF, 60,000 strips of 800 pixels": (lambda: tiff_strips(60_000, 800, 1), BLANK),
+    "TIFF, 60,000 deflated strips of 800 pixels": (lambda: tiff_strips(60_000, 800, 1, 8), BLANK),
     "TIFF, 49 megapixels, upside down": (
         lambda: tiff_page(7000, 7000, 8, zeros(49_000_000), orientation=3),
         BLANK,

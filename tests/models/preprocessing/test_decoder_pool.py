@@ -65,8 +65,8 @@ def test_cancelling_ends_the_process_and_the_next_image_is_decoded(seven, encode
     run(test)
 
 
-def test_the_process_ends_when_it_is_idle(monkeypatch, seven, encode) -> None:
-    monkeypatch.setattr(decoder_pool, "IDLE_SECONDS", 0.05)
+def test_the_process_ends_and_the_next_image_starts_another(monkeypatch, seven, encode) -> None:
+    monkeypatch.setattr(decoder_pool, "REST_SECONDS", 0.05)
 
     async def test(pool: DecoderPool) -> None:
         await pool.decode(encode(seven, "TIFF"))
