@@ -99,7 +99,10 @@ def test_what_needs_no_network_imports_none(arguments: list[str]) -> None:
     version.mkdir(parents=True)
     (version / "manifest.json").write_text('{"network": "net"}')
     (version.parent / "active").write_text("v1\n")
-    script = f"import sys, inkling\ntry: inkling.app({arguments})\nfinally: print('torch' in sys.modules)"
+    script = (
+        "import sys\nfrom app.cli import command_line\n"
+        f"try: command_line.app({arguments})\nfinally: print('torch' in sys.modules)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

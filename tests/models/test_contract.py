@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer.main
 
-import inkling
 from app import client
+from app.cli import command_line
 from app.main import create_app
 from app.settings import Settings
 from app.storage.jobs import Job
@@ -42,7 +42,7 @@ def test_every_place_that_knows_a_retraining_parameter_knows_all_of_them() -> No
     """The OpenAPI document, the command line and the job spec derive them; the client repeats them."""
     document = create_app(Settings()).openapi()
     body = document["paths"]["/retrain"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    command = typer.main.get_command(inkling.app).commands["retrain"]  # type: ignore[attr-defined]
+    command = typer.main.get_command(command_line.app).commands["retrain"]  # type: ignore[attr-defined]
     own_options = {"follow", "quiet", "help"}
     places = {
         "POST /retrain": list(body["properties"]),
