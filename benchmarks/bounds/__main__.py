@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import runner, wrk
-from benchmarks.bounds import cost, decoding, load
+from benchmarks.bounds import cost, decoding, load, storage
 from benchmarks.bounds.setting import Setting
 from benchmarks.machine import BenchmarkError, cores, say
 from benchmarks.runner import Report
@@ -28,6 +28,9 @@ BOUNDS = {
     "shutdown": load.shutdown,
     "swap": load.swap,
     "growth": cost.growth,
+    "locked": storage.locked,
+    "workerless": storage.workerless,
+    "streams": storage.streams,
 }
 
 
