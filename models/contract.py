@@ -114,6 +114,7 @@ PROBLEM_TYPES = {
     "no-key-configured": ProblemType(403, "This call needs a key, and the service has none"),
     "not-found": ProblemType(404, "There is nothing here"),
     "method-not-allowed": ProblemType(405, "This path does not answer that method"),
+    "head-timeout": ProblemType(408, "The head of the request took too long to arrive"),
     "body-timeout": ProblemType(408, "The body took too long to arrive"),
     "job-running": ProblemType(409, "Another job is not done yet"),
     "no-job-host": ProblemType(409, "No host runs retraining jobs"),

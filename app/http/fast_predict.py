@@ -60,7 +60,7 @@ class PendingResponse:
     """A request on the fast path. It has the attributes of uvicorn's RequestResponseCycle that its protocol reads."""
 
     message_event = asyncio.Event()
-    disconnected = False
+    disconnected = response_started = False
 
     def __init__(self, fast_predict: FastPredict, scope: Scope, keep_alive: bool, send: Send) -> None:
         self.scope = scope

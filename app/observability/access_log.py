@@ -72,11 +72,11 @@ class AccessLog:
         finally:
             self.record(scope, ids, status, started)
 
-    def record_unreadable(self) -> bytes:
-        """Records bytes that are not an HTTP request; returns the id for the answer, a 400."""
-        scope: Scope = {"method": "", "headers": [], "state": {}}
+    def record_unreadable(self, status: int, problem: str) -> bytes:
+        """Records bytes that are not an HTTP request; returns the id for the answer, which is this problem."""
+        scope: Scope = {"method": "", "headers": [], "state": {"problem": problem}}
         ids = self.ids(scope)
-        self.record(scope, ids, 400, perf_counter())
+        self.record(scope, ids, status, perf_counter())
         return ids.request
 
     def record_disconnected(self, scope: Scope) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from typing import cast
 
 import uvicorn
 
@@ -29,6 +30,8 @@ from models.inference.predictor import Predictor
 
 _ACCEPT_PAUSE = 1
 _CONNECTIONS_PER_ACCEPT = 16
+_TICKS_PER_CHECK = 10
+"""uvicorn calls `on_tick` ten times a second."""
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +95,6 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 ws="none",
                 root_path=settings.root_path,
-                timeout_keep_alive=75,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
                 server_header=False,
                 headers=[("X-Content-Type-Options", "nosniff")],  # a browser must not take an answer for a page
@@ -163,7 +165,11 @@ class Server(uvicorn.Server):
             connection.close()
 
     async def on_tick(self, counter: int) -> bool:
-        """Also ends the worker when its device is lost: a new process may get it back."""
+        """Also checks the connections, and ends the worker when its device is lost: a new process may get it back."""
+        if counter % _TICKS_PER_CHECK == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(cast(set[Protocol], self.server_state.connections)):
+                connection.check(now)
         if self._app.state.inference.batcher.lost:
             log.critical("the device is lost: %s", self._app.state.inference.batcher.failure)
             return True

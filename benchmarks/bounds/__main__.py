@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import runner, wrk
-from benchmarks.bounds import cost, decoding, load, storage
+from benchmarks.bounds import connections, cost, decoding, load, storage
 from benchmarks.bounds.setting import Setting
 from benchmarks.machine import BenchmarkError, cores, say
 from benchmarks.runner import Report
@@ -31,6 +31,10 @@ BOUNDS = {
     "locked": storage.locked,
     "workerless": storage.workerless,
     "streams": storage.streams,
+    "trailers": connections.trailers,
+    "pipelining": connections.pipelining,
+    "bodies": connections.bodies,
+    "heads": connections.heads,
 }
 
 

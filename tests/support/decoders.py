@@ -10,11 +10,11 @@ from models.preprocessing import decoder_pool
 
 
 @contextlib.contextmanager
-def stalled_decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What does not decode on the event loop waits until this context ends."""
+def stalled_decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """What does not decode on the event loop waits for the event, or until this context ends."""
     gate, read_structure = threading.Event(), decoder_pool.read_structure
     monkeypatch.setattr(decoder_pool, "read_structure", lambda *given: gate.wait(60) and read_structure(*given))
     try:
-        yield
+        yield gate
     finally:
         gate.set()

@@ -244,19 +244,6 @@ def test_a_body_in_very_many_pieces_is_handed_over(server: Server, tile: bytes, 
     assert routed == ["/predict"]
 
 
-def test_a_client_that_does_not_read_does_not_pile_up_answers(server: Server, routed: list[str]) -> None:
-    """The application takes over when the client does not read its answers, and waits for it."""
-    message = request(b"no picture " * 100)
-    with connect(server) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(2)
-        sent = 0
-        with pytest.raises(TimeoutError):
-            while sent < 200_000_000:
-                sent += connection.send(message * 20)
-    assert routed
-
-
 def test_many_pipelined_requests_are_not_a_long_head(server: Server) -> None:
     count = 3000
     with connect(server) as connection:

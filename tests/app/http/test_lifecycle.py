@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from tests.support.connection import connect, request
+from tests.support.connection import answers, connect, request
 from tests.support.decoders import stalled_decoders
 from tests.support.service import Server, serving
 from tests.support.waiting import wait_until
 
-RESET_ON_CLOSE = b"\1\0\0\0\0\0\0\0"
+LINGER_ON_CLOSE, RESET_ON_CLOSE = bytes(8), b"\1\0\0\0\0\0\0\0"
 
 
 @pytest.fixture
@@ -26,19 +26,40 @@ def form(*images: bytes) -> tuple[bytes, bytes]:
     return b"Content-Type: multipart/form-data; boundary=x\r\n", b"".join(parts) + b"--x--\r\n"
 
 
+@pytest.mark.parametrize("ending", [LINGER_ON_CLOSE, RESET_ON_CLOSE])
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_a_client_that_disconnects_ends_the_work_of_its_request(path: str, stalled: Server, seven, encode) -> None:
+def test_a_client_that_disconnects_ends_the_work_of_its_request(
+    path: str, ending: bytes, stalled: Server, seven, encode
+) -> None:
     batcher = stalled.app.state.inference.batcher
     large, tile = encode(seven.resize((600, 600))), encode(seven.resize((28, 28)))
     headers, body = (b"", large) if path == "/predict" else form(large, tile, large)
     with connect(stalled) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ending)
         connection.sendall(request(body, headers, method=b"POST " + path.encode()))
         wait_until(lambda: batcher.admitted > 0)
     wait_until(lambda: batcher.admitted == 0)
     counted = f'inkling_requests_total{{method="POST",route="{path}",status="499"}} 1.0'
     wait_until(lambda: counted in stalled.client.get("/metrics").text)
     assert stalled.predict(tile)["digit"] == 7
+
+
+def test_a_client_that_only_sends_no_more_keeps_its_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seven, encode
+) -> None:
+    """The interim response, by which the service finds out, comes before the answer."""
+    with (
+        serving(Settings(home=tmp_path / "home", workers=1)) as server,
+        stalled_decoders(monkeypatch) as gate,
+        connect(server) as connection,
+    ):
+        connection.sendall(request(encode(seven.resize((600, 600)))))
+        connection.shutdown(socket.SHUT_WR)
+        assert answers(connection, 1) == [(100, {})]
+        gate.set()
+        [(status, body)] = answers(connection, 1)
+        assert (status, body["digit"]) == (200, 7)
+        assert connection.recv(1) == b""
 
 
 def test_a_client_that_disconnects_from_another_call_changes_nothing(stalled: Server, seven, encode) -> None:

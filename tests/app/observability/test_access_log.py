@@ -7,9 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 
-from tests.support.connection import connect, request
 from tests.support.service import KEY, WITH_KEY, Server, check_problem
 from tests.support.waiting import wait_until
 
@@ -77,19 +75,6 @@ def test_every_answer_has_an_id_and_its_line_no_path(
     line = line_of(two_workers, answer)
     assert (line["status"], line["route"], line.get("problem")) == (status, route, problem)
     assert line["method"] == (method if method != "PROPFIND" else "other")
-
-
-def test_a_pipelined_request_whose_client_left_is_recorded(server: Server, encode) -> None:
-    assert server.app is not None
-    batcher = server.app.state.inference.batcher
-    wait_until(lambda: batcher.admitted == 0)
-    large = encode(Image.new("L", (7000, 7000), 255))  # few bytes, and a while to decode
-    with connect(server) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # leaves without a word
-        connection.sendall(request(large) + b"OPTIONS /models HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_until(lambda: batcher.admitted == 1, every=0.001)
-    counted = 'inkling_requests_total{method="OPTIONS",route="unmatched",status="499"} 1.0'
-    wait_until(lambda: counted in server.client.get("/metrics").text)
 
 
 def test_well_formed_ids_are_taken_over(server: Server) -> None:
