@@ -33,7 +33,7 @@ from models.preprocessing.file_structure import (
 
 MAX_SIDE = 640  # pixels; larger images are averaged down to this, as a digit needs no more
 SMALL_SIDE = 32  # pixels; normalising larger images takes longer than handing them to a thread
-SMALL_BYTES, SMALL_PARTS = 65_536, 16  # the most bytes and chunks of a file that is decoded on the event loop
+SMALL_BYTES, SMALL_PARTS = 8_192, 16  # the most bytes and chunks of a file that is decoded on the event loop
 BAND_PIXELS = 1 << 20  # converted at a time, which saves a second copy of the whole image
 
 Pixels = NDArray[np.uint8]

@@ -25,8 +25,9 @@ MAX_RLE_PIXELS, MAX_RLE_BYTES = 1 << 19, 1 << 17  # Pillow decodes run lengths i
 MAX_TAG_VALUES = 1 << 17  # two for each row of the highest image: where its strip is, and its size
 EXTRA_MEMORY = 24_000_000  # bytes that decoding may hold beside four for each pixel of the largest image
 
-# What a thread decodes: at most about 0.1 s, as its memory is written once or twice. A process decodes the rest.
+# What a thread decodes, in some 0.1 s: it writes so much memory, and unpacks so many bytes. A process decodes the rest.
 THREAD_MEMORY = 16_000_000
+THREAD_DEFLATED = 1_000_000  # each byte may take 0.1 us, as a block of eleven bytes may unpack to nothing
 THREAD_BLOCK_VISITS = 1_000_000
 _FOREIGN = ("WEBP", "TIFF")  # their libraries' memory and time cannot be told from the file's structure
 
@@ -46,7 +47,7 @@ class FileStructure:
     """What a decoder gets, and what it may cost.
 
     data: the file, without what pixels do not need. orientation: as EXIF counts, 1 to 8. memory: the most bytes that
-    decoding holds at a time. block_visits: see MAX_BLOCK_VISITS.
+    decoding holds at a time. block_visits: see MAX_BLOCK_VISITS. deflated: bytes of compressed pixels that are unpacked by zlib.
     """
 
     kind: Format
@@ -56,11 +57,17 @@ class FileStructure:
     memory: int
     orientation: int = 1
     block_visits: int = 0
+    deflated: int = 0
 
     @property
     def isolated(self) -> bool:
         """Whether a process of its own should decode the file, which can be limited and ended."""
-        return self.kind in _FOREIGN or self.memory > THREAD_MEMORY or self.block_visits > THREAD_BLOCK_VISITS
+        return (
+            self.kind in _FOREIGN
+            or self.memory > THREAD_MEMORY
+            or self.block_visits > THREAD_BLOCK_VISITS
+            or self.deflated > THREAD_DEFLATED
+        )
 
 
 def read_structure(data: bytes, max_pixels: int = MAX_PIXELS) -> FileStructure:
@@ -73,7 +80,7 @@ def read_structure(data: bytes, max_pixels: int = MAX_PIXELS) -> FileStructure:
         raise UnknownFormat(f"unsupported image format{guess}; supported: {', '.join(FORMATS)}")
     try:
         found = _READERS[kind](data, max_pixels)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:
         raise CorruptPicture(f"the {kind} image is truncated or corrupt: its header ends early") from error
     limit = 4 * max_pixels + EXTRA_MEMORY
     if found.memory > limit:
@@ -178,16 +185,21 @@ def _read_png(data: bytes, max_pixels: int) -> FileStructure:
     if not pixels:
         raise CorruptPicture("the PNG image is truncated or corrupt: it has no pixel data")
     compressed = b"".join(pixels)
+    raw = (1 + ceil(width * depth * _PNG_CHANNELS[colour] / 8)) * height
+    if len(compressed) > (limit := 2 * raw + 65_536):
+        raise TooComplex(f"the pixel data of the PNG image has {len(compressed):,} bytes; {raw:,} suffice", limit=limit)
     # Nobody checks the last four bytes, the checksum of the pixel data, again.
     kept += [struct.pack(">I", len(compressed)), b"IDAT", compressed, bytes(4), b"\0\0\0\0IEND\xaeB`\x82"]
     # Pillow takes one byte for a pixel of one channel, two for a deep one, and otherwise four.
     size = 4 if _PNG_CHANNELS[colour] > 1 else 2 if depth == 16 else 1
-    return FileStructure("PNG", b"".join(kept), width, height, width * height * size, orientation)
+    memory = width * height * size
+    return FileStructure("PNG", b"".join(kept), width, height, memory, orientation, deflated=len(compressed))
 
 
-_JPEG_FRAMES = {0xC0: False, 0xC1: False, 0xC2: True, 0xC9: False, 0xCA: True}
-"""The markers of the frames that libjpeg decodes, and whether they are progressive."""
-_JPEG_OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
+_JPEG_FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}
+"""The markers of the frames that are decoded, and whether they are progressive."""
+_JPEG_OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)}
+"""Lossless, differential or arithmetic coding, which browsers do not read either; the last is slow."""
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # no stuffed byte, restart marker or fill byte
 _FILL_BYTES = re.compile(rb"\xff+(?=\xff)")
 _WINDOW = 1 << 16  # bytes searched at a time, because other threads wait meanwhile

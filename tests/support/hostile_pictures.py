@@ -222,6 +222,22 @@ class Bits:
         return bytes(self._parts) + bytes([self._value & 255, 0])
 
 
+def empty_blocks(count: int) -> bytes:
+    """That many blocks of deflate that have Huffman codes and unpack to nothing; eight of them fill 90 bytes."""
+    bits = Bits()
+    for _ in range(8):
+        bits.write(0b100, 3)
+        bits.write(0, 5 + 5)  # 257 lengths of literals, one of distances
+        bits.write(18 - 4, 4)
+        for symbol in (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1):
+            bits.write(symbol in (1, 18), 3)
+        for zeros_in_turn in (138, 118):
+            bits.write(1, 1)
+            bits.write(zeros_in_turn - 11, 7)
+        bits.write(0, 3)  # the end of a block, and a distance, have one bit; the end of the block
+    return bits.bytes()[:90] * (count // 8)
+
+
 def webp_huffman_groups(side: int, count: int) -> bytes:
     """A lossless WebP whose pixels of 4 x 4 choose among that many groups of Huffman codes."""
     bits = Bits()
@@ -356,6 +372,10 @@ HOSTILE: dict[str, tuple[Maker, str]] = {
     "PNG, iTXt of 600 MB": (lambda: png(*[itxt(bytes(64 << 20))] * 9), BLANK),
     "PNG, iCCP of 100 MB": (lambda: png(chunk(b"iCCP", b"a\0\0" + zeros(100 << 20))), BLANK),
     "PNG, IDAT of 1 GB for 28 x 28": (lambda: png(idat=zeros(1 << 30)), BLANK),
+    "PNG, 700,000 deflate blocks of no bytes": (
+        lambda: png(idat=b"\x78\xda" + empty_blocks(700_000) + zeros(29 * 28)[2:]),
+        COMPLEX,
+    ),
     "PNG, palette of 10 MB": (lambda: png(chunk(b"PLTE", bytes(3_000_000) * 3)), CORRUPT),
     "PNG, tRNS of 9 MB": (
         lambda: coloured_png((28, 28), 8, 3, 0, chunk(b"PLTE", bytes(768)) + chunk(b"tRNS", b"\xff" * 9_000_000)),
@@ -442,6 +462,10 @@ HOSTILE: dict[str, tuple[Maker, str]] = {
 }
 
 LARGE: dict[str, tuple[Maker, str]] = {
+    "PNG, 400,000 deflate blocks of no bytes among 4 megapixels": (
+        lambda: png(size=(2000, 2000), idat=b"\x78\xda" + empty_blocks(400_000) + zeros(2001 * 2000)[2:]),
+        BLANK,
+    ),
     "PNG, 48 megapixels RGBA": (lambda: coloured_png((8000, 6000), 8, 6), BLANK),
     "PNG, 48 megapixels of 16 bits": (lambda: coloured_png((8000, 6000), 16, 6), BLANK),
     "PNG, 48 megapixels, interlaced": (lambda: coloured_png((8000, 6000), 8, 2, 1), BLANK),

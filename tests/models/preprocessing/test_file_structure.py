@@ -158,5 +158,17 @@ def test_what_is_decoded_on_the_event_loop_is_small_in_every_way() -> None:
     assert not is_small(png(*[chunk(b"tEXt", b"a\0b")] * 20))
     assert not is_small(png(size=(33, 28)))
     assert not is_small(png(size=(1, 4096)))
-    assert not is_small(png(after=chunk(b"abCd", bytes(65_536))))
+    assert not is_small(png(after=chunk(b"abCd", bytes(8_192))))
     assert not is_small(jpeg())
+
+
+def test_offsets_beyond_any_file_are_corrupt(encode) -> None:
+    data = bytearray(encode(Image.fromarray(LEFT), "TIFF", big_tiff=True))
+    data[8:16] = b"\xff" * 8
+    with pytest.raises(CorruptPicture, match="ends early"):
+        read_structure(bytes(data))
+
+
+def test_more_compressed_bytes_than_the_pixels_need_are_refused() -> None:
+    with pytest.raises(TooComplex, match="812 suffice"):
+        read_structure(png(idat=bytes(70_000)))
