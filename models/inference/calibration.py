@@ -1,5 +1,7 @@
 """Turns logits into calibrated probabilities and a verdict."""
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -43,6 +45,21 @@ class Calibration(BaseModel, frozen=True, allow_inf_nan=False):
         rows: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
         confident: NDArray[np.bool_] = rows.max(axis=1) >= self.threshold
         return rows, confident & (evidence >= self.evidence * self.temperature)
+
+    def answer(self, logits: Sequence[float]) -> tuple[list[float], bool]:
+        """As `answers`, for one image. For a few images, one by one, this is faster than NumPy."""
+        first = max(logits)
+        evidence = max(first - sum(logits) / 10, _MIN_EVIDENCE)
+        margin = (first - sorted(logits)[-2]) / evidence
+        try:
+            scale = self.temperature * evidence**self.power * math.exp(-self.margin_weight * margin)
+            exponentials = [math.exp((logit - first) / scale) for logit in logits]
+        except ArithmeticError:  # beyond double precision, where NumPy goes on with infinity
+            rows, is_digit = self.answers(np.array([logits], np.float32))
+            return rows[0].tolist(), bool(is_digit[0])
+        total = sum(exponentials)
+        confident = max(exponentials) / total >= self.threshold
+        return [one / total for one in exponentials], confident and evidence >= self.evidence * self.temperature
 
 
 def evidence_and_margin(

@@ -15,6 +15,8 @@ from models.preprocessing.normalise import TILE_SIDE
 
 Tiles = NDArray[np.uint8]
 """Normalised images [N, 28, 28], ink 255 on background 0."""
+FEW = 8
+"""As many images as are calibrated one by one: NumPy's overhead would take longer."""
 
 
 class Prediction(NamedTuple):
@@ -59,7 +61,10 @@ class Predictor(ABC):
 
     def predict(self, tiles: Tiles) -> list[Prediction]:
         """Predicts tiles [N, 28, 28]. Raises InferenceFailed and DeviceLost as `logits` does."""
-        probabilities, is_digit = self.calibration.answers(self.logits(tiles))
+        logits = self.logits(tiles)
+        if len(tiles) <= FEW:
+            return [self._prediction(*self.calibration.answer(row)) for row in logits.tolist()]
+        probabilities, is_digit = self.calibration.answers(logits)
         return [self._prediction(*row) for row in zip(probabilities.tolist(), is_digit.tolist(), strict=True)]
 
     def warm(self, sizes: Sequence[int] = (1,), max_seconds: float = math.inf) -> None:

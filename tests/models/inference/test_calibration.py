@@ -109,3 +109,24 @@ def test_a_manifest_of_an_earlier_release_calls_the_weight_margin() -> None:
     assert earlier.margin_weight == 0.2574
     assert "margin_weight" in earlier.model_dump() and "margin" not in earlier.model_dump()
     assert Calibration.model_validate_json(earlier.model_dump_json()) == earlier
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"temperature": 0.7, "power": 1.1, "margin_weight": 0.4, "threshold": 0.8, "evidence": 3},
+        {"temperature": 2, "power": -40, "margin_weight": -40},
+        {"power": 40, "margin_weight": 40, "threshold": 0.1},
+    ],
+)
+def test_one_image_is_answered_as_many_are(fields: dict[str, float]) -> None:
+    random = np.random.default_rng(0)
+    rows = [random.normal(0, scale, (50, 10)) for scale in (1e-9, 0.1, 4, 100, 1e30)]
+    logits = np.concatenate([*rows, np.zeros((1, 10)), [[1.0] * 2 + [0.0] * 8]]).astype(np.float32)
+    calibration = Calibration(**fields)
+    with np.errstate(all="ignore"):
+        probabilities, is_digit = calibration.answers(logits)
+        found = [calibration.answer(row) for row in logits.tolist()]
+    assert np.allclose([one for one, _ in found], probabilities, rtol=1e-9, atol=1e-12, equal_nan=True)
+    assert [verdict for _, verdict in found] == is_digit.tolist()
