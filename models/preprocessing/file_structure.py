@@ -47,7 +47,7 @@ class FileStructure:
     """What a decoder gets, and what it may cost.
 
     data: the file, without what pixels do not need. orientation: as EXIF counts, 1 to 8. memory: the most bytes that
-    decoding holds at a time. block_visits: see MAX_BLOCK_VISITS. deflated: bytes of compressed pixels that are unpacked by zlib.
+    decoding holds at a time. block_visits: see MAX_BLOCK_VISITS. deflated: how many bytes of pixels zlib unpacks.
     """
 
     kind: Format

@@ -371,7 +371,7 @@ HOSTILE: dict[str, tuple[Maker, str]] = {
     "PNG, eXIf that loops": (lambda: png(chunk(b"eXIf", exif(20, 4, next_ifd=8))), BLANK),
     "PNG, iTXt of 600 MB": (lambda: png(*[itxt(bytes(64 << 20))] * 9), BLANK),
     "PNG, iCCP of 100 MB": (lambda: png(chunk(b"iCCP", b"a\0\0" + zeros(100 << 20))), BLANK),
-    "PNG, IDAT of 1 GB for 28 x 28": (lambda: png(idat=zeros(1 << 30)), BLANK),
+    "PNG, IDAT of 1 GB for 28 x 28": (lambda: png(idat=zeros(1 << 30)), COMPLEX),
     "PNG, 700,000 deflate blocks of no bytes": (
         lambda: png(idat=b"\x78\xda" + empty_blocks(700_000) + zeros(29 * 28)[2:]),
         COMPLEX,
