@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.inference.runtimes import Runtime
+
 NetworkName = Literal["net", "sequential", "convnet"]
 """The networks that users may request; models/inference/networks.py has further ones, which only serve as teachers."""
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
@@ -58,6 +60,7 @@ class JobSpec(JobParameters):
     data: Path
     download: bool
     device: str
+    runtime: Runtime = "auto"
     keep_versions: int
     feedback: Path
 

@@ -15,7 +15,7 @@ from models.inference import networks
 from models.registry import registry
 from models.registry.manifest import Manifest
 from models.registry.registry import ModelRegistry
-from training import packaging, recipes, scoring, teachers
+from training import packaging, recipes, teachers
 from training.data import mnist
 from training.data.mnist import Digits
 from training.data.synthetic import pen
@@ -29,7 +29,7 @@ from training.teachers import TeachersFolder
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What is trained, on what data and device, and where the result goes."""
+    """What is trained, on what data and device, and where the result goes. compiled: whether it gets a model.onnx."""
 
     recipe: str
     data: Path
@@ -43,6 +43,7 @@ class Run:
     epochs: int | None = None
     checkpoint: Path | None = None
     teachers: Path | None = None
+    compiled: bool = True
 
 
 def train(run: Run, report: Report) -> Path:
@@ -92,20 +93,14 @@ def save(
     report: Report,
     distilled_from: Teachers | None = None,
 ) -> Path:
-    """Calibrates and scores the network on the held-out digits and writes it as a version; returns its folder."""
+    """Calibrates, scores and compiles the network, and writes it as a version; returns its folder."""
     device = next(network.parameters()).device
-    weights = packaging.weights_of(network)
-    predictor = packaging.calibrated(network, held_out)
-    metrics = scoring.score(predictor, held_out)
-    report.line(
-        f"held out: {metrics['accuracy']:.2%} right, negative log-likelihood "
-        f"{metrics['negative_log_likelihood']:.4f}, {metrics['answered']:.1%} with the verdict `digit`"
-    )
+    packaged = packaging.package(network, digits, held_out, run.compiled)
+    for line in packaged.lines():
+        report.line(line)
     manifest = Manifest(
         network=recipe.network,
         state="released" if run.output else "trained",
-        metrics={"held_out": metrics},
-        calibration=predictor.calibration,
         training={
             "recipe": run.recipe,
             **dataclasses.asdict(recipe),
@@ -116,13 +111,14 @@ def save(
         dataset=packaging.dataset(digits, held_out),
         libraries=packaging.libraries(),
     )
+    manifest = packaged.describe(manifest)
     if run.output:
-        registry.write_folder(run.output, weights, manifest)
+        registry.write_folder(run.output, packaged.weights, manifest, packaged.content)
         report.line(f"wrote {run.output}")
         return run.output
     versions = ModelRegistry(run.home)
     manifest.parent, _ = versions.list_versions()  # a damaged `active` file must not cost what was trained
-    name = versions.write(weights, manifest)
+    name = versions.write(packaged.weights, manifest, packaged.content)
     if run.activate:
         versions.activate(name)
     report.line(f"{name} saved in {versions.folder / name}" + (", now active" if run.activate else ", not activated"))
@@ -132,7 +128,7 @@ def save(
 def _train_teacher(run: Run, report: Report, network: str, output: Path, checkpoint: Path) -> None:
     recipe = recipes.TEACHER_RECIPES[run.recipe]
     teacher_run = dataclasses.replace(
-        run, recipe=recipe, network=network, seed=0, output=output, checkpoint=checkpoint, teachers=None
+        run, recipe=recipe, network=network, seed=0, output=output, checkpoint=checkpoint, teachers=None, compiled=False
     )
     train(teacher_run, report)
 

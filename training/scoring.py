@@ -1,17 +1,16 @@
-"""A predictor's metrics on labelled digits."""
+"""Metrics of answers to labelled digits."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inference.predictor import Predictor
-from training.data.mnist import Digits
+from models.inference.calibration import Calibration
+from models.inference.predictor import Predictor, Tiles
 
 BATCH = 500
 
 
-def logits_of(predictor: Predictor, digits: Digits) -> NDArray[np.float32]:
+def logits_of(predictor: Predictor, tiles: Tiles) -> NDArray[np.float32]:
     """[N, 10], by the forward pass that the service uses."""
-    tiles = digits.images.numpy()
     return np.concatenate([predictor.logits(tiles[i : i + BATCH]) for i in range(0, len(tiles), BATCH)])
 
 
@@ -21,10 +20,9 @@ def negative_log_likelihood(probabilities: NDArray[np.float64], labels: NDArray[
     return float(-np.log(likelihoods.clip(1e-12)).mean())
 
 
-def score(predictor: Predictor, digits: Digits) -> dict[str, float | int]:
+def score(calibration: Calibration, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float | int]:
     """Accuracy, negative log-likelihood, and the share of answers with verdict `digit`."""
-    labels = digits.labels.numpy()
-    probabilities, certain = predictor.calibration.answers(logits_of(predictor, digits))
+    probabilities, certain = calibration.answers(logits)
     return {
         "images": len(labels),
         "accuracy": round(float((probabilities.argmax(axis=1) == labels).mean()), 6),

@@ -120,6 +120,7 @@ class JobRunner:
             data=self.settings.data.absolute(),
             download=self.settings.download,
             device=self.settings.device,
+            runtime=self.settings.runtime,
             keep_versions=self.settings.keep_versions,
             feedback=feedback.absolute(),
         )

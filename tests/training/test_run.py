@@ -64,11 +64,11 @@ def test_a_damaged_active_file_does_not_cost_the_trained_network(
     assert saved.manifest("v1").parent is None
 
 
-def test_output_writes_the_two_files_there(data_folder: Path, tmp_path: Path) -> None:
+def test_output_writes_the_files_of_a_version_there(data_folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "--recipe", "tutorial", "--output", str(tmp_path / "mine"), "--quiet"]
     command += ["--data", str(data_folder), "--home", str(tmp_path / "home")]
     subprocess.run(command, check=True, cwd=ROOT)
-    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["manifest.json", "weights.pt"]
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["manifest.json", "model.onnx", "weights.pt"]
     assert json.loads((tmp_path / "mine" / "manifest.json").read_text())["state"] == "released"
     assert version_files.read(tmp_path / "mine").manifest.network == "net"
     assert not (tmp_path / "home").exists()

@@ -8,7 +8,6 @@ from models.inference import networks
 from models.inference.calibration import Calibration
 from models.inference.torch_predictor import TorchPredictor
 from training import scoring
-from training.data.mnist import Digits
 
 
 def test_scores_agree_with_single_predictions() -> None:
@@ -17,7 +16,7 @@ def test_scores_agree_with_single_predictions() -> None:
     generator = np.random.default_rng(0)
     tiles = generator.integers(0, 256, (1203, 28, 28), dtype=np.uint8)
     labels = generator.integers(0, 10, 1203)
-    found = scoring.score(predictor, Digits(torch.from_numpy(tiles), torch.from_numpy(labels)))
+    found = scoring.score(predictor.calibration, scoring.logits_of(predictor, tiles), labels)
 
     single = [predictor.predict(tile[None])[0] for tile in tiles]
     right = [prediction.digit == label for prediction, label in zip(single, labels, strict=True)]

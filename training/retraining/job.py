@@ -11,6 +11,7 @@ from models.contract import JobSpec
 from models.errors import DataError
 from models.inference import networks
 from models.inference.predictor import Predictor
+from models.inference.runtimes import Runtime
 from models.registry.manifest import Manifest
 from models.registry.registry import ModelRegistry
 from models.registry.version_files import Version
@@ -46,7 +47,9 @@ def retrain(spec: JobSpec) -> None:
     InklingError for what a person can mend.
     """
     torch.manual_seed(spec.seed)
-    versions, device = ModelRegistry(spec.home), torch.device(devices.resolve(spec.device))
+    device = torch.device(devices.resolve(spec.device))
+    runtime: Runtime = spec.runtime if device.type == "cpu" else "torch"  # what the service answers with
+    versions = ModelRegistry(spec.home, runtime)
     base = versions.load(versions.active())
     data = _data(spec)
     log(
@@ -57,30 +60,27 @@ def retrain(spec: JobSpec) -> None:
     network, training = _train(spec, base, data, device)
 
     emit(state="evaluating", progress=1.0)
-    weights = packaging.weights_of(network)
-    candidate = packaging.calibrated(network, data.held_out)
-    active = versions.load(versions.active())  # a person may have activated another version since
-    against = active.predictor()
-    on_mnist = _compare(against, candidate, data.held_out)
-    on_feedback = _compare(against, candidate, data.held_out_feedback)
+    packaged = packaging.package(network, data.digits, data.held_out)
+    for line in packaged.lines():
+        log(line)
+    active = versions.active()  # a person may have activated another version since
+    pair = versions.predictor(active), packaged.predictor(runtime)
+    on_mnist, on_feedback = _compare(*pair, data.held_out), _compare(*pair, data.held_out_feedback)
     reason = gate.rejection(on_mnist, on_feedback)
-    gate_metrics = {"active": active.name, "mnist": gate.summary(on_mnist), "feedback": gate.summary(on_feedback)}
+    gate_metrics = {"active": active, "mnist": gate.summary(on_mnist), "feedback": gate.summary(on_feedback)}
 
-    name = versions.write(
-        weights,
-        Manifest(
-            network=training["network"],
-            state="rejected" if reason else "accepted",
-            parent=active.name,
-            calibration=candidate.calibration,
-            metrics={"held_out": scoring.score(candidate, data.held_out), "gate": gate_metrics},
-            training={**training, "job": spec.job_id, "seed": spec.seed, "device": str(device)},
-            dataset=_dataset(data),
-            libraries=packaging.libraries(),
-        ),
+    manifest = Manifest(
+        network=training["network"],
+        state="rejected" if reason else "accepted",
+        parent=active,
+        metrics={"gate": gate_metrics},
+        training={**training, "job": spec.job_id, "seed": spec.seed, "device": str(device)},
+        dataset=_dataset(data),
+        libraries=packaging.libraries(),
     )
+    name = versions.write(packaged.weights, packaged.describe(manifest), packaged.content)
     emit(version=name, metrics={"gate": gate_metrics})
-    _end(spec, versions, name, active.name, reason)
+    _end(spec, versions, name, active, reason)
 
 
 def _end(spec: JobSpec, versions: ModelRegistry, name: str, active: str, reason: str | None) -> None:
@@ -142,7 +142,8 @@ def _compare(active: Predictor, candidate: Predictor, digits: Digits) -> Compari
     if not len(digits):
         return Comparison(0, 0, 0, 0, 0)
     labels = digits.labels.numpy()
-    return compare(*(scoring.logits_of(one, digits).argmax(axis=1) == labels for one in (active, candidate)))
+    tiles = digits.images.numpy()
+    return compare(*(scoring.logits_of(one, tiles).argmax(axis=1) == labels for one in (active, candidate)))
 
 
 def _dataset(data: Data) -> dict[str, Any]:
