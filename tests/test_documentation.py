@@ -250,6 +250,7 @@ WAYS: list[tuple[str, Way, str]] = [
     (r"(docker|kubectl) .*", leave, "needs a daemon or a cluster; tests/deploy tests the files"),
     (r"(\.venv/bin/)?python -m benchmarks\..*", ask_for_help, "takes minutes"),
     (r"python -m training(\.retraining)?", find_program, "is only named"),
+    (r"\.venv/bin/python -m training\.recompile .*", ask_for_help, "changes a released model"),
     (
         r"\.venv/bin/(inkling train( --recipe quick| .*--teachers .*| --checkpoint .*)|python -m training .*)",
         begin,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from models.errors import InklingError
+from models.inference.runtimes import Runtime
 from training import threads
 from training.exit_status import exit_on_interrupt, run_command_line
 from training.progress import Report
@@ -35,6 +36,12 @@ def evaluate(
     ),
     download: Annotated[bool, typer.Option(envvar="INKLING_DOWNLOAD", help="Fetch MNIST where it is missing.")] = True,
     device: Annotated[str, typer.Option(envvar="INKLING_DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    runtime: Annotated[
+        Runtime, typer.Option(envvar="INKLING_RUNTIME", help="What answers on a CPU: onnxruntime, torch, or auto.")
+    ] = "auto",
+    compare: Annotated[
+        bool, typer.Option(help="Compare the compiled model with the version's weights, on the same images.")
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="Print errors alone.")] = False,
 ) -> None:
     """Measure a model on test digits, other data sets, drawings, photographs, corruptions and outliers."""
@@ -42,18 +49,23 @@ def evaluate(
     threads.limit_spinning()
     from models import devices
     from models.registry.registry import find
+    from training.evaluation import comparison
     from training.evaluation import evaluate as evaluation
     from training.evaluation.report import writer
-    from training.evaluation.report.table import table
+    from training.evaluation.report.table import comparison_table, table
 
     threads.limit_threads()
     with exit_on_interrupt("interrupted"):
-        predictor = find(home, model).predictor(devices.resolve(device))
+        version = find(home, model)
+        predictor = version.predictor(devices.resolve(device), "onnxruntime" if compare else runtime)
         if report:
             writer.prepare(report)
         folder, sets = (None, [data]) if data else (digits, sorted((digits / "usps").glob("zip.*.gz")))
         found = evaluation.evaluate(predictor, folder, sets, pictures, seed, download, Report(quiet))
         Report(quiet).line(table(found))
+        if compare:
+            compared = comparison.compare_kinds(found.kinds, version.predictor(runtime="torch"))
+            Report(quiet).line(comparison_table(version.name, compared))
         if report:
             Report(quiet).line(f"wrote {writer.write(found, report)}")
 

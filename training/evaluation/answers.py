@@ -104,6 +104,15 @@ def answer(predictor: Predictor, samples: Sequence[Sample], advance: Callable[[i
     return pooled(batches)
 
 
+def answer_again(predictor: Predictor, answers: Answers) -> Answers:
+    """The answers of another predictor to the same tiles."""
+    parts = range(0, len(answers), BATCH)
+    labels, tiles, has_ink = answers.labels, answers.tiles, answers.has_ink
+    return pooled(
+        [_predicted(predictor, labels[i : i + BATCH], tiles[i : i + BATCH], has_ink[i : i + BATCH]) for i in parts]
+    )
+
+
 def pooled(parts: Sequence[Answers]) -> Answers:
     """All answers in one."""
     names = [field.name for field in dataclasses.fields(Answers)]
@@ -146,16 +155,16 @@ def _tile(sample: Sample) -> NDArray[np.uint8] | None:
 
 
 def _answer(predictor: Predictor, samples: Sequence[Sample], read: Sequence[NDArray[np.uint8] | None]) -> Answers:
-    count = len(samples)
+    tiles = np.stack([np.zeros((28, 28), np.uint8) if tile is None else tile for tile in read])
     labels = np.array([sample.label for sample in samples], np.int64)
-    has_ink = np.array([tile is not None for tile in read])
-    tiles = np.zeros((count, 28, 28), np.uint8)
-    answered = np.zeros(count, bool)
-    probabilities, uncalibrated = np.full((count, 10), 0.1), np.full((count, 10), 0.1)
+    return _predicted(predictor, labels, tiles, np.array([tile is not None for tile in read]))
+
+
+def _predicted(predictor: Predictor, labels: Labels, tiles: NDArray[np.uint8], has_ink: Flags) -> Answers:
+    answered = np.zeros(len(labels), bool)
+    probabilities, uncalibrated = np.full((len(labels), 10), 0.1), np.full((len(labels), 10), 0.1)
     if has_ink.any():
-        tiles[has_ink] = np.stack([tile for tile in read if tile is not None])
-        predictions = predictor.predict(tiles[has_ink])
-        answered[has_ink] = [prediction.verdict == "digit" for prediction in predictions]
-        probabilities[has_ink] = [prediction.probabilities for prediction in predictions]
-        uncalibrated[has_ink] = Calibration().probabilities(predictor.logits(tiles[has_ink]))
+        logits = predictor.logits(tiles[has_ink])
+        probabilities[has_ink], answered[has_ink] = predictor.calibration.answers(logits)
+        uncalibrated[has_ink] = Calibration().probabilities(logits)
     return Answers(labels, tiles, has_ink, answered, probabilities, uncalibrated)

@@ -37,9 +37,17 @@ def test_a_folder_of_pictures_is_evaluated_and_reported(run: Run, tree: Path, tm
     assert not re.search(r"(?:src|href)=.https?:", page)
 
 
+def test_the_compiled_model_is_compared_with_its_weights(run: Run, tree: Path) -> None:
+    result = run("evaluate", "--model", "convnet", "--data", str(tree), "--compare")
+    assert result.returncode == 0, result.stderr
+    assert "model convnet, compiled against its weights" in result.stdout
+    assert "all digits: 0.000 points lost, p = 1.00" in result.stdout
+
+
 @pytest.mark.parametrize(
     "arguments, expected",
     [
+        (["--runtime", "abacus"], "--runtime"),
         (["--data", "nowhere"], "nowhere does not exist"),
         (["--model", "v9", "--data", "nowhere"], "there is no version 'v9'"),
         (["--pictures", "0"], "--pictures"),

@@ -1,13 +1,17 @@
 """Metrics as text, for the table on the terminal and the one on the page."""
 
+from collections.abc import Sequence
 from io import StringIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from training.evaluation import comparison
 from training.evaluation.answers import Metrics, OutlierMetrics
+from training.evaluation.comparison import ComparedKind
 from training.evaluation.evaluate import GROUPS, Evaluation
+from training.mcnemar import Comparison
 
 COLUMNS = (
     *("pictures", "accuracy", "95 % interval", "coverage", "unsure", "nothing drawn"),
@@ -40,19 +44,46 @@ def cells(metrics: Metrics) -> dict[str, str]:
 
 def table(evaluation: Evaluation) -> str:
     """One row for each kind, and one for each generated group as a whole."""
-    rows = Table(title=f"model {evaluation.model}, seed {evaluation.seed}", title_justify="left", box=None)
-    rows.add_column("", no_wrap=True)
-    for heading in COLUMNS:
-        rows.add_column("\n".join(heading.rsplit(" ", 1)), justify="right", no_wrap=True)
+    rows = _table(f"model {evaluation.model}, seed {evaluation.seed}", COLUMNS)
     pooled = evaluation.pooled()
     for group in GROUPS:
         for kind in evaluation.group(group):
             rows.add_row(Text(kind.name), *_row(kind.metrics))
         if group in pooled:
             rows.add_row(f"{group}, pooled", *_row(pooled[group]), style="bold", end_section=True)
+    return _text(rows)
+
+
+def comparison_table(model: str, kinds: Sequence[ComparedKind]) -> str:
+    """One row for each kind, and one for all digits together."""
+    columns = ("pictures", "right by weights", "compiled", "lost", "won", "answered by weights", "compiled")
+    rows = _table(f"model {model}, compiled against its weights", columns)
+    for kind in kinds:
+        rows.add_row(
+            Text(kind.name), f"{kind.pictures:,}", *_counts(kind.right), *(f"{one:.2%}" for one in kind.answered)
+        )
+    whole = comparison.pooled(kinds)
+    rows.add_row("all digits", f"{whole.images:,}", *_counts(whole), style="bold")
+    points = 100 * (whole.before - whole.after) / whole.images
+    return f"{_text(rows)}\n\nall digits: {points:.3f} points lost, p = {whole.p_worse:.2f} (exact McNemar, one-sided)"
+
+
+def _table(title: str, headings: Sequence[str]) -> Table:
+    found = Table(title=title, title_justify="left", box=None)
+    found.add_column("", no_wrap=True)
+    for heading in headings:
+        found.add_column("\n".join(heading.rsplit(" ", 1)), justify="right", no_wrap=True)
+    return found
+
+
+def _text(rows: Table) -> str:
     output = StringIO()
     Console(file=output, width=130).print(rows)
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
+
+
+def _counts(found: Comparison | None) -> list[str]:
+    return [f"{count:,}" for count in (found.before, found.after, found.lost, found.won)] if found else [""] * 4
 
 
 def _row(metrics: Metrics) -> list[str]:
