@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SERVICES := chromium nginx openssl postgresql prometheus tini wrk
+SERVICES := chromium nginx openssl postgresql prometheus qemu-user tini wrk
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve test test-quick test-services test-slow services lint bench clean
