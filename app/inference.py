@@ -72,8 +72,8 @@ class Inference:
         except VersionError as error:
             if served is None:
                 raise
-            log.error("%s; going on with %s, which was served last", error, served)
             predictor = registry.predictor(served, device)
+            log.error("%s; going on with %s, which was served last", error, served)
         batcher = DynamicBatcher(predictor, self.settings.max_concurrent_images, observe=self.metrics.batch)
         batcher.start()
         self._batcher = batcher

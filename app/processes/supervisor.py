@@ -165,7 +165,7 @@ class WorkerSlot:
 
     ready: the worker's last report, None until it answers. served: the version in it, which stays when the process has
     ended; None makes the first process bring HOME up to date. due: when the next process starts, None while there is
-    one. failing: the process before this one ended before it was ready, or soon afterwards.
+    one. failing: the process before this one ended before it was ready, or was not the first to end soon.
     """
 
     def __init__(
@@ -202,9 +202,9 @@ class WorkerSlot:
     def restart_if_ended(self) -> None:
         """Starts another process once this one has ended and the pause is over."""
         if self.due is None and (reason := self.receive()) is not None:
-            self.failing = self.ready is None or time.monotonic() - self._started <= STEADY_SECONDS
-            if not self.failing:
+            if self.ready is not None and time.monotonic() - self._started > STEADY_SECONDS:
                 self._pause = 0.0
+            self.failing = self.ready is None or self._pause > 0
             log.error("%s; another one starts%s", reason, f" in {self._pause:g} s" if self._pause else "")
             self.due = time.monotonic() + self._pause
             self._pause = min(max(1.0, 2 * self._pause), MAX_PAUSE_SECONDS)

@@ -1,5 +1,6 @@
 """The file of a SQLite database: made once, opened only where it exists, and recognised if somebody replaces it."""
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ NETWORK_FILE_SYSTEMS = (
     "sshfs",
 )
 
-_IDENTITY = "identity"
+_IDENTITY, _WRITABLE = "identity", "writable"
 
 
 class SQLiteFile:
@@ -51,6 +52,7 @@ class SQLiteFile:
 
     def _connect(self, dialect: sa.Dialect, record: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
         record.info[_IDENTITY] = self._identity()  # before it is opened: a file that replaces it then never passes
+        record.info[_WRITABLE] = self._is_writable()
         arguments[0] = f"file:{quote(str(self.path))}?mode=rw"  # never makes a file
         connection = dialect.connect(*arguments, **{**options, "uri": True})
         try:
@@ -63,12 +65,17 @@ class SQLiteFile:
         return connection
 
     def _check_out(self, _: object, record: Any, __: object) -> None:
-        if not self._is_current(record.info):
-            raise DisconnectionError("the database file is not at its path any more")  # the pool opens another one
+        # SQLite opens a file on a read-only disk for reading, and would not write to it when the disk is mended.
+        mended = not record.info.get(_WRITABLE) and self._is_writable()
+        if mended or not self._is_current(record.info):
+            raise DisconnectionError("the database file has changed")  # the pool opens it again
 
     def _is_current(self, info: dict[Any, Any]) -> bool:
         identity = self._identity()
         return identity is not None and info.get(_IDENTITY) == identity
+
+    def _is_writable(self) -> bool:
+        return os.access(self.path, os.W_OK)
 
     def _identity(self) -> tuple[int, int] | None:
         try:

@@ -207,7 +207,6 @@ def test_a_worker_restarts_while_the_disk_is_read_only(serve: Serve, tmp_path: P
             assert server.client.get(path, headers=WITH_KEY).status_code in (200, 503, 507)
         for path in ("/models", "/metrics"):
             assert server.client.get(path).status_code == 200
-    restarted(server)
     assert server.client.post("/feedback", **feedback).json()["replaced"]
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from app.storage.database import Database, DatabaseUnavailable
+from app.storage.database import Database, DatabaseUnavailable, StorageFull
 from app.storage.feedback import FeedbackStore
 from app.storage.jobs import Jobs
 from app.storage.sqlite_file import file_system
+from tests.support.disk import read_only
 from tests.support.feedback import READ_AS_3, tile
 from tests.support.service import KEY, WITH_KEY, check_problem, serving
 
@@ -77,6 +78,21 @@ def test_a_restored_file_is_used_at_once_and_the_former_one_never_again(database
     store.add(tile(2), 3, READ_AS_3)
     with closing(sqlite3.connect(home / "inkling.db")) as found:
         assert found.execute("SELECT label FROM feedback ORDER BY label").fetchall() == [(1,), (3,)]
+
+
+def test_a_disk_that_can_be_written_again_is_written_at_once(database: Database, tmp_path: Path) -> None:
+    FeedbackStore(database, limit=10).add(tile(0), 1, READ_AS_3)
+    later = Database(Settings(home=tmp_path / "home"))
+    store = FeedbackStore(later, limit=10)
+    with read_only(tmp_path / "home"):
+        assert store.counts().total == 1
+        for _ in range(2):
+            with pytest.raises(StorageFull):
+                store.add(tile(1), 1, READ_AS_3)
+        assert store.counts().total == 1
+    store.add(tile(1), 1, READ_AS_3)
+    assert store.counts().total == 2
+    later.close()
 
 
 def test_a_path_that_an_url_would_quote_is_opened(tmp_path: Path) -> None:
