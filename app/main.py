@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
 from app.api import feedback, health, metrics, models, predict, retrain, routing
 from app.api.job_events import JobEvents
 from app.api.keys import Keys, refreshing
 from app.http import lifecycle, problems
+from app.http.body_budget import BodyBudget
 from app.http.fast_predict import FastPredict
+from app.http.hosts import Hosts
 from app.inference import Inference
 from app.observability import logs
 from app.observability.access_log import AccessLog
@@ -34,6 +36,8 @@ class Inkling(FastAPI):
 
     access_log: AccessLog
     fast_predict: FastPredict | None
+    body_budget: BodyBudget
+    hosts: Hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -43,11 +47,22 @@ class Inkling(FastAPI):
             await super().__call__(scope, receive, send)
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.access_log.watch(self._identified, scope, receive, send)
+        try:
+            await self.access_log.watch(self._identified, scope, receive, send)
+        finally:
+            self.body_budget.release(scope)
 
     async def _identified(self, scope: Scope, receive: Receive, send: Send) -> None:
         logs.identify(scope)
-        await routing.run(super().__call__, scope, receive, send)
+        await routing.run(self._hosted, scope, receive, send)
+
+    async def _hosted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = self.hosts.find_problem(scope)
+        if problem is None:
+            await super().__call__(scope, receive, send)
+        else:
+            answer = await problems.respond(Request(scope), problem)
+            await answer(scope, receive, send)
 
 
 def create_app(
@@ -102,7 +117,9 @@ def create_app(
     app.state.job_events = JobEvents(app.state.jobs, threads)
     app.state.feedback = FeedbackStore(database, settings.max_feedback)
     app.access_log = AccessLog(worker_metrics, log_handler)
-    app.fast_predict = FastPredict(inference, app.access_log)
+    app.hosts = Hosts(settings.allowed_hosts)
+    app.fast_predict = FastPredict(inference, app.access_log, app.hosts)
+    app.body_budget = BodyBudget(settings.max_upload_bytes)
     for module in (predict, health, feedback, retrain, models, metrics, page):
         app.include_router(module.router)
     static_files.install(app)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models import cpus
 from models.contract import ReleasedModel
@@ -30,6 +30,7 @@ FORMER_NAMES = {
 _KUBERNETES_NAME = re.compile(r".*(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?)")
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://.*")
 
+_HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 _PATH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 
 Limit = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -59,6 +60,9 @@ class Settings(BaseSettings):
         None, ge=1, le=256, description="worker processes; none: one a core up to 4, 1 on a GPU"
     )
     root_path: str = Field("", description="the path under which a proxy serves Inkling")
+    allowed_hosts: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None, description="the Host names that are answered, separated by commas; any if not set"
+    )
     max_upload_bytes: Limit = Field(10 * 1024 * 1024, description="the largest request body, in bytes")
     max_pixels: Limit = Field(MAX_PIXELS, description="the largest image, width times height")
     max_client_batch: Limit = Field(256, description="the most images in one batch request")
@@ -82,6 +86,15 @@ class Settings(BaseSettings):
         if path and not _PATH.fullmatch(path):
             raise PydanticCustomError("path", "expected a path such as /digits, of letters, digits and - . _ ~")
         return f"/{path}" if path else ""
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: Any) -> Any:
+        names = tuple(name.strip().lower() for name in value.split(",")) if isinstance(value, str) else value
+        for name in names or ():
+            if not _HOST_NAME.fullmatch(name):
+                raise PydanticCustomError("host", "expected names such as example.org,*.example.org, without ports")
+        return names
 
     def worker_count(self, device: str) -> int:
         """How many worker processes serve on this device."""

@@ -112,6 +112,7 @@ class ProblemType:
 PROBLEM_TYPES = {
     "empty-body": ProblemType(400, "The request has no image in it"),
     "malformed-multipart": ProblemType(400, "The multipart body cannot be parsed"),
+    "unknown-host": ProblemType(400, "The service does not answer to this Host"),
     "bad-request": ProblemType(400, "The request cannot be understood"),
     "wrong-key": ProblemType(401, "This call needs the key"),
     "no-key-configured": ProblemType(403, "This call needs a key, and the service has none"),
@@ -128,6 +129,7 @@ PROBLEM_TYPES = {
     "too-many-pixels": ProblemType(413, "The image has too many pixels"),
     "too-complex": ProblemType(413, "The image takes too much memory or time to decode"),
     "unknown-format": ProblemType(415, "The image format is not supported"),
+    "unknown-encoding": ProblemType(415, "The Content-Encoding is not supported"),
     "urlencoded-form": ProblemType(415, "A urlencoded form cannot carry an image"),
     "wrong-field": ProblemType(422, "The multipart body lacks the field that holds the image"),
     "corrupt-picture": ProblemType(422, "The image is truncated or corrupt"),

@@ -7,13 +7,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from app.http import multipart
+from app.http.body_budget import BodyBudget
+from app.http.content_encoding import decode, find_encoding
 from app.http.multipart import MAX_PARTS, Part, TooManyParts
 from app.http.problems import Problem
 
 BODY_SECONDS = 10
 IMAGE_FIELDS = ("file", "image")
 BATCH_FIELD = "files"
-_DISCARD_SECONDS = 5
 _RAW_TYPES = (b"image/", b"application/octet-stream")
 
 _CURL = "curl -F file=@digit.png URL, or curl --data-binary @digit.png -H 'Content-Type: image/png' URL"
@@ -72,11 +73,16 @@ async def read_images(scope: Scope, receive: Receive, max_bytes: int, max_images
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
-    """The whole body, counted as it arrives. Raises Problem when it is too large or too slow, and ClientDisconnect."""
+    """The whole body, counted as it arrives, without its Content-Encoding.
+
+    Raises Problem when it is too large, too slow, or more than the worker holds, and ClientDisconnect.
+    """
     declared = header(scope, b"content-length")
     if declared.isdigit() and int(declared) > max_bytes:
-        await _discard(receive)
         raise _too_large(int(declared), max_bytes)
+    encoding = find_encoding(header(scope, b"content-encoding"))
+    budget: BodyBudget = scope["app"].body_budget
+    budget.check(int(declared or 0), int(declared or 0))
     chunks: list[bytes] = []
     size = 0
     try:
@@ -87,17 +93,29 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
                     raise ClientDisconnect
                 chunk = message.get("body", b"")
                 size += len(chunk)
+                if size > max_bytes:
+                    raise _too_large(size, max_bytes)
+                budget.take(scope, len(chunk))
                 chunks.append(chunk)
-                if size > max_bytes or not message.get("more_body"):
+                if not message.get("more_body"):
                     break
     except TimeoutError:
         detail = f"{size:,} bytes had arrived after {BODY_SECONDS} s, and the body was not complete"
         raise Problem("body-timeout", detail, {"Connection": "close"}) from None
-    if size > max_bytes:
-        if message.get("more_body"):
-            await _discard(receive)
-        raise _too_large(size, max_bytes)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return body if encoding is None else await _decoded(scope, body, encoding, max_bytes)
+
+
+async def _decoded(scope: Scope, body: bytes, encoding: str, max_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in decode(body, encoding):
+        size += len(piece)
+        if size > max_bytes:
+            raise _too_large(size, max_bytes)
+        scope["app"].body_budget.take(scope, len(piece))
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def header(scope: Scope, name: bytes) -> bytes:
@@ -117,23 +135,12 @@ async def _read_parts(
     """
     content_type = header(scope, b"content-type")
     if content_type.startswith(b"application/x-www-form-urlencoded"):
-        await _discard(receive)
         raise Problem("urlencoded-form", f"a urlencoded form (curl's -d) cannot carry an image; use {curl}")
     body = await read_body(scope, receive, max_bytes)
     if not body:
         raise Problem("empty-body", f"the body is empty; send an image: {curl}")
     boundary = multipart.find_boundary(content_type)
     return body if boundary is None else await multipart.parse_off_loop(body, boundary, max_parts)
-
-
-async def _discard(receive: Receive) -> None:
-    """Reads the rest of the body for a few seconds: a client that is cut off while it writes never reads the answer."""
-    try:
-        async with asyncio.timeout(_DISCARD_SECONDS):
-            while (await receive()).get("more_body"):
-                pass
-    except TimeoutError:
-        pass
 
 
 def _only_image(parts: Sequence[Part]) -> bytes:

@@ -12,7 +12,8 @@ from time import perf_counter
 from starlette.requests import Request
 from starlette.types import Scope
 
-from app.http.body import find_simple_image, header
+from app.http.body import find_simple_image
+from app.http.hosts import Hosts
 from app.http.problems import problem_of
 from app.http.responses import JSON, CompleteResponse, Headers
 from app.http.schemas import prediction_json
@@ -32,14 +33,25 @@ class FastPredict:
 
     path = "/predict"
 
-    def __init__(self, inference: Inference, access_log: AccessLog) -> None:
+    def __init__(self, inference: Inference, access_log: AccessLog, hosts: Hosts) -> None:
         self.urls = {self.path.encode(), f"{inference.settings.root_path}{self.path}".encode()}
         self.inference = inference
         self.access_log = access_log
+        self.hosts = hosts
 
     def try_answer(self, scope: Scope, body: bytes, keep_alive: bool, send: Send) -> "PendingResponse | None":
         """Starts to answer a request; calls `send` once, possibly before it returns. None if the route must answer."""
-        image = find_simple_image(header(scope, b"content-type"), body)
+        content_type, hosts = b"", []
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                content_type = value
+            elif name == b"host":
+                hosts.append(value)
+            elif name == b"content-encoding":
+                return None
+        if len(hosts) != 1 or not self.hosts.accepts(hosts[0]):
+            return None
+        image = find_simple_image(content_type, body)
         if image is None or not is_small(image) or len(body) > self.inference.settings.max_upload_bytes:
             return None
         self._complete(scope)

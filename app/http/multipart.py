@@ -98,13 +98,19 @@ def parse(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part
                 "on_end": collector.end,
             },
         )
-        parser.write(body)
+        parser.write(_without_preamble(body, boundary))
         parser.finalize()
     except FormParserError as error:
         raise Problem("malformed-multipart", f"the multipart body cannot be parsed: {error}") from error
     if not collector.ended:
         raise Problem("malformed-multipart", "the multipart body ends before its closing boundary")
     return collector.parts
+
+
+def _without_preamble(body: bytes, boundary: bytes) -> bytes:
+    """RFC 2046 allows any text before the first boundary; python-multipart does not."""
+    delimiter = re.search(rb"(?:\A|\r\n)(?=--" + re.escape(boundary) + rb"[ \t]*\r\n)", body)
+    return body[delimiter.end() :] if delimiter else body
 
 
 class _PartCollector:

@@ -52,7 +52,7 @@ def bodies(setting: Setting) -> list[Target]:
                 thread.join()
         return f"{BODIES} connections"
 
-    return [_growth(setting, "bodies", f"{BODIES} unfinished bodies of {BODY_SENT / 1e6} MB", 200, attack)]
+    return [_growth(setting, "bodies", f"{BODIES} unfinished bodies of {BODY_SENT / 1e6} MB", 120, attack)]
 
 
 def heads(setting: Setting) -> list[Target]:

@@ -39,7 +39,7 @@ class NoAccess(AccessLog):
 def silence(app: Inkling) -> None:
     app.access_log = NoAccess(app.state.inference.metrics, None)
     app.state.inference.metrics = NoMetrics()
-    app.fast_predict = FastPredict(app.state.inference, app.access_log)
+    app.fast_predict = FastPredict(app.state.inference, app.access_log, app.hosts)
 
 
 def without_fast_path(app: Inkling) -> None:

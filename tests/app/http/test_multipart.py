@@ -114,3 +114,10 @@ def test_a_malformed_body_leaves_no_line_in_the_log(caplog: pytest.LogCaptureFix
         except Problem as problem:
             assert problem.name == "malformed-multipart"
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("preamble", [b"This is a message in several parts.", b"--xy", b"\r\n--xy\r\n", b"-", b"\r\n"])
+def test_text_before_and_after_the_parts_is_ignored(preamble: bytes) -> None:
+    body = encode([(b'Content-Disposition: form-data; name="file"', b"data")], b"x")
+    for extended in (preamble + b"\r\n" + body, body + b"epilogue", b"\r\n" + body):
+        assert contents(multipart.parse(extended, b"x")) == [("file", b"data")]
