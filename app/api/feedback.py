@@ -43,6 +43,7 @@ async def add(
     threads: ThreadsDependency,
 ) -> FeedbackBody:
     """An image as the multipart field `file` and its digit as the field `label`; 200 if its tile was stored before."""
+    threads.writes.check()
     data, label = await body.read_image_and_field(
         request.scope, request.receive, inference.settings.max_upload_bytes, "label"
     )

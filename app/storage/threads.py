@@ -35,10 +35,7 @@ class BlockingCalls:
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The call's result or error. Raises Overloaded, or `unavailable`, as well."""
-        if not self._free.acquire(blocking=False):
-            raise Overloaded(
-                f"{self._limit} requests wait for the {self._name}, the limit of a worker; try again", limit=self._limit
-            )
+        self._take_place()
         context = contextvars.copy_context()  # the request's id, for the log
         running = self._threads.submit(lambda: context.run(call, *args, **kwargs))
         running.add_done_callback(lambda _: self._free.release())
@@ -49,6 +46,17 @@ class BlockingCalls:
             if not timeout.expired():  # the call's own error
                 raise
             raise self._unavailable(f"no answer from the {self._name} for {self.seconds:g} s; try again") from None
+
+    def check(self) -> None:
+        """Raises Overloaded if a call would be refused now, so that a request can be refused before any other work."""
+        self._take_place()
+        self._free.release()
+
+    def _take_place(self) -> None:
+        if not self._free.acquire(blocking=False):
+            raise Overloaded(
+                f"{self._limit} requests wait for the {self._name}, the limit of a worker; try again", limit=self._limit
+            )
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import sqlalchemy as sa
 from fastapi import APIRouter
@@ -145,7 +146,7 @@ def test_requests_that_wait_for_the_database_make_no_others_wait(
         with locked(settings):
             waiting = [pool.submit(post) for _ in range(64)]
             wait_until(lambda: writes._free._value == 0)
-            refused = server.client.post("/feedback", **feedback, headers=WITH_KEY)
+            refused = server.client.post("/feedback", content=b"refused unread", headers=WITH_KEY)
             assert check_problem(refused, 503, "overloaded")["limit"] == 64
             assert refused.headers["retry-after"]
             for path in ("/health", "/health/live", "/health/ready", "/metrics", "/models", "/models/v1", "/"):
@@ -174,3 +175,31 @@ def test_a_request_that_waits_too_long_for_the_database_is_refused(
                 assert answer.headers["retry-after"]
         assert server.client.post("/feedback", **feedback).status_code == 201
         assert server.client.post("/retrain").status_code == 202
+
+
+@pytest.mark.services
+def test_a_postgresql_that_stands_still_makes_no_request_hang(postgres: str, tmp_path: Path, seven, encode) -> None:
+    data = Path(str(sa.make_url(postgres).query["host"])) / "data"
+    server_process = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
+    settings = Settings(home=tmp_path / "home", database_url=postgres, api_key=KEY)
+    with serving(settings) as server:
+        server.client.headers.update(WITH_KEY)
+        threads = server.app.state.threads
+        threads.reads.seconds = threads.writes.seconds = 0.5
+        feedback = {"files": {"file": encode(seven)}, "data": {"label": "7"}}
+        assert server.client.get("/retrain").status_code == 200
+        stopped = [server_process, *server_process.children(recursive=True)]
+        for process in stopped:
+            process.suspend()
+        try:
+            for answer in (server.client.post("/feedback", **feedback), server.client.get("/retrain")):
+                check_problem(answer, 503, "database-unavailable")
+            assert "inkling_database_up 0" in server.client.get("/metrics").text
+            for path in ("/health/ready", "/models", "/"):
+                assert server.client.get(path).status_code == 200
+        finally:
+            for process in stopped:
+                process.resume()
+        threads.reads.seconds = threads.writes.seconds = 60
+        assert server.client.post("/feedback", **feedback).status_code in (200, 201)
+        assert server.client.get("/feedback").json()["total"] == 1
