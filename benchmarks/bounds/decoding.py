@@ -25,7 +25,7 @@ SAMPLE_SECONDS = 0.02
 REST_SECONDS = 60
 SMALL_PER_SECOND = 27
 USES_ITS_TIME = "TIFF, 28 x 28 in a tile of 12,000 x 12,000, LZMA"
-"""What keeps a decoder for as long as it is allowed to."""
+USES_ITS_MEMORY = "PNG, 48 megapixels of 16 bits"
 
 
 def decoding(setting: Setting) -> list[Target]:
@@ -112,27 +112,29 @@ def _probes(setting: Setting, server: Server) -> Target:
 
 
 def _others(setting: Setting, server: Server) -> Target:
-    """Photographs, drawings and TIFFs, one a second each, beside a hostile image a second."""
+    """A photograph, a drawing, a TIFF and a large PNG a second, beside an image that takes all it may."""
     with Image.open(pictures.SEVEN) as seven:
         honest = [pictures.photograph(), pictures.canvas(), encode(seven.resize((1000, 1000)), "TIFF")]
+        honest.append(encode(seven.convert("RGB").resize((4000, 3000)), "PNG", compress_level=1))
     requests = [client.post("/predict", pictures.raw(data)) for data in honest]
-    hostile = [client.post("/predict", pictures.raw(HOSTILE[USES_ITS_TIME][0]()), 413)]
+    costly = [HOSTILE[USES_ITS_TIME], LARGE[USES_ITS_MEMORY]]
+    hostile = [client.post("/predict", pictures.raw(make())) for make, _ in costly]
 
     async def run() -> list[client.Answer]:
         seconds = 2 * setting.seconds
-        load = client.offer(server.port, hostile, 1, seconds, 4)
-        answers, _ = await asyncio.gather(client.offer(server.port, requests, 3, seconds, 8), load)
+        load = client.offer(server.port, hostile, 1, seconds, 8)
+        answers, _ = await asyncio.gather(client.offer(server.port, requests, len(requests), seconds, 16), load)
         return answers
 
     answers = uvloop.run(run())
     refused = sum(answer.status != 200 for answer in answers)
     note = f"{len(answers)} images, 99 % within {percentile(answers, 0.99):.2f} s"
-    return Target("images refused beside one hostile TIFF per s", 0, None, [refused], True, "{:.0f}", note)
+    return Target("images refused beside one a second that takes all it may", 0, None, [refused], True, "{:.0f}", note)
 
 
 def _stop(server: Server) -> Target:
     """SIGTERM right after an image that takes as long as any."""
-    body = pictures.raw(LARGE["PNG, 48 megapixels of 16 bits"][0]())
+    body = pictures.raw(LARGE[USES_ITS_MEMORY][0]())
 
     def ask() -> None:
         with contextlib.suppress(httpx.HTTPError):

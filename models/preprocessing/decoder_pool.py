@@ -1,20 +1,24 @@
 """Decodes and normalises images beside an event loop, each where its cost can be bounded.
 
 A small image is decoded on the loop. One whose structure bounds the cost is decoded in a thread, and any other in a
-process that can be limited and ended: one such image at a time, because it may take hundreds of megabytes.
+process that can be limited and ended: one such image at a time, because it may take hundreds of megabytes, and the one
+that takes least first, so that large images keep nobody but each other waiting.
 """
 
 import asyncio
 import contextlib
 import ctypes
-from collections.abc import Callable
+import heapq
+import itertools
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from time import perf_counter
 
 from models.errors import Overloaded
 from models.preprocessing.decode import Picture, decode, decode_structure
 from models.preprocessing.decoder_process import DecoderProcess
-from models.preprocessing.file_structure import EXTRA_MEMORY, read_structure
+from models.preprocessing.file_structure import EXTRA_MEMORY, FileStructure, read_structure
 from models.preprocessing.normalise import Tile, may_be_ready, normalise
 
 THREAD_WAIT_SECONDS, PROCESS_WAIT_SECONDS = 1.0, 4.0
@@ -24,6 +28,36 @@ REST_SECONDS = 30.0
 HANDLING_MEMORY = 40_000_000
 """What the process takes beside decoding: to receive a file of 10 MB, and to normalise."""
 _M_ARENA_MAX = -8  # from malloc.h
+
+
+class SmallestFirst:
+    """A lock for which the smallest that waits comes next."""
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
+
+    async def acquire(self, size: int) -> None:
+        if not self._taken:
+            self._taken = True
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (size, next(self._numbers), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        self._taken = False
+        while self._waiting and not self._taken:
+            turn = heapq.heappop(self._waiting)[2]
+            if not turn.done():
+                turn.set_result(None)
+                self._taken = True
 
 
 class DecoderPool:
@@ -41,7 +75,7 @@ class DecoderPool:
         self._free_threads = asyncio.Semaphore(threads)
         self._process = DecoderProcess(4 * max_pixels + EXTRA_MEMORY + HANDLING_MEMORY)
         self._process_thread = ThreadPoolExecutor(1, "decoder process")
-        self._process_free = asyncio.Semaphore(1)
+        self._turns = SmallestFirst()
         self._resting: asyncio.TimerHandle | None = None
 
     def decode_small(self, data: bytes) -> Picture | Tile:
@@ -58,7 +92,8 @@ class DecoderPool:
         Raises PictureError, Overloaded when no decoder is free in time, and InferenceFailed. Cancelling ends the work,
         except that of a thread, which takes about 0.1 s.
         """
-        await _wait(self._free_threads, THREAD_WAIT_SECONDS, self.threads)
+        async with _waiting(THREAD_WAIT_SECONDS, self.threads):
+            await self._free_threads.acquire()
         loop = asyncio.get_running_loop()
         if self._resting is None:
             self._resting = loop.call_later(REST_SECONDS, self._rest)
@@ -68,7 +103,7 @@ class DecoderPool:
             found = await asyncio.shield(decoding)  # a thread outlives its cancelled caller: it is not free
         finally:
             del decoding  # an error in it has this frame in its traceback: the cycle would keep the file
-        return await self._decode_isolated(data) if found is None else found
+        return await self._decode_isolated(data, found) if isinstance(found, FileStructure) else found
 
     async def close(self) -> None:
         """Ends the process and the threads."""
@@ -79,21 +114,22 @@ class DecoderPool:
         self._process_thread.shutdown()
         self._pool.shutdown()
 
-    def _decode_in_thread(self, data: bytes) -> Picture | Tile | None:
-        """None for an image that the process must decode; its structure would hold memory while it waits."""
+    def _decode_in_thread(self, data: bytes) -> Picture | Tile | FileStructure:
+        """The structure of an image that the process must decode, without bytes, which would take memory meanwhile."""
         began = perf_counter()
         file = read_structure(data, self._max_pixels)
         if file.isolated:
-            return None
+            return replace(file, data=b"")
         try:
             return _tile_unless_ready(decode_structure(file))
         finally:
             self._observe(perf_counter() - began)
 
-    async def _decode_isolated(self, data: bytes) -> Tile:
-        await _wait(self._process_free, PROCESS_WAIT_SECONDS, 1)
+    async def _decode_isolated(self, data: bytes, file: FileStructure) -> Tile:
+        async with _waiting(PROCESS_WAIT_SECONDS, 1):
+            await self._turns.acquire(file.memory)
         decoding = asyncio.get_running_loop().run_in_executor(self._process_thread, self._decode_in_process, data)
-        decoding.add_done_callback(lambda _: self._process_free.release())
+        decoding.add_done_callback(lambda _: self._turns.release())
         try:
             return await asyncio.shield(decoding)
         except asyncio.CancelledError:
@@ -134,9 +170,11 @@ def _tile_unless_ready(picture: Picture) -> Picture | Tile:
     return picture if may_be_ready(picture) else normalise(picture)
 
 
-async def _wait(free: asyncio.Semaphore, seconds: float, limit: int) -> None:
+@contextlib.asynccontextmanager
+async def _waiting(seconds: float, limit: int) -> AsyncIterator[None]:
+    """Raises Overloaded, with the limit on images at a time, when the wait takes longer."""
     try:
         async with asyncio.timeout(seconds):
-            await free.acquire()
+            yield
     except TimeoutError:
         raise Overloaded(f"the images before this one took longer than {seconds:g} s to decode", limit=limit) from None

@@ -8,8 +8,9 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
+from models.errors import Overloaded
 from models.preprocessing import decoder_pool
-from models.preprocessing.decoder_pool import DecoderPool
+from models.preprocessing.decoder_pool import DecoderPool, SmallestFirst
 from models.preprocessing.file_structure import MAX_PIXELS
 from models.preprocessing.normalise import Tile
 from tests.support.environment import ROOT
@@ -38,10 +39,8 @@ def test_only_images_whose_cost_is_unknown_or_high_need_the_process(seven, encod
         assert pool._process._process is None
         for data in (encode(seven, "TIFF"), encode(seven, "WEBP"), encode(seven.convert("RGB").resize((3000, 3000)))):
             assert isinstance(await pool.decode(data), Tile)
-            await pool._process_free.acquire()
             assert pool._process._process is not None
             pool._process_thread.submit(pool._process.close).result()
-            pool._process_free.release()
 
     run(test)
 
@@ -54,7 +53,7 @@ def test_cancelling_ends_the_process_and_the_next_image_is_decoded(seven, encode
         process = pool._process._process
         os.kill(process.pid, signal.SIGSTOP)
         decoding = asyncio.create_task(pool.decode(data))
-        while not pool._process_free.locked():
+        while not pool._turns._taken:
             await asyncio.sleep(0)
         decoding.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -77,10 +76,46 @@ def test_the_process_ends_and_the_next_image_starts_another(monkeypatch, seven, 
     run(test)
 
 
+def test_the_smallest_image_that_waits_comes_next() -> None:
+    async def main() -> None:
+        turns, order = SmallestFirst(), []
+
+        async def wait(size: int) -> None:
+            await turns.acquire(size)
+            order.append(size)
+            turns.release()
+
+        await turns.acquire(9)
+        waiting = {size: asyncio.create_task(wait(size)) for size in (5, 3, 8, 1)}
+        await asyncio.sleep(0)
+        waiting[3].cancel()
+        turns.release()
+        waiting[1].cancel()  # after it got its turn
+        await asyncio.gather(*waiting.values(), return_exceptions=True)
+        await asyncio.wait_for(wait(2), 10)
+        assert order == [5, 8, 2]
+
+    asyncio.run(main())
+
+
+def test_an_image_that_waits_too_long_is_refused(monkeypatch, seven, encode) -> None:
+    monkeypatch.setattr(decoder_pool, "PROCESS_WAIT_SECONDS", 0.05)
+
+    async def test(pool: DecoderPool) -> None:
+        await pool._turns.acquire(1)
+        with pytest.raises(Overloaded, match=r"longer than 0\.05 s"):
+            await pool.decode(encode(seven, "TIFF"))
+        assert isinstance(await pool.decode(encode(seven)), Tile)
+        pool._turns.release()
+        assert isinstance(await pool.decode(encode(seven, "TIFF")), Tile)
+
+    run(test)
+
+
 _WITH_LITTLE_MEMORY = """
 import asyncio, json, resource
 from models.errors import InklingError
-from models.preprocessing.decoder_pool import DecoderPool
+from models.preprocessing.decoder_pool import DecoderPool, SmallestFirst
 from models.preprocessing.normalise import Tile, normalise
 from tests.support.hostile_pictures import HOSTILE
 
