@@ -3,7 +3,18 @@
 import ast
 from pathlib import Path
 
-NAMES = ("serving", "bounds", "steps", "sizing", "learning", "tutorial", "seeds", "time_to_accuracy", "optdigits")
+NAMES = (
+    "serving",
+    "bounds",
+    "steps",
+    "sizing",
+    "devices",
+    "learning",
+    "tutorial",
+    "seeds",
+    "time_to_accuracy",
+    "optdigits",
+)
 
 
 def summary(name: str) -> str:

@@ -169,6 +169,8 @@ def memory_of(process: psutil.Process, kind: str) -> int:
 def digit_of(answer: httpx.Response) -> int | None:
     """The digit of a prediction, or the one digit that all predictions of a batch share."""
     content = answer.json()
+    if isinstance(content, dict) and "outputs" in content:  # the Open Inference Protocol
+        return next(int(output["data"][0]) for output in content["outputs"] if output["name"] == "digit")
     results = content if isinstance(content, list) else content.get("results", [content])
     digits = {result.get("digit") for result in results}
     return digits.pop() if len(digits) == 1 else None

@@ -15,7 +15,7 @@ from benchmarks.learning.service import ENDED, new_folder, newest_job, serve, tr
 from benchmarks.machine import BenchmarkError, say
 from benchmarks.runner import Report
 from benchmarks.servers import READY_SECONDS, Server, memory_of
-from benchmarks.tables import table
+from benchmarks.tables import Target, table
 
 REQUESTS, CONNECTIONS = 2000, 8
 
@@ -38,7 +38,19 @@ def measure(options: argparse.Namespace) -> Report:
     names = ["workers", "each worker", "supervisor", "all", "trainer, peak"]
     header = [names[0], *(f"{name}, MB" for name in names[1:])]
     shown = [[str(row[0]), *(f"{size / 1e6:,.0f}" for size in row[1:])] for row in rows]
-    return Report([table(header, shown)], figures={"bytes": [dict(zip(names, row, strict=True)) for row in rows]})
+    figures = {"bytes": [dict(zip(names, row, strict=True)) for row in rows]}
+    return Report([table(header, shown)], _targets({row[0]: row[3] for row in rows}), figures)
+
+
+def _targets(sizes: dict[int, float]) -> list[Target]:
+    """sizes: the bytes of all processes of a service, by its number of workers."""
+    one = [sizes[1] / 1e6] if 1 in sizes else []
+    least, most = min(sizes), max(sizes)
+    further = [(sizes[most] - sizes[least]) / (most - least) / 1e6] if most > least else []
+    return [
+        Target("a service of one worker, MB", 200, 160, one, True, "{:.0f}"),
+        Target("each further worker, MB", 100, 70, further, True, "{:.0f}"),
+    ]
 
 
 def _load(server: Server, workers: int) -> None:

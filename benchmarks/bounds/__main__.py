@@ -1,4 +1,4 @@
-"""What Inkling stays within: start, memory, probes, overload, images, shutdown, model swaps and the command line.
+"""What Inkling stays within: start, growth, probes, overload, images, connections, shutdown, swaps, command line.
 
 Inkling runs with default settings and one worker on one core, and the load comes from another core; in `workers` alone
 the servers and the load generator share both. The exit status is 1 if a bound is missed.
@@ -20,7 +20,6 @@ from benchmarks.wrk import LoadFailed
 BOUNDS = {
     "start": cost.start,
     "shell": cost.shell,
-    "memory": cost.memory,
     "workers": cost.workers,
     "probes": load.probes,
     "overload": load.overload,

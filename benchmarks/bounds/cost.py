@@ -1,4 +1,4 @@
-"""What a service costs: seconds until it is ready, memory and its growth, a second worker, and the command line."""
+"""What a service costs: seconds until it is ready, growth of memory, a second worker, and the command line."""
 
 import contextlib
 import random
@@ -20,7 +20,6 @@ from benchmarks.tables import Target, spread
 from models.preprocessing.file_structure import FORMATS
 
 SETTLED = 10_000
-_RESIDENT = "import psutil, torch, fastapi; print(psutil.Process().memory_info().rss)"
 _INKLING = [sys.executable, str(ROOT / "inkling.py")]
 
 
@@ -33,7 +32,7 @@ def start(setting: Setting) -> list[Target]:
         imports.append(_command_seconds(setting, [sys.executable, "-c", "import torch"]))
         say(f"round {number} of {setting.rounds}: ready after {ready[-1]:.2f} s; import torch {imports[-1]:.2f} s")
     ratios = [ours / theirs for ours, theirs in zip(ready, imports, strict=True)]
-    return [Target("start to ready / `import torch`", 2, 1.3, ratios, True, note=f"ready in {min(ready):.1f} s")]
+    return [Target("start to ready / `import torch`", 0.5, 0.3, ratios, True, note=f"ready in {min(ready):.1f} s")]
 
 
 def shell(setting: Setting) -> list[Target]:
@@ -44,19 +43,6 @@ def shell(setting: Setting) -> list[Target]:
     )
     note = f"`inkling predict FILE`: {spread(predict, '{:.2f}')} s"
     return [Target("`inkling --help`, s", 0.3, None, front, at_most=True, note=note)]
-
-
-def memory(setting: Setting) -> list[Target]:
-    """A worker under load, above a process that imported torch and FastAPI and nothing else."""
-    body = pictures.multipart(pictures.tile())
-    with setting.inkling("memory") as server:
-        server.first_answer("/predict", body)
-        setting.load(server, body, 64)
-        worker = max(server.memory())
-    found = subprocess.run([sys.executable, "-c", _RESIDENT], capture_output=True, text=True, check=True)
-    note = f"{worker / 1e6:.0f} MB against {int(found.stdout) / 1e6:.0f} MB"
-    above = (worker - int(found.stdout)) / 1e6
-    return [Target("resident memory of a worker above torch and FastAPI, MB", 80, 40, [above], True, "{:.0f}", note)]
 
 
 def growth(setting: Setting) -> list[Target]:

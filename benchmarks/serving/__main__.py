@@ -1,10 +1,13 @@
 """Inkling against other ways to serve the same network: requests per second, latency and memory, in one run.
 
-Every side has the released `net`, the same PNG of 28 x 28 pixels, one worker and one core of its own; wrk has another
-core. Sides take turns (A B C A B C), and all others are stopped meanwhile. Each side must answer the digit correctly
-before it is timed, and one failed request fails the run. Inkling has its default settings, logs and metrics included.
-LitServe and BentoML, each with and without batching, run in an environment that is made once under build/benchmarks/
-and shares this one's torch; Inkling is compared with the faster of the two.
+Every side has the released `net` unless its name says otherwise, the same PNG of 28 x 28 pixels, one worker and one
+core of its own; wrk has another core. Sides take turns (A B C A B C), and all others are stopped meanwhile. Each side
+must answer the digit correctly before it is timed, and one failed request fails the run. Inkling has its default
+settings, logs and metrics included.
+
+Other servers run in environments of their own, made once under build/benchmarks/. LitServe, BentoML and MLServer are
+measured with and without batching, and Inkling is compared with the faster of the two. The sides named "default
+network" serve the released convnet: Inkling, MLServer, and FastAPI over ONNX Runtime compute the same `model.onnx`.
 
 --other FOLDER adds the side `inkling-other`, another checkout of Inkling such as a git worktree of an earlier commit.
 

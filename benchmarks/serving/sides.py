@@ -14,8 +14,8 @@ from benchmarks.machine import ROOT, BenchmarkError
 from benchmarks.pictures import Body
 from benchmarks.servers import Server, free_port, inkling
 from benchmarks.serving import environment
+from benchmarks.serving.environment import BENTO, FASTAPI, LIT, MLSERVER, ONNXRUNTIME
 
-LIT, BENTO = environment.PINS["litserve"], environment.PINS["bentoml"]
 CONNECTIONS = (1, 16, 64)
 BATCH = 64
 # More than two batches of 64 at a time would exceed INKLING_MAX_CONCURRENT_IMAGES, 256 for each worker.
@@ -23,6 +23,8 @@ BATCH_CONNECTIONS = (1, 2)
 # At 64 connections a slow machine refuses some: no decoder is free within a second.
 LARGE_PICTURE_CONNECTIONS = (1, 16)
 OTHER = "inkling-other"
+ML_PATH = "/v2/models/inkling/infer"
+OTHERS = ROOT / "benchmarks" / "serving" / "others"
 
 Start = Callable[[Path, int], Server]
 """Starts a server with its files in a folder, bound to a core."""
@@ -72,6 +74,9 @@ def all_sides(other: Path | None = None) -> list[Side]:
         "litserve-batching": Contender(f"LitServe {LIT}, batching", "max_batch_size=16, batch_timeout=1 ms", _lit(16)),
         "bentoml": Contender(f"BentoML {BENTO}", "coroutine, no access log, no metrics", _bento("Single")),
         "bentoml-batching": Contender(f"BentoML {BENTO}, batching", "max_batch_size=64", _bento("Batching")),
+        "fastapi-onnx": Contender(
+            f"FastAPI {FASTAPI}, ONNX Runtime {ONNXRUNTIME}, default network", "uvicorn's default settings", _plain_onnx
+        ),
         "bare": Contender(f"uvicorn {version('uvicorn')}", "no access log", _uvicorn("bare", "--no-access-log")),
     }
     if other:
@@ -79,6 +84,13 @@ def all_sides(other: Path | None = None) -> list[Side]:
             OTHER: Contender(f"Inkling of {other.name}", "default settings", _inkling("net", other)),
             **contenders,
         }
+    mlserver = pictures.tensor(tile)
+    for batch in (1, 64):
+        name = "mlserver" if batch == 1 else "mlserver-batching"
+        settings = "no parallel workers, no debug mode, no access log, no metrics"
+        settings += f", max_batch_size={batch}, max_batch_time=1 ms" if batch > 1 else ""
+        contender = Contender(f"MLServer {MLSERVER}{', batching' * (batch > 1)}, default network", settings, _ml(batch))
+        sides.append(Side(name, "tensor of the Open Inference Protocol", contender, mlserver, ML_PATH))
     return [*sides, *(Side(name, "multipart", contender, multipart) for name, contender in contenders.items())]
 
 
@@ -124,7 +136,7 @@ def _uvicorn(module: str, *options: str) -> Start:
 
 def _lit(batch: int) -> Start:
     def command(port: int) -> list[str]:
-        python = str(environment.prepare() / "python")
+        python = str(environment.prepare("litserve") / "python")
         return [python, "-m", "benchmarks.serving.others.lit", str(port), str(batch)]
 
     return _program("litserve", command)
@@ -132,7 +144,37 @@ def _lit(batch: int) -> Start:
 
 def _bento(service: str) -> Start:
     def command(port: int) -> list[str]:
-        serve = [str(environment.prepare() / "bentoml"), "serve", f"benchmarks.serving.others.bento:{service}"]
+        serve = [str(environment.prepare("bentoml") / "bentoml"), "serve", f"benchmarks.serving.others.bento:{service}"]
         return [*serve, "--host", "127.0.0.1", "--port", str(port)]
 
     return _program("bentoml", command, BENTOML_HOME=f"{{folder}}/bentoml-{service}", BENTOML_DO_NOT_TRACK="True")
+
+
+def _plain_onnx(folder: Path, core: int) -> Server:
+    uvicorn, port = str(environment.prepare("fastapi-onnx") / "uvicorn"), free_port()
+    return Server(
+        "plain-onnx", [uvicorn, "--app-dir", str(OTHERS), "plain_onnx:app", "--port", str(port)], port, folder, {core}
+    )
+
+
+def _ml(batch: int) -> Start:
+    def start(folder: Path, core: int) -> Server:
+        port, model = free_port(), folder / f"mlserver-{batch}"
+        model.mkdir()
+        settings = {
+            "debug": False,
+            "parallel_workers": 0,
+            "metrics_endpoint": None,
+            "host": "127.0.0.1",
+            "http_port": port,
+            "grpc_port": free_port(),
+            "logging_settings": {"version": 1, "disable_existing_loggers": True, "root": {"level": "WARNING"}},
+        }
+        batching = {"max_batch_size": batch, "max_batch_time": 0.001} if batch > 1 else {}
+        (model / "settings.json").write_text(json.dumps(settings))
+        described = {"name": "inkling", "implementation": "mlserver_model.Digits", **batching}
+        (model / "model-settings.json").write_text(json.dumps(described))
+        command = [str(environment.prepare("mlserver") / "mlserver"), "start", str(model)]
+        return Server(model.name, command, port, folder, {core}, {"PYTHONPATH": str(OTHERS)})
+
+    return start
