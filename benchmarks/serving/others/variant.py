@@ -9,8 +9,6 @@ import gc
 import socket
 import sys
 
-import torch
-
 from app.http.fast_predict import FastPredict
 from app.main import Inkling, create_app
 from app.observability.access_log import AccessLog
@@ -50,7 +48,6 @@ VARIANTS = {"silent": silence, "no-fast-path": without_fast_path}
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     settings = Settings()
     app = create_app(settings)
     VARIANTS[sys.argv[2]](app)
