@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from models.inference.calibration import Calibration
 from models.inference.predictor import Predictor, Tiles
 
-BATCH = 500
+BATCH = 100
+"""Larger ones leave the cache of a core: 500 take a fifth more time an image."""
 
 
 def logits_of(predictor: Predictor, tiles: Tiles) -> NDArray[np.float32]:
