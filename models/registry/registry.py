@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,17 @@ def find(home: Path, name: str | None = None, released: str = "convnet") -> Vers
     except UnknownVersion:
         return read(RELEASED / released)
     return registry.load(name)
+
+
+def _completed_by_release(version: Version) -> Version:
+    """A copy of a released model, from before releases were compiled, gets the compiled model of the release."""
+    names = {folder.name for folder in RELEASED.iterdir()}
+    if version.compiled is None and version.manifest.network in names:
+        release = read(RELEASED / version.manifest.network)
+        if release.manifest.sha256 == version.manifest.sha256:
+            manifest = version.manifest.model_copy(update={"compiled": release.manifest.compiled})
+            return replace(version, manifest=manifest, compiled=release.compiled)
+    return version
 
 
 def check_output(folder: Path) -> None:
@@ -114,8 +126,11 @@ class ModelRegistry(ModelRegistryReader):
         self._cache = CompiledCache(home / "compiled")
 
     def load(self, name: str) -> Version:
-        """A version, with a compiled model from the cache if it brings none. Raises UnknownVersion or BrokenVersion."""
-        return self._cache.complete(read(self._path(name)))
+        """A version; one that brings no compiled model has its release's or the cache's, if they have one.
+
+        Raises UnknownVersion or BrokenVersion.
+        """
+        return self._cache.complete(_completed_by_release(read(self._path(name))))
 
     def predictor(self, name: str, device: str = "cpu") -> Predictor:
         """A version's predictor, for which it is compiled if need be: in a process of its own, for seconds.

@@ -10,7 +10,7 @@ import torch
 from models.errors import BrokenVersion
 from models.inference import networks, parity
 from models.registry.compiled_cache import CompiledCache
-from models.registry.manifest import Manifest
+from models.registry.manifest import MANIFEST, Manifest
 from models.registry.registry import ModelRegistry
 from models.registry.version_files import COMPILED
 
@@ -56,6 +56,21 @@ def test_a_damaged_entry_is_compiled_again(registry: ModelRegistry) -> None:
     registry.activate("v1")
     assert registry.load("v1").compiled is not None
     assert sorted(path.name for path in entry(registry).parent.iterdir()) == [".lock", entry(registry).name]
+
+
+def test_a_copy_of_a_released_model_from_before_releases_were_compiled_has_that_of_the_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = ModelRegistry(tmp_path / "home")
+    registry.seed("net")
+    folder = registry.folder / "v1"
+    (folder / COMPILED).unlink()
+    manifest = registry.manifest("v1").model_copy(update={"compiled": None, "answers": None})
+    (folder / MANIFEST).write_text(manifest.model_dump_json())
+    monkeypatch.setitem(sys.modules, "torch", None)
+    registry.activate("v1")
+    assert registry.predictor("v1").runtime == "onnxruntime-int8"
+    assert not (tmp_path / "home" / "compiled").exists()
 
 
 def test_where_torch_is_missing_the_version_is_refused_by_name(
