@@ -14,17 +14,20 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.api.keys import Keys, refreshing
 from app.observability import logs
 from app.observability.multiprocess import MultiprocessStore, new_folder
-from app.processes.job_runner import JobRunner
 from app.processes.messages import KILL_SECONDS, Ready
 from app.processes.sockets import listen
 from app.processes.standby import Standby
 from app.settings import Settings
 from models.errors import InklingError
 from models.inference import runtimes
+
+if TYPE_CHECKING:
+    from app.processes.job_runner import JobRunner
 
 STEADY_SECONDS = 10
 """A worker that has served for longer is replaced at once when it ends."""
@@ -65,7 +68,7 @@ class Supervisor:
         self.folder = folder
         self.keys = keys
         self.workers: list[WorkerSlot] = []
-        self._job_runner = JobRunner(settings)
+        self._job_runner: JobRunner | None = None
         self._standby: Standby | None = None
         self._stopping = False
 
@@ -73,10 +76,9 @@ class Supervisor:
         """Runs until SIGTERM or SIGINT. Raises StartFailed when the first worker cannot begin to serve."""
         with self._signals() as signals:
             try:
-                if self.settings.run_jobs and not runtimes.is_installed("torch"):
-                    log.warning("torch is not installed, and retraining will fail; INKLING_RUN_JOBS=false refuses it")
-                self._job_runner.start()
-                self._start(signals)
+                first = self._add_worker()
+                self._start_job_runner()
+                self._start(first, signals)
                 while not self._stopping:
                     for worker in self.workers:
                         worker.restart_if_ended()
@@ -86,9 +88,17 @@ class Supervisor:
             finally:
                 self._stop()
 
-    def _start(self, signals: socket.socket) -> None:
+    def _start_job_runner(self) -> None:
+        """Creates or migrates the database. Raises DatabaseError or HomeError."""
+        if self.settings.run_jobs and not runtimes.is_installed("torch"):
+            log.warning("torch is not installed, and retraining will fail; INKLING_RUN_JOBS=false refuses it")
+        from app.processes.job_runner import JobRunner  # SQLAlchemy; the first worker loads meanwhile
+
+        self._job_runner = JobRunner(self.settings)
+        self._job_runner.start()
+
+    def _start(self, first: "WorkerSlot", signals: socket.socket) -> None:
         """The first worker checks the device, brings HOME up to date and loads the model; then the others start."""
-        first = self._add_worker()
         while first.ready is None:
             self._wait(signals)
             if self._stopping:
@@ -127,13 +137,15 @@ class Supervisor:
             self._standby.stop()
         for listening in self.sockets:
             listening.close()
-        self._job_runner.ask_to_stop()
+        if self._job_runner is not None:
+            self._job_runner.ask_to_stop()
         for worker in self.workers:
             worker.ask_to_stop()
         deadline = time.monotonic() + KILL_SECONDS
         for worker in self.workers:
             worker.join(deadline)
-        self._job_runner.join()
+        if self._job_runner is not None:
+            self._job_runner.join()
 
     def _wait(self, signals: socket.socket) -> None:
         """Waits until a signal comes, a worker reports or ends, or a worker is due to be started."""
