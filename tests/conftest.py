@@ -26,14 +26,13 @@ from tests.support.waiting import wait_until
 from training.data import mnist
 
 torch.set_num_threads(1)
-os.environ["INKLING_RUNTIME"] = "torch"  # until the released models are compiled: each HOME would take seconds
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Hides the machine's settings, and puts the default HOME into the test's folder."""
     for name in list(os.environ):
-        if name.startswith("INKLING_") and name != "INKLING_RUNTIME":
+        if name.startswith("INKLING_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

@@ -42,7 +42,7 @@ def test_it_passes_where_only_home_and_tmp_can_be_written(
     retrains: bool, contained: Path, data_folder: Path, tmp_path: Path
 ) -> None:
     program = shlex.join([sys.executable, str(ROOT / "inkling.py"), "serve"])
-    settings = {"PORT": free_port(), "INITIAL_MODEL": "net", "WORKERS": 1, "RUNTIME": "auto", "RUN_JOBS": retrains}
+    settings = {"PORT": free_port(), "INITIAL_MODEL": "net", "WORKERS": 1, "RUN_JOBS": retrains}
     options = " ".join(f"-e INKLING_{name}={value}" for name, value in settings.items())
     result = smoke(
         *([] if retrains else ["--serve"]),

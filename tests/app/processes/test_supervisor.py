@@ -342,7 +342,7 @@ NEVER_SERVED_WITH = {"torch", "torchvision", "training", "onnx", "alembic", "psy
 def test_a_worker_on_a_cpu_imports_only_what_it_serves_with(tmp_path: Path) -> None:
     saved = ModelRegistry(tmp_path / "home")
     saved.activate(another(saved))
-    found = modules(PREDICTS, INKLING_HOME=str(tmp_path / "home"), INKLING_RUNTIME="auto")
+    found = modules(PREDICTS, INKLING_HOME=str(tmp_path / "home"))
     assert found & NEVER_SERVED_WITH == set()
     assert {"onnxruntime", "numpy"} <= found
 
@@ -350,7 +350,7 @@ def test_a_worker_on_a_cpu_imports_only_what_it_serves_with(tmp_path: Path) -> N
 def test_no_process_of_a_service_maps_torch(serve: Serve, tmp_path: Path, seven, encode) -> None:
     saved = ModelRegistry(tmp_path / "home")
     saved.activate(another(saved))
-    server = serve(INKLING_WORKERS="2", INKLING_RUNTIME="auto")
+    server = serve(INKLING_WORKERS="2")
     assert server.predict(encode(seven))["model"] == "v1"
     assert server.process is not None
     processes = [server.process.pid, *children(server.process.pid)]
@@ -370,7 +370,7 @@ def test_a_runtime_that_is_missing_is_an_error_at_start_if_it_was_asked_for(run:
 
 
 def test_without_onnxruntime_torch_runs_the_weights(serve: Serve, tmp_path: Path, seven, encode) -> None:
-    server = serve(INKLING_RUNTIME="auto", **without(tmp_path, "onnxruntime"))
+    server = serve(**without(tmp_path, "onnxruntime"))
     assert server.client.get("/health").json()["runtime"] == "torch"
     assert server.predict(encode(seven))["digit"] == 7
     assert server.log is not None
@@ -384,7 +384,7 @@ def test_without_torch_a_version_that_is_not_compiled_is_refused_by_name(
     saved.activate(another(saved))
     weights, manifest, _ = compiled("convnet")
     saved.write(weights, manifest.model_copy(update={"compiled": None}))
-    server = serve(INKLING_API_KEY=KEY, INKLING_RUNTIME="auto", **without(tmp_path, "torch"))
+    server = serve(INKLING_API_KEY=KEY, **without(tmp_path, "torch"))
     assert server.client.get("/health").json()["runtime"] == "onnxruntime-float32"
     answer = server.client.post("/models/v2/activate", headers=WITH_KEY)
     check_problem(answer, 409, "broken-version", "v2 has no model.onnx", "torch")
