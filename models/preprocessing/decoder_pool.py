@@ -8,12 +8,14 @@ that takes least first, so that large images keep nobody but each other waiting.
 import asyncio
 import contextlib
 import ctypes
+import functools
 import heapq
 import itertools
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
+from typing import Any
 
 from models.errors import Overloaded
 from models.preprocessing.decode import Picture, decode, decode_structure
@@ -98,7 +100,7 @@ class DecoderPool:
         if self._resting is None:
             self._resting = loop.call_later(REST_SECONDS, self._rest)
         decoding = loop.run_in_executor(self._pool, self._decode_in_thread, data)
-        decoding.add_done_callback(lambda _: self._free_threads.release())
+        decoding.add_done_callback(functools.partial(_end, self._free_threads.release))
         try:
             found = await asyncio.shield(decoding)  # a thread outlives its cancelled caller: it is not free
         finally:
@@ -129,7 +131,7 @@ class DecoderPool:
         async with _waiting(PROCESS_WAIT_SECONDS, 1):
             await self._turns.acquire(file.memory)
         decoding = asyncio.get_running_loop().run_in_executor(self._process_thread, self._decode_in_process, data)
-        decoding.add_done_callback(lambda _: self._turns.release())
+        decoding.add_done_callback(functools.partial(_end, self._turns.release))
         try:
             return await asyncio.shield(decoding)
         except asyncio.CancelledError:
@@ -168,6 +170,12 @@ def _return_memory() -> None:
 
 def _tile_unless_ready(picture: Picture) -> Picture | Tile:
     return picture if may_be_ready(picture) else normalise(picture)
+
+
+def _end(release: Callable[[], None], decoding: asyncio.Future[Any]) -> None:
+    release()
+    if not decoding.cancelled():
+        decoding.exception()  # asyncio would log the error of an image whose client has left
 
 
 @contextlib.asynccontextmanager

@@ -1,3 +1,5 @@
+import gc
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +62,22 @@ def test_a_client_that_only_sends_no_more_keeps_its_request(
         [(status, body)] = answers(connection, 1)
         assert (status, body["digit"]) == (200, 7)
         assert connection.recv(1) == b""
+
+
+def test_a_client_that_leaves_a_bad_image_behind_causes_no_line_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seven, encode, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture, blank = (encode(image.resize((600, 600))) for image in (seven, seven.point(lambda _: 255)))
+    with serving(Settings(home=tmp_path / "home", workers=1)) as server, stalled_decoders(monkeypatch) as gate:
+        batcher = server.app.state.inference.batcher
+        with connect(server) as connection:
+            connection.sendall(request(blank))
+            wait_until(lambda: batcher.admitted > 0)
+        wait_until(lambda: batcher.admitted == 0)
+        gate.set()
+        assert server.predict(picture)["digit"] == 7
+        gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_client_that_disconnects_from_another_call_changes_nothing(stalled: Server, seven, encode) -> None:
