@@ -34,7 +34,8 @@ def test_the_fields_of_a_prediction_agree() -> None:
 @pytest.mark.parametrize("name", ["convnet", "net"])
 def test_a_gpu_agrees_with_the_cpu(name: str, test_digits: Digits) -> None:
     tiles = test_digits.images[:2_000].numpy()
-    here, there = (read(RELEASED / name).predictor(device).predict(tiles) for device in ("cpu", "cuda"))
+    version = read(RELEASED / name)
+    here, there = (version.predictor(device, "torch").predict(tiles) for device in ("cpu", "cuda"))
     assert [(one.digit, one.verdict) for one in here] == [(one.digit, one.verdict) for one in there]
     assert max(abs(one.confidence - other.confidence) for one, other in zip(here, there, strict=True)) < 0.002
 
