@@ -156,7 +156,7 @@ class JobRunner:
             self.jobs.update(job.id, **values)
 
     def _cancelled(self, job: Job) -> bool:
-        with contextlib.suppress(DatabaseUnavailable):
+        with contextlib.suppress(DatabaseUnavailable, StorageFull):
             return self.jobs.get(job.id).cancelling
         return False
 
