@@ -160,10 +160,20 @@ UNWRITABLE = {psycopg.errors.DiskFull}
 MADE = [*errors_of_sqlalchemy(), *errors_of_drivers()]
 
 
-@pytest.mark.parametrize("error", MADE, ids=lambda error: type(getattr(error, "orig", None) or error).__name__)
-def test_every_error_of_sqlalchemy_and_its_drivers_is_a_refusal(error: Exception, sqlite: Database) -> None:
+@pytest.fixture(scope="module")
+def any_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    found = Database(Settings(home=tmp_path_factory.mktemp("home")))
+    found.migrate()
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize(
+    "error", MADE, ids=lambda error: f"{type(error).__name__} {type(getattr(error, 'orig', error)).__name__}"
+)
+def test_every_error_of_sqlalchemy_and_its_drivers_is_a_refusal(error: Exception, any_database: Database) -> None:
     assert len(MADE) > 300
-    with pytest.raises(InklingError) as caught, sqlite.read():
+    with pytest.raises(InklingError) as caught, any_database.read():
         raise error
     unwritable = type(getattr(error, "orig", None)) in UNWRITABLE
     assert Problem.of(caught.value).response().status == (507 if unwritable else 503)
