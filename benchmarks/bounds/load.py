@@ -102,7 +102,7 @@ def swap(setting: Setting) -> list[Target]:
         server.wait_ready()
         versions = ModelRegistry(setting.folder / "home-swap")
         release = read(RELEASED / "net")
-        names = [versions.active(), versions.write(release.network().state_dict(), release.manifest)]
+        names = [versions.active(), versions.write(release.network().state_dict(), release.manifest, release.compiled)]
 
         async def run() -> list[Answer]:
             until = perf_counter() + 2 * setting.seconds

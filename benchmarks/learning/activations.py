@@ -25,7 +25,8 @@ def measure(hand: Hand, data: Path, count: int) -> tuple[list[Answer], float]:
     """The answers, and for how many seconds at most a version took requests once another was active."""
     with new_folder() as folder, serve(folder, data, INITIAL_MODEL="convnet") as server:
         other = read(RELEASED / "net")
-        names = [ModelRegistry(home(folder)).write(other.network().state_dict(), other.manifest), "v1"]
+        written = ModelRegistry(home(folder)).write(other.network().state_dict(), other.manifest, other.compiled)
+        names = [written, "v1"]
         answers, activated = uvloop.run(_activate(server, hand, names, count))
     return answers, max(_late(answer, activated) for answer in answers if answer.status == 200)
 

@@ -91,7 +91,7 @@ def measure(data: Path, count: int, seed: int = 0) -> Survival:
         saved = ModelRegistry(home(folder))
         for _ in range(2):
             release = read(RELEASED / "net")
-            saved.write(release.network().state_dict(), release.manifest)
+            saved.write(release.network().state_dict(), release.manifest, release.compiled)
         saved.activate("v1")
         server = serve(folder, data, **SETTINGS)
         corrections.url = server.url

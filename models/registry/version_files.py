@@ -87,14 +87,14 @@ def read_file(path: Path, sha256: str) -> bytes:
 
 
 def encode(state_dict: "Mapping[str, Tensor]", manifest: Manifest, compiled: bytes | None) -> dict[str, bytes]:
-    """The content of a version's files, by name; the manifest gets the checksums."""
+    """The content of a version's files, by name; the manifest gets the checksums, and describes only what is there."""
     from models.registry import weights
 
     files = {WEIGHTS: weights.dump(state_dict)}
-    changes: dict[str, object] = {"sha256": hashlib.sha256(files[WEIGHTS]).hexdigest()}
-    if compiled is not None and manifest.compiled is not None:
+    described = manifest.compiled if compiled is not None else None
+    if compiled is not None and described is not None:
         files[COMPILED] = compiled
-        described = manifest.compiled.model_copy(update={"sha256": hashlib.sha256(compiled).hexdigest()})
-        changes["compiled"] = described
-    complete = manifest.model_copy(update=changes)
+        described = described.model_copy(update={"sha256": hashlib.sha256(compiled).hexdigest()})
+    sha256 = hashlib.sha256(files[WEIGHTS]).hexdigest()
+    complete = manifest.model_copy(update={"sha256": sha256, "compiled": described})
     return {**files, MANIFEST: f"{complete.model_dump_json(indent=2)}\n".encode()}

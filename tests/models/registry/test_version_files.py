@@ -30,6 +30,12 @@ def test_a_version_is_read_with_its_compiled_model(registry: ModelRegistry) -> N
     assert version.manifest.compiled.answers == manifest.compiled.answers
 
 
+def test_a_manifest_describes_no_compiled_model_that_is_not_there(registry: ModelRegistry) -> None:
+    weights, manifest, _ = compiled()
+    version = registry.load(registry.write(weights, manifest))
+    assert (version.compiled, version.manifest.compiled) == (None, None)
+
+
 def test_both_runtimes_give_the_same_answers(registry: ModelRegistry) -> None:
     version = registry.load(another(registry))
     runtimes = {}
