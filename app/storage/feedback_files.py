@@ -6,9 +6,6 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from models import fs
 from models.errors import InklingError
 
@@ -25,6 +22,8 @@ def folder_of(home: Path) -> Path:
 
 def read_tile(home: Path, name: str) -> bytes:
     """The 784 bytes of a tile. Raises BrokenPicture, or OSError for a file that exists and cannot be read."""
+    from PIL import Image  # only an old HOME needs it
+
     path = folder_of(home) / name[:2] / f"{name}.png"
     try:
         data = fs.read_regular(path, _MAX_BYTES)
@@ -34,7 +33,7 @@ def read_tile(home: Path, name: str) -> bytes:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if (image.size, image.mode) != ((28, 28), "L"):
                 raise BrokenPicture(f"{path} is not a tile of 28 x 28 grey levels")
-            tile = np.asarray(image).tobytes()
+            tile = image.tobytes()
     except BrokenPicture:
         raise
     except Exception as error:  # Pillow passes on any error of its decoders

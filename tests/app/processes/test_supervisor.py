@@ -360,7 +360,8 @@ def test_no_process_of_a_service_maps_torch(serve: Serve, tmp_path: Path, seven,
 
 
 def test_the_supervisor_imports_only_what_it_needs() -> None:
-    assert modules("import app.processes.supervisor") & (NEVER_SERVED_WITH | {"onnxruntime", "fastapi"}) == set()
+    found = modules("import app.processes.supervisor, app.processes.job_runner")
+    assert found & (NEVER_SERVED_WITH | {"onnxruntime", "fastapi", "numpy", "PIL"}) == set()
 
 
 def test_a_runtime_that_is_missing_is_an_error_at_start_if_it_was_asked_for(run: Run, tmp_path: Path) -> None:
