@@ -339,8 +339,11 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keeps the connection of a client that waits for its answer."""
-        if self._lingering or self._in_flight() is None or self._phase != "complete":
+        """Keeps the connection of a client that waits for its answer. One that follows a stream has left it."""
+        answering = self._in_flight()
+        if self._lingering or self._phase != "complete" or answering is None:
+            return False
+        if answering.response_started and answering.chunked_encoding:
             return False
         self._half_closed = True
         self._timer = self.loop.call_later(PROBE_SECONDS, self._probe)

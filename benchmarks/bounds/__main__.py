@@ -34,6 +34,7 @@ BOUNDS = {
     "pipelining": connections.pipelining,
     "bodies": connections.bodies,
     "heads": connections.heads,
+    "endurance": connections.endurance,
 }
 
 
@@ -45,7 +46,8 @@ def measure(options: argparse.Namespace) -> Report:
     report = Report()
     for name in options.only or BOUNDS:
         with tempfile.TemporaryDirectory(prefix="inkling-bounds-") as folder:
-            setting = Setting(Path(folder), server_core, load_core, options.seconds, options.rounds, options.requests)
+            numbers = options.seconds, options.rounds, options.requests, options.minutes
+            setting = Setting(Path(folder), server_core, load_core, *numbers, options.data)
             try:
                 found = BOUNDS[name](setting)
             except (BenchmarkError, LoadFailed) as error:
@@ -60,9 +62,10 @@ def measure(options: argparse.Namespace) -> Report:
 
 
 def main() -> None:
-    parser = runner.parser("bounds", __doc__, rounds=3, parts=BOUNDS)
+    parser = runner.parser("bounds", __doc__, rounds=3, parts=BOUNDS, data=True)
     parser.add_argument("--seconds", type=runner.positive, default=5, help="how long each load lasts (%(default)s)")
     parser.add_argument("--requests", type=runner.positive, default=50_000, help="sent by `growth` (%(default)s)")
+    parser.add_argument("--minutes", type=runner.positive, default=2, help="`endurance` lasts (%(default)s)")
     runner.main(parser, measure)
 
 

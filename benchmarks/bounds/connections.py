@@ -1,4 +1,4 @@
-"""What hostile connections cost a worker: the growth of its memory, and how long it keeps them."""
+"""What connections cost a worker: memory and time of hostile ones, and memory over minutes of load."""
 
 import contextlib
 import socket
@@ -6,11 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from benchmarks import pictures, servers, wrk
+from benchmarks.bounds import load
 from benchmarks.bounds.setting import Setting
 from benchmarks.machine import say
-from benchmarks.servers import Server
+from benchmarks.servers import Server, memory_of
 from benchmarks.tables import Target
 
+CROWD, SWAP_SECONDS = 1024, 5
 FLOOD_BYTES = 60_000_000
 BODIES, BODY_BYTES, BODY_SENT = 100, 10_000_000, 9_900_000
 HEADS = 500
@@ -52,7 +55,7 @@ def bodies(setting: Setting) -> list[Target]:
                 thread.join()
         return f"{BODIES} connections"
 
-    return [_growth(setting, "bodies", f"{BODIES} unfinished bodies of {BODY_SENT / 1e6} MB", 120, attack)]
+    return [_growth(setting, "bodies", f"{BODIES} unfinished bodies of {BODY_SENT / 1e6} MB", 150, attack)]
 
 
 def heads(setting: Setting) -> list[Target]:
@@ -75,6 +78,39 @@ def heads(setting: Setting) -> list[Target]:
 
     growth = _growth(setting, "heads", f"{HEADS} slow heads", 20, attack)
     return [growth, Target(f"slow heads open after {PATIENCE_SECONDS} s", 0, None, [left], True, "{:.0f}")]
+
+
+def endurance(setting: Setting) -> list[Target]:
+    """wrk at 64 and at 1,024 connections, while two versions are activated in turn and a job retrains.
+
+    The service may have as many images in flight as there are connections, so that it refuses none.
+    """
+    body, targets = pictures.multipart(pictures.tile()), []
+    settings = {"WORKERS": "1", "MAX_CONCURRENT_IMAGES": str(2 * CROWD), "DATA": str(setting.data.resolve())}
+    with servers.inkling("endurance", setting.folder, settings, {setting.server_core}) as server:
+        server.first_answer("/predict", body)
+        lasting = server.members()  # without the trainer
+        versions, names = load.two_versions(setting.folder / "home-endurance")
+        job = server.client.post("/retrain", json={"use_feedback": False, "activate": "manual"}).json()
+        for connections in (64, CROWD):
+            say(f"{connections} connections")
+            sizes: list[int] = []
+            url, seconds, cores = server.url + "/predict", 30 * setting.minutes, {setting.load_core}
+            with wrk.running(url, body, connections, seconds, cores) as generator:
+                while generator.poll() is None:
+                    time.sleep(1)
+                    sizes.append(sum(memory_of(process, "rss") for process in lasting))
+                    if len(sizes) % SWAP_SECONDS == 0:
+                        versions.activate(names[len(sizes) // SWAP_SECONDS % 2])
+                answered = wrk.parse(generator.communicate()[0])
+            state = server.ask(f"/retrain/{job['id']}").json()["state"]
+            settled = len(sizes) // 4
+            growth = (max(sizes[settled:]) - sizes[settled]) / 1e6
+            name = f"growth of memory at {connections:,} connections, MB"
+            note = f"from {sizes[settled] / 1e6:.0f} MB; {answered.rate * seconds:,.0f} answers, all 200; job {state}"
+            targets.append(Target(name, 30, None, [growth], True, "{:.1f}", note))
+        server.client.delete(f"/retrain/{job['id']}")
+    return targets
 
 
 def _growth(setting: Setting, name: str, what: str, bound: float, attack: Callable[[int], str]) -> Target:

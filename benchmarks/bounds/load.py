@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
 
 import uvloop
@@ -100,9 +101,7 @@ def swap(setting: Setting) -> list[Target]:
     request = client.post("/predict", pictures.multipart(pictures.tile()))
     with setting.inkling("swap") as server:
         server.wait_ready()
-        versions = ModelRegistry(setting.folder / "home-swap")
-        release = read(RELEASED / "net")
-        names = [versions.active(), versions.write(release.network().state_dict(), release.manifest, release.compiled)]
+        versions, names = two_versions(setting.folder / "home-swap")
 
         async def run() -> list[Answer]:
             until = perf_counter() + 2 * setting.seconds
@@ -120,6 +119,13 @@ def swap(setting: Setting) -> list[Target]:
     name = f"{2 * setting.seconds - 1} swaps under load: requests without an answer of 200"
     bad = sum(answer.status != 200 for answer in answers)
     return [Target(name, 0, None, [bad], True, "{:.0f}", _statuses(answers))]
+
+
+def two_versions(home: Path) -> tuple[ModelRegistry, list[str]]:
+    """The active version of a HOME, and another one that is written into it."""
+    versions, release = ModelRegistry(home), read(RELEASED / "net")
+    other = versions.write(release.network().state_dict(), release.manifest, release.compiled)
+    return versions, [versions.active(), other]
 
 
 def _fair(answer: Answer) -> bool:

@@ -10,7 +10,10 @@ from benchmarks.servers import Server
 
 @dataclass(frozen=True)
 class Setting:
-    """seconds: how long a load lasts; rounds: how often sides take turns; requests: how many `growth` sends."""
+    """seconds: how long a load lasts; rounds: how often sides take turns; requests: how many `growth` sends.
+
+    minutes: how long `endurance` lasts; data: the folder that holds MNIST/raw, for its retraining.
+    """
 
     folder: Path
     server_core: int
@@ -18,6 +21,8 @@ class Setting:
     seconds: int
     rounds: int
     requests: int
+    minutes: int
+    data: Path
 
     def inkling(self, name: str) -> Server:
         """One worker with default settings, on the servers' core."""

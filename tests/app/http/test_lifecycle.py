@@ -9,7 +9,7 @@ import pytest
 from app.settings import Settings
 from tests.support.connection import answers, connect, request
 from tests.support.decoders import stalled_decoders
-from tests.support.service import Server, serving
+from tests.support.service import KEY, WITH_KEY, Server, serving
 from tests.support.waiting import wait_until
 
 LINGER_ON_CLOSE, RESET_ON_CLOSE = bytes(8), b"\1\0\0\0\0\0\0\0"
@@ -78,6 +78,19 @@ def test_a_client_that_leaves_a_bad_image_behind_causes_no_line_in_the_log(
         assert server.predict(picture)["digit"] == 7
         gc.collect()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_client_that_follows_no_more_frees_its_stream(tmp_path: Path) -> None:
+    with serving(Settings(home=tmp_path / "home", api_key=KEY)) as server:
+        job = server.client.post("/retrain", json={"use_feedback": False}, headers=WITH_KEY).json()
+        streams = server.app.state.job_events._streams
+        with connect(server) as connection:
+            connection.sendall(request(b"", method=f"GET /retrain/{job['id']}/events".encode()))
+            received = b""
+            while b"event: job" not in received:
+                received += connection.recv(4096)
+            assert streams
+        wait_until(lambda: not streams, seconds=10)  # sooner than the stream's next comment finds out
 
 
 def test_a_client_that_disconnects_from_another_call_changes_nothing(stalled: Server, seven, encode) -> None:
