@@ -16,7 +16,8 @@ from models.inference.networks import NETWORKS
 from models.registry import registry, version_files
 from models.registry.registry import ModelRegistry
 from tests.support.killed import Killed
-from training import run
+from training import held_out as held_out_tiles
+from training import packaging, run
 from training.data import mnist
 from training.data.mnist import Digits
 from training.data.synthetic import pen
@@ -80,6 +81,8 @@ def small_recipes(monkeypatch: pytest.MonkeyPatch, training_digits: Digits) -> N
     digits, held_out = mnist.split(training_digits)
     few = digits[torch.arange(1_000)], held_out[torch.arange(500)]
     monkeypatch.setattr(mnist, "split", lambda _: few)
+    monkeypatch.setattr(held_out_tiles, "OUTLIERS", 28)
+    monkeypatch.setattr(packaging, "SCALING_TILES", 28)
     stage = Stage(epochs=1, learning_rate=0.004)
     teacher = dataclasses.replace(RECIPES["teacher"], network="net", stages=(stage,))
     distilled = dataclasses.replace(stage, distil=True)
