@@ -8,7 +8,7 @@ out what pixels do not need (metadata, further frames), and refuses a file whose
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal, get_args
@@ -203,46 +203,35 @@ _JPEG_OTHER_FRAMES = {0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD,
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # no stuffed byte, restart marker or fill byte
 _FILL_BYTES = re.compile(rb"\xff+(?=\xff)")
 _WINDOW = 1 << 16  # bytes searched at a time, because other threads wait meanwhile
-_SOI, _EOI, _SOS, _APP1, _ADOBE, _COMMENT = 0xD8, 0xD9, 0xDA, 0xE1, 0xEE, 0xFE
+_TEM, _SOI, _EOI, _SOS, _APP1, _ADOBE, _COMMENT = 0x01, 0xD8, 0xD9, 0xDA, 0xE1, 0xEE, 0xFE
+_JPEG_UNNEEDED = {_TEM, _SOI, _COMMENT, *range(0xE0, 0xF0)} - {_ADOBE}
+"""All application segments but Adobe's, which tells how colours are coded."""
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def _read_jpeg(data: bytes, max_pixels: int) -> FileStructure:
-    """Keeps the first picture without application segments and comments, except Adobe's, which tells colour spaces."""
-    kept, start, orientation, orientation_xmp = [data[:2]], 2, 0, 0
+    """Keeps the first picture, without metadata."""
+    kept, orientation, xmp_orientation, visits = [data[:2]], 0, 0, 0
     frame: _JpegFrame | None = None
-    visits = 0
-    for _ in _parts("JPEG", "segments and scans"):
-        start = _next_marker(data, start)
-        marker = data[start + 1] if start < len(data) else _EOI
-        if marker == _EOI:
-            kept.append(data[start : start + 2])
-            break
-        if marker in (_SOI, 0x01):
-            start += 2
-            continue
-        end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    for marker, start, end in _jpeg_segments(data):
+        content = data[start + 4 : end] if marker == _APP1 else b""
         if marker in _JPEG_OTHER_FRAMES:
             raise CorruptPicture(f"JPEG images of coding SOF{marker & 15} are not supported; save a plain JPEG")
         if marker in _JPEG_FRAMES:
             if frame is not None:
                 raise CorruptPicture("the JPEG image is corrupt: it has two frame headers")
             frame = _read_jpeg_frame(data, start, max_pixels)
-        elif marker == _APP1 and not orientation and data[start + 4 : start + 10] == b"Exif\0\0":
-            orientation = _orientation(data[start + 10 : end])
-        elif marker == _APP1 and data[start + 4 : start + 33] == b"http://ns.adobe.com/xap/1.0/\0":
-            orientation_xmp = _orientation_xmp(data[start + 33 : end])
-        if marker == _SOS:
-            if frame is None:
-                break
+        elif marker == _SOS and frame is not None:
             components = data[start + 5 : start + 5 + 2 * data[start + 4] : 2]
             frame.buffered |= len(components) < len(frame.blocks)
             visits += sum(count for component, count in frame.blocks if component in components)
-            end = _next_marker(data, end)
-            scan = data[start:end]
-            kept.append(_FILL_BYTES.sub(b"", scan) if b"\xff\xff" in scan else scan)
-        elif marker == _ADOBE or not (0xE0 <= marker <= 0xEF or marker == _COMMENT):
-            kept.append(data[start:end])
-        start = end
+        elif content.startswith(_EXIF):
+            orientation = orientation or _orientation(content[len(_EXIF) :])
+        elif content.startswith(_XMP):
+            xmp_orientation = _orientation_in_xmp(content)
+        if marker not in _JPEG_UNNEEDED:
+            part = data[start:end]
+            kept.append(_FILL_BYTES.sub(b"", part) if marker == _SOS and b"\xff\xff" in part else part)
     if frame is None or not visits:
         raise CorruptPicture("the JPEG image is truncated or corrupt: it has no pixel data")
     if visits > MAX_BLOCK_VISITS:
@@ -254,8 +243,26 @@ def _read_jpeg(data: bytes, max_pixels: int) -> FileStructure:
     # An image with several scans is held as coefficients of two bytes; every image is decoded at a reduced size.
     memory = 4 * min(frame.width * frame.height, 1280**2)
     memory += 128 * sum(count for _, count in frame.blocks) if frame.buffered else 0
-    oriented = orientation or orientation_xmp or 1
-    return FileStructure("JPEG", b"".join(kept), frame.width, frame.height, memory, oriented, visits)
+    orientation = orientation or xmp_orientation or 1
+    return FileStructure("JPEG", b"".join(kept), frame.width, frame.height, memory, orientation, visits)
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The marker, start and end of each segment of the first picture; that of a scan ends after its pixels."""
+    start = 2
+    for _ in _parts("JPEG", "segments and scans"):
+        start = _next_marker(data, start)
+        if start == len(data):
+            return
+        marker, end = data[start + 1], start + 2
+        if marker not in (_TEM, _SOI, _EOI):
+            end += int.from_bytes(data[end : end + 2], "big")
+        if marker == _SOS:
+            end = _next_marker(data, end)
+        yield marker, start, end
+        if marker == _EOI:
+            return
+        start = end
 
 
 @dataclass
@@ -359,11 +366,11 @@ def _read_webp(data: bytes, max_pixels: int) -> FileStructure:
         name, length = struct.unpack_from("<4sI", data, start)
         end = start + 8 + length
         if name == b"EXIF":
-            orientation = _orientation(data[start + 8 : end].removeprefix(b"Exif\0\0")) or orientation
+            orientation = _orientation(data[start + 8 : end].removeprefix(_EXIF)) or orientation
         elif name == b"XMP ":
-            orientation = orientation or _orientation_xmp(data[start + 8 : end])
+            orientation = orientation or _orientation_in_xmp(data[start + 8 : end])
         start = end + length % 2
-    # Two canvases of the animation decoder, the pixels that it returns, and Pillow's; a lossless frame is a fifth.
+    # Two canvases of the animation decoder, the pixels that it returns, and Pillow's; and, if lossless, the frame.
     memory = width * height * (20 if b"VP8L" in data else 16)
     return FileStructure("WEBP", data, width, height, memory, orientation or 1)
 
@@ -375,52 +382,67 @@ _PIXEL_TAGS = {
 }
 # fmt: on
 """The tags of a TIFF that its pixels need; all others are left out, because Pillow parses what they point to."""
-_VALUE_TYPES = {3: "H", 4: "I", 16: "Q"}
-_BYTE_TYPES = (1, 2, 6, 7)
+_INTEGERS = {3: "H", 4: "I", 16: "Q"}
+_BYTES = (1, 2, 6, 7)
 
 
 def _read_tiff(data: bytes, max_pixels: int) -> FileStructure:
-    """Writes a new directory of the first page's tags that its pixels need, behind everything else."""
-    order, big = "<>"[data[:1] == b"M"], b"+" in data[2:4]
-    at, count_form, entry_form, offset_form = (8, "Q", "HHQ8s", "Q") if big else (4, "H", "HHI4s", "I")
-    directory = struct.unpack_from(order + offset_form, data, at)[0]
-    count = struct.unpack_from(order + count_form, data, directory)[0]
-    entry = struct.Struct(order + entry_form)
-    start = directory + struct.calcsize(count_form)
-    entries: dict[int, tuple[int, int, bytes]] = {}
-    for number, _ in zip(range(count), _parts("TIFF", "tags"), strict=False):
-        tag, kind, values, value = entry.unpack_from(data, start + number * entry.size)
-        entries.setdefault(tag, (kind, values, value))
-
-    def first(tag: int, default: int = 0) -> int:
-        """The tag's first value, if it is an integer."""
-        kind, values, value = entries.get(tag, (0, 0, b""))
-        if kind not in _VALUE_TYPES or not values:
-            return default
-        form = struct.Struct(order + _VALUE_TYPES[kind])
-        if values * form.size <= len(value):
-            return int(form.unpack_from(value)[0])
-        return int(form.unpack_from(data, struct.unpack(order + offset_form, value)[0])[0])
-
-    width, height = first(256), first(257)
+    """Keeps the first page's tags that its pixels need."""
+    directory = _TiffDirectory(data)
+    first = directory.first
+    width, height, bits, channels = first(256, 0), first(257, 0), first(258, 1), first(277, 1)
     _check_size("TIFF", width, height, max_pixels)
-    kept = {tag: found for tag, found in sorted(entries.items()) if tag in _PIXEL_TAGS}
-    for tag, (kind, values, _) in kept.items():
-        if kind not in _BYTE_TYPES and values > MAX_TAG_VALUES:
-            raise TooComplex(f"tag {tag} of the TIFF image has {values:,} values", limit=MAX_TAG_VALUES)
-    bits = first(258, 1)
+    across, down = first(322, width), min(first(278, height), height) if 322 not in directory.entries else first(323, 0)
     # Pillow takes one byte for a pixel of up to eight bits, and at most four; libtiff holds a tile or a strip besides.
-    channels = first(277, 1)
     size = 4 if channels > 1 or bits > 16 else 2 if bits > 8 else 1
-    across, down = (first(322), first(323)) if 322 in kept else (width, min(first(278, height), height))
     memory = width * height * size + across * down * max(1, channels * bits // 8)
-    written = [data, bytes(-len(data) % 8), struct.pack(order + count_form, len(kept))]
-    written += [entry.pack(tag, *found) for tag, found in kept.items()]
-    written.append(struct.pack(order + offset_form, 0))
-    header = data[:at] + struct.pack(order + offset_form, len(data) + len(written[1]))
-    written[0] = header + data[len(header) :]
     orientation = first(0x0112, 1)
-    return FileStructure("TIFF", b"".join(written), width, height, memory, orientation if 1 <= orientation <= 8 else 1)
+    return FileStructure(
+        "TIFF", directory.write(_PIXEL_TAGS), width, height, memory, orientation if 1 <= orientation <= 8 else 1
+    )
+
+
+class _TiffDirectory:
+    """The first directory of a TIFF or a BigTIFF. entries: type, number of values, and value or offset, by tag."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        order = ">" if data.startswith(b"M") else "<"
+        big = b"+" in data[2:4]
+        self._order = order
+        self._offset_at = 8 if big else 4
+        self._offset = struct.Struct(order + ("Q" if big else "I"))
+        self._count = struct.Struct(order + ("Q" if big else "H"))
+        self._entry = struct.Struct(order + ("HHQ8s" if big else "HHI4s"))
+        start = self._offset.unpack_from(data, self._offset_at)[0]
+        (count,) = self._count.unpack_from(data, start)
+        start += self._count.size
+        self.entries: dict[int, tuple[int, int, bytes]] = {}
+        for number, _ in zip(range(count), _parts("TIFF", "tags"), strict=False):
+            tag, *found = self._entry.unpack_from(data, start + number * self._entry.size)
+            self.entries.setdefault(tag, (found[0], found[1], found[2]))
+
+    def first(self, tag: int, default: int) -> int:
+        """The first value of a tag of integers."""
+        kind, count, value = self.entries.get(tag, (0, 0, b""))
+        if kind not in _INTEGERS or not count:
+            return default
+        form = struct.Struct(self._order + _INTEGERS[kind])
+        if count * form.size <= len(value):
+            return int(form.unpack_from(value)[0])
+        return int(form.unpack_from(self._data, self._offset.unpack(value)[0])[0])
+
+    def write(self, tags: Set[int]) -> bytes:
+        """The file with a directory of these tags alone, behind everything else. Raises TooComplex."""
+        kept = {tag: found for tag, found in sorted(self.entries.items()) if tag in tags}
+        for tag, (kind, count, _) in kept.items():
+            if kind not in _BYTES and count > MAX_TAG_VALUES:
+                raise TooComplex(f"tag {tag} of the TIFF image has {count:,} values", limit=MAX_TAG_VALUES)
+        data, at, padding = self._data, self._offset_at, bytes(-len(self._data) % 8)
+        head = data[:at] + self._offset.pack(len(data) + len(padding))
+        directory = [self._entry.pack(tag, *found) for tag, found in kept.items()]
+        end = self._offset.pack(0)
+        return b"".join([head, data[len(head) :], padding, self._count.pack(len(kept)), *directory, end])
 
 
 _READERS: dict[Format, Callable[[bytes, int], FileStructure]] = {
@@ -454,6 +476,6 @@ def _orientation(exif: bytes) -> int:
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
-def _orientation_xmp(xmp: bytes) -> int:
+def _orientation_in_xmp(xmp: bytes) -> int:
     found = _XMP_ORIENTATION.search(xmp)
     return int(found[1]) if found else 0

@@ -1,5 +1,7 @@
 import gc
 import logging
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +93,22 @@ def test_a_client_that_follows_no_more_frees_its_stream(tmp_path: Path) -> None:
                 received += connection.recv(4096)
             assert streams
         wait_until(lambda: not streams, seconds=10)  # sooner than the stream's next comment finds out
+
+
+@pytest.mark.processes
+def test_a_client_that_disconnects_ends_the_process_that_decodes_its_image(tmp_path: Path, seven, encode) -> None:
+    data = encode(seven, "TIFF")
+    with serving(Settings(home=tmp_path / "home")) as server:
+        assert server.predict(data)["digit"] == 7
+        inference = server.app.state.inference
+        process = inference.decoders._process._process
+        os.kill(process.pid, signal.SIGSTOP)
+        with connect(server) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            connection.sendall(request(data))
+            wait_until(lambda: inference.decoders._turns._taken)
+        wait_until(lambda: process.returncode == -signal.SIGKILL)
+        assert server.predict(data)["digit"] == 7
 
 
 def test_a_client_that_disconnects_from_another_call_changes_nothing(stalled: Server, seven, encode) -> None:
