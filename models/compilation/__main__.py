@@ -8,15 +8,14 @@ import hashlib
 import sys
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
-
 from models.compilation.compiler import compile_network
-from models.errors import BrokenVersion, InklingError
+from models.errors import InklingError
 from models.inference import parity
+from models.inference.onnx_predictor import OnnxPredictor
 from models.inference.torch_predictor import unfused_answers
 from models.registry import version_files
 from models.registry.manifest import MANIFEST, CompiledModel
+from models.registry.version_files import COMPILED
 
 
 def compile_version(folder: Path, target: Path) -> None:
@@ -24,23 +23,17 @@ def compile_version(folder: Path, target: Path) -> None:
     version = version_files.read(folder)
     network, calibration = version.network(), version.manifest.calibration
     compiled = compile_network(network)
-    session = onnxruntime.InferenceSession(compiled, providers=["CPUExecutionProvider"])
-    answers = calibration.probabilities(session.run(None, {"tiles": parity.tiles()})[0])
-    difference = float(np.abs(answers - unfused_answers(network, calibration)).max())
-    if not difference <= parity.TOLERANCE:
-        raise BrokenVersion(
-            f"the compiled {version.name} gives other answers than its weights: probabilities differ by "
-            f"{difference:.4f}, the limit is {parity.TOLERANCE}"
-        )
+    predictor = OnnxPredictor(compiled, calibration, version.name, "float32")
+    parity.check(predictor, unfused_answers(network, calibration))
     described = CompiledModel(
         precision="float32",
         sha256=hashlib.sha256(compiled).hexdigest(),
         calibration=calibration,
         metrics=version.manifest.metrics,
-        answers=answers.round(6).tolist(),
+        answers=parity.answers(predictor).round(6).tolist(),
     )
     target.mkdir()
-    (target / "model.onnx").write_bytes(compiled)
+    (target / COMPILED).write_bytes(compiled)
     manifest = version.manifest.model_copy(update={"compiled": described})
     (target / MANIFEST).write_text(f"{manifest.model_dump_json(indent=2)}\n")
 

@@ -31,7 +31,7 @@ def test_a_version_is_compiled_in_float32_and_answers_as_its_weights(tmp_path: P
     session = onnxruntime.InferenceSession(tmp_path / "compiled" / "model.onnx", providers=["CPUExecutionProvider"])
     answers = manifest.compiled.calibration.probabilities(session.run(None, {"tiles": parity.tiles()})[0])
     assert np.abs(answers - manifest.compiled.answers).max() < 1e-5
-    assert np.abs(answers - parity.answers(version.predictor())).max() < 1e-5
+    assert np.abs(answers - parity.answers(version.predictor(runtime="torch"))).max() < 1e-5
 
 
 def test_a_version_that_does_not_load_is_one_line(tmp_path: Path) -> None:
