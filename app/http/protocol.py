@@ -134,7 +134,7 @@ class Protocol(HttpToolsProtocol):
         """
         if self._body_left:
             end = at + self._body_left
-        elif not at and 0 <= (straddling := (self._tail + data[:3]).find(_BLANK_LINE)) < len(self._tail):
+        elif self._tail and not at and (straddling := (self._tail + data[:3]).find(_BLANK_LINE)) >= 0:
             end = straddling + len(_BLANK_LINE) - len(self._tail)
         else:
             found = data.find(_BLANK_LINE, max(0, at - 3))
@@ -145,11 +145,10 @@ class Protocol(HttpToolsProtocol):
         self._framing += len(piece)
         if self._phase != "body" and self._framing > MAX_HEAD_BYTES:
             raise _Malformed(f"its head has more than {MAX_HEAD_BYTES:,} bytes")
-        self._tail = (self._tail + piece[-3:])[-3:]
-        while piece:
-            piece = self._feed(piece)
-        if self._ended or self._body_left:
-            self._tail = b""
+        rest = piece
+        while rest:
+            rest = self._feed(rest)
+        self._tail = b"" if self._ended or self._body_left else (self._tail + piece[-3:])[-3:]
         if self._phase == "body" and self._framing > MAX_FRAMING_BYTES:
             raise _Malformed(f"more than {MAX_FRAMING_BYTES:,} bytes of trailers, or of a chunk's head")
         return end

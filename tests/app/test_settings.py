@@ -44,6 +44,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("PORT", "-1"),
         ("MAX_PIXELS", "1e9"),
         ("ROOT_PATH", "/digits?a=b"),
+        ("ALLOWED_HOSTS", "example.org,https://example.org"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_one_line_and_status_2(name: str, value: str, run: Run) -> None:
