@@ -6,7 +6,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -169,15 +169,21 @@ def _picture(image: Image.Image, file: FileStructure) -> Picture:
 
 
 def _reduce(image: Image.Image, mode: str) -> Image.Image:
-    """Converts an image and averages it down to at most MAX_SIDE pixels, by a whole factor."""
+    """Converts an image and averages it down to at most MAX_SIDE pixels."""
     factor = ceil(max(image.size) / MAX_SIDE)
     if factor == 1:
         return image.convert(mode)
-    rows = factor * max(1, BAND_PIXELS // (factor * image.width))
-    reduced = Image.new(mode, (ceil(image.width / factor), ceil(image.height / factor)))
-    for top in range(0, image.height, rows):
-        band = image.crop((0, top, image.width, min(top + rows, image.height)))
-        reduced.paste(band.convert(mode).reduce(factor), (0, top // factor))
+    width, height = (ceil(side / factor) for side in image.size)
+    scale = image.height / height
+    reduced = Image.new(mode, (width, height))
+    rows = max(1, BAND_PIXELS // (factor * image.width))
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        start, end = top * scale, min(bottom * scale, image.height)
+        first = floor(start)
+        band = image.crop((0, first, image.width, ceil(end))).convert(mode)
+        box = (0, start - first, image.width, end - first)
+        reduced.paste(band.resize((width, bottom - top), Image.Resampling.BOX, box), (0, top))
     return reduced
 
 

@@ -169,6 +169,22 @@ def test_large_pictures_are_reduced(mode: str, encode: Callable[..., bytes]) -> 
         assert picture.pixels[0, 0] == 255
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_an_image_that_is_reduced_in_bands_is_as_one_that_is_reduced_at_once(
+    mode: str, encode: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for width, height in rng.integers(641, 3000, (8, 2)).tolist():
+        data = encode(Image.fromarray(rng.integers(0, 256, (height, width // 9, 4), dtype=np.uint8)).convert(mode))
+        pictures = []
+        for pixels in (10**9, 20_000):
+            monkeypatch.setattr(decode_module, "BAND_PIXELS", pixels)
+            pictures.append(decode(data))
+        assert pictures[0].pixels.shape == pictures[1].pixels.shape
+        # By rounding, and because a row on the border of two rows of the result may count to either.
+        assert np.abs(pictures[0].pixels.astype(int) - pictures[1].pixels).mean() < 0.5
+
+
 def test_the_pixel_limit_may_exceed_that_of_pillow() -> None:
     with pytest.raises(TooManyPixels, match="20000 x 20000 is 400,000,000 pixels; the limit is 300,000,000"):
         decode(png_header(20_000, 20_000), max_pixels=300_000_000)
