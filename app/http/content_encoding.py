@@ -25,10 +25,16 @@ def find_encoding(header: bytes) -> str | None:
 
 
 async def decode(body: bytes, encoding: str) -> AsyncIterator[bytes]:
-    """The decoded body in pieces; the larger ones are decoded in a thread. Raises Problem if it is damaged."""
+    """The decoded body in pieces. Raises Problem if it is damaged.
+
+    A thread decodes a large body, even one that decodes to nothing: empty blocks take time as well.
+    """
     decoder = zlib.decompressobj(_WINDOW_BITS[encoding])
     try:
-        piece = decoder.decompress(body, _INLINE_BYTES)
+        if len(body) <= _INLINE_BYTES:
+            piece = decoder.decompress(body, _INLINE_BYTES)
+        else:
+            piece = await asyncio.to_thread(decoder.decompress, body, _PIECE_BYTES)
         while piece:
             yield piece
             piece = await asyncio.to_thread(decoder.decompress, decoder.unconsumed_tail, _PIECE_BYTES)
