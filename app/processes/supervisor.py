@@ -278,7 +278,7 @@ def _run_worker(
     keys: Keys,
     served: str | None,
 ) -> None:
-    from app.processes import worker  # it imports torch
+    from app.processes import worker  # FastAPI and ONNX Runtime, which the supervisor does without
 
     worker.run(settings, sockets, reports, store, keys, served)
 

@@ -1,4 +1,4 @@
-"""Lists the versions and their manifests without importing torch, which takes seconds."""
+"""Lists the versions and reads their manifests; registry.py loads, writes and activates them."""
 
 import re
 from contextlib import AbstractContextManager
