@@ -28,7 +28,6 @@ class TutorialRecipe:
     learning_rate: float = 0.002
     averaging: float = 0.95  # decay of the weights' moving average
     average_every: int = 5  # steps
-    stages: ClassVar[tuple[Stage, ...]] = ()
     teachers: ClassVar[tuple[str, ...]] = ()
 
     def with_changes(self, network: str | None = None, epochs: int | None = None) -> Self:

@@ -58,7 +58,7 @@ def train(run: Run, report: Report) -> Path:
 
     with teachers.open_folder(recipe, run.recipe, digits, run.teachers, run.checkpoint) as teachers_folder:
         checkpoint = _checkpoint(run, recipe, digits, device)
-        _check(run, recipe, checkpoint, teachers_folder)
+        _check(run, checkpoint, teachers_folder)
         report.line(
             f"{recipe.network} on {device}: recipe {run.recipe}, {recipe.epochs} epochs of {len(digits):,} digits, "
             f"{len(held_out):,} held out, seed {run.seed}"
@@ -140,9 +140,7 @@ def _checkpoint(run: Run, recipe: Recipe | TutorialRecipe, digits: Digits, devic
     return Checkpoint(run.checkpoint, identity)
 
 
-def _check(
-    run: Run, recipe: Recipe | TutorialRecipe, checkpoint: Checkpoint | None, teachers_folder: TeachersFolder | None
-) -> None:
+def _check(run: Run, checkpoint: Checkpoint | None, teachers_folder: TeachersFolder | None) -> None:
     """Raises DataError, HomeError or BrokenVersion for what would end the run after hours of work."""
     written = [run.checkpoint, run.output, teachers_folder.root if teachers_folder else None]
     for inner, outer in itertools.permutations(filter(None, written), 2):
@@ -153,8 +151,7 @@ def _check(
         registry.check_output(run.output)
     else:
         fs.check_writable(run.home / "models")
-    if any(stage.rare_forms or stage.outliers for stage in recipe.stages):
-        pen.check()
+    pen.check()  # every network is measured on tiles of no digit
     if checkpoint:
         checkpoint.load()
         checkpoint.check_writable()

@@ -206,8 +206,6 @@ def test_what_can_be_checked_is_checked_before_training(
         with pytest.raises(HomeError, match=r"file cannot be written by uid"):
             run.train(dataclasses.replace(settings, **unwritable), Report(quiet=True))
     (tmp_path / "file").unlink()
-    stage = dataclasses.replace(RECIPES["default"].stages[0], outliers=10)
-    monkeypatch.setitem(RECIPES, "default", dataclasses.replace(RECIPES["default"], stages=(stage,)))
     monkeypatch.setattr(pen, "OUTLINE_FONTS", ("font_of_nowhere",))
     with pytest.raises(DataError, match=r"the fonts of font_of_nowhere are not installed: pip install -e"):
         run.train(settings, Report(quiet=True))
