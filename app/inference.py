@@ -19,6 +19,8 @@ from models.preprocessing.normalise import Tile, normalise
 from models.registry.registry import ModelRegistry
 
 WATCH_SECONDS = PUBLISH_SECONDS = 0.5
+RETRY_SECONDS = 30.0
+"""How long a version that does not load is left alone: its files may be mended, or its disk mounted again."""
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Inference:
         # A worker's share of the cores. More would hold more large images in memory and starve the event loops.
         self.decoders = DecoderPool(max(1, cpus.usable() // workers), settings.max_pixels, metrics.decoded)
         self._refused_version: str | None = None
+        self._refused_at = 0.0
         self._logged_error = ""
 
     @property
@@ -190,12 +193,14 @@ class Inference:
         name = None
         try:
             name = registry.active()
-            if name in (current.model, self._refused_version):
+            if name == current.model:
+                return
+            if name == self._refused_version and time.monotonic() - self._refused_at < RETRY_SECONDS:
                 return
             predictor = registry.predictor(name, current.device)
             self.batcher.warm(predictor)
         except (InklingError, OSError) as error:
-            self._refused_version = name
+            self._refused_version, self._refused_at = name, time.monotonic()
             if str(error) != self._logged_error:
                 log.error("%s stays active: %s", current.model, error)
             self._logged_error = str(error)

@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app import inference
 from app.inference import Inference
 from app.settings import Settings
 from models import cpus
@@ -80,6 +81,19 @@ def test_a_version_that_does_not_load_is_refused_and_the_running_one_stays(
         (saved.folder / "active").unlink()
         wait_until(lambda: "v3 stays active: no version is active" in caplog.text)
         assert server.predict(encode(seven))["model"] == "v3"
+
+
+def test_a_refused_version_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    monkeypatch.setattr(inference, "RETRY_SECONDS", 0.1)
+    saved = ModelRegistry(tmp_path / "home")
+    with running(Settings(home=tmp_path / "home")) as server:
+        shutil.copytree(saved.folder / "v1", saved.folder / "v2")
+        weights = (saved.folder / "v2" / WEIGHTS).rename(tmp_path / WEIGHTS)
+        (saved.folder / "active").write_text("v2\n")
+        wait_until(lambda: "v1 stays active" in caplog.text)
+        weights.rename(saved.folder / "v2" / WEIGHTS)
+        wait_until(lambda: server.client.get("/health").json()["model"] == "v2")
+    assert caplog.text.count("v1 stays active") == 1
 
 
 def test_a_large_image_without_a_free_decoder_is_refused_and_delays_no_other(
