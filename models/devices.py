@@ -1,11 +1,11 @@
 """The device that runs networks, by name."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import DeviceError
+from models.inference import runtimes
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ _DRIVERS = tuple(map(Path, ("/dev/nvidiactl", "/dev/nvmap", "/dev/dxg", "/dev/kf
 def available() -> list[str]:
     """The names that `resolve` accepts on this machine. Imports torch, if it is there."""
     names = ["auto", "cpu"]
-    if importlib.util.find_spec("torch") is None:
+    if not runtimes.is_installed("torch"):
         return names
     import torch
 

@@ -177,7 +177,9 @@ class ModelRegistry(ModelRegistryReader):
                 hidden = Path(tempfile.mkdtemp(prefix=".removed-", dir=self.folder))
                 (self.folder / name).rename(hidden / name)  # in one step, so that nobody sees half a version
                 shutil.rmtree(hidden, ignore_errors=True)
-            self._cache.prune({manifest.sha256 for manifest in self.list_versions()[1].values()})
+            weights = {manifest.sha256 for manifest in self.list_versions()[1].values()}
+        with fs.home_errors(self._cache.folder):  # outside the lock: the cache has its own while it compiles
+            self._cache.prune(weights)
         self._sweep()
         return removed
 
