@@ -1,16 +1,17 @@
 import json
 import os
 import pickle
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from app.api import keys
 from app.api.keys import MAX_BYTES, MAX_KEYS, BadKey, Keys
 from app.settings import Settings
+from tests.support.processes import workers
 from tests.support.service import Server
 from tests.support.waiting import wait_until
 
@@ -171,7 +172,7 @@ def test_keys_rotate_in_every_worker_and_outlive_an_unusable_file(tmp_path: Path
     server = serve(INKLING_API_KEY_FILE=str(path), INKLING_WORKERS="2", INKLING_INITIAL_MODEL="net")
     assert server.process is not None
     wait_until(lambda: "inkling_workers 2" in server.client.get("/metrics").text)
-    workers = {child.pid for child in psutil.Process(server.process.pid).children()}
+    before = workers(server.process.pid)
     assert statuses(server, FIRST) == {200}
     assert statuses(server, SECOND) == {401}
 
@@ -185,17 +186,13 @@ def test_keys_rotate_in_every_worker_and_outlive_an_unusable_file(tmp_path: Path
     wait_until(lambda: statuses(server, FIRST) == {401})
     assert statuses(server, SECOND) == {200}
     wait_until(lambda: logged(server, "the key file has changed") == 2)
-    assert {child.pid for child in psutil.Process(server.process.pid).children()} == workers
+    assert workers(server.process.pid) == before
 
     path.write_text("")
     wait_until(lambda: logged(server, "is empty; expected a key; the last good keys stay") == 1)
     path.unlink()
     wait_until(lambda: logged(server, "cannot be read") == 1)
-    victim = psutil.Process(
-        next(child.pid for child in psutil.Process(server.process.pid).children() if is_worker(child))
-    )
-    victim.kill()
-    wait_until(lambda: not victim.is_running())
+    os.kill(before[0], signal.SIGKILL)
     wait_until(
         lambda: 'inkling_worker_starts_total{worker="0"} 2' in metrics(server) or 'worker="1"} 2' in metrics(server)
     )
@@ -206,10 +203,6 @@ def test_keys_rotate_in_every_worker_and_outlive_an_unusable_file(tmp_path: Path
     wait_until(lambda: statuses(server, SECOND) == {401})
     assert logged(server, "the last good keys stay") == 2
     assert all(key not in server.log.read_text() for key in (FIRST, SECOND, THIRD))  # type: ignore[union-attr]
-
-
-def is_worker(process: psutil.Process) -> bool:
-    return "multiprocessing.spawn" in " ".join(process.cmdline())
 
 
 def metrics(server: Server) -> str:

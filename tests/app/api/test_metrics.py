@@ -1,7 +1,6 @@
 import os
 import signal
 import threading
-from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.settings import Settings
 from models.errors import InferenceFailed
+from tests.support.processes import workers
 from tests.support.service import Server, running
 from tests.support.waiting import wait_until
 
@@ -79,7 +79,8 @@ def test_counts_add_up_over_workers_and_survive_the_kill_of_one(two_workers: Ser
     starts = total(state, "inkling_worker_starts_total")
     seen: list[float] = []
     gauges: list[set[str]] = []
-    os.kill(worker_of(two_workers), signal.SIGKILL)
+    assert two_workers.process is not None
+    os.kill(workers(two_workers.process.pid)[0], signal.SIGKILL)
 
     def replaced() -> bool:
         try:
@@ -94,12 +95,6 @@ def test_counts_add_up_over_workers_and_survive_the_kill_of_one(two_workers: Ser
     assert seen == sorted(seen)
     assert seen[0] >= total(state, "inkling_requests_total", **labels)
     assert any(len(workers) == 1 for workers in gauges), "the killed worker's gauges never went"
-
-
-def worker_of(server: Server) -> int:
-    assert server.process is not None
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    return next(int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
 
 
 @pytest.mark.processes

@@ -23,6 +23,7 @@ from models.registry.registry import ModelRegistry
 from models.registry.version_files import WEIGHTS
 from tests.support.disk import make_empty, make_full, read_only
 from tests.support.environment import ROOT, without
+from tests.support.processes import workers
 from tests.support.service import KEY, WITH_KEY, Server, check_problem, closing, free_port, spawn
 from tests.support.versions import another, compiled
 from tests.support.waiting import wait_until
@@ -90,7 +91,7 @@ def test_sigterm_under_load_answers_what_was_accepted_and_ends_with_status_0(ser
     server = serve(INKLING_WORKERS="2")
     assert server.process is not None
     supervisor = server.process.pid
-    wait_until(lambda: len(children(supervisor)) == 2)
+    wait_until(lambda: len(workers(supervisor)) == 2)
     pictures = [encode(seven.resize((size, size))) for size in (28, 28, 28, 280, 280, 900)]
     statuses: list[int] = []
     dropped: list[Exception] = []
@@ -129,13 +130,6 @@ def test_ctrl_c_ends_with_status_0(serve: Serve) -> None:
     assert "Traceback" not in log
 
 
-def children(pid: int) -> list[int]:
-    """The worker processes of a supervisor."""
-    listed = subprocess.run(["ps", "-Aww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split(None, 2) for line in listed.splitlines())
-    return [int(row[0]) for row in rows if int(row[1]) == pid and "spawn_main" in row[2]]
-
-
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -149,22 +143,22 @@ def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve
     assert server.process is not None
     supervisor = server.process.pid
     wait_until(lambda: "inkling_workers 2" in server.client.get("/metrics").text)
-    first = children(supervisor)
+    first = workers(supervisor)
     os.kill(first[0], signal.SIGKILL)
-    wait_until(lambda: len(set(children(supervisor)) - set(first)) == 1)
-    assert first[1] in children(supervisor)
+    wait_until(lambda: len(set(workers(supervisor)) - set(first)) == 1)
+    assert first[1] in workers(supervisor)
     assert server.predict(encode(seven))["digit"] == 7
-    workers = children(supervisor)
+    last = workers(supervisor)
     server.process.kill()
-    wait_until(lambda: not any(alive(worker) for worker in workers))
+    wait_until(lambda: not any(alive(worker) for worker in last))
 
 
 def restarted(server: Server) -> Server:
     """Kills the only worker, and waits until another one serves."""
     assert server.process is not None
-    (worker,) = children(server.process.pid)
+    (worker,) = workers(server.process.pid)
     os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: children(server.process.pid) not in ([], [worker]))
+    wait_until(lambda: workers(server.process.pid) not in ([], [worker]))
     wait_until(lambda: answers(server))
     return server
 
@@ -237,10 +231,10 @@ def test_a_worker_that_finds_no_active_version_goes_on_with_the_one_served_last(
 def test_requests_are_refused_at_once_while_no_worker_can_start(serve: Serve, tmp_path: Path, seven, encode) -> None:
     server = serve(INKLING_WORKERS="2")
     assert server.process is not None
-    wait_until(lambda: len(children(server.process.pid)) == 2)
+    wait_until(lambda: len(workers(server.process.pid)) == 2)
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     home.rename(elsewhere)
-    for worker in children(server.process.pid):
+    for worker in workers(server.process.pid):
         os.kill(worker, signal.SIGKILL)
     wait_until(lambda: "no worker can start" in server.log.read_text())
     for method, path in [("GET", "/health/ready"), ("POST", "/predict"), ("POST", "/feedback"), ("GET", "/")]:
@@ -258,7 +252,7 @@ def test_a_service_without_workers_ends_as_it_should(serve: Serve, tmp_path: Pat
     server = serve(INKLING_WORKERS="1")
     assert server.process is not None
     shutil.rmtree(tmp_path / "home")
-    os.kill(children(server.process.pid)[0], signal.SIGKILL)
+    os.kill(workers(server.process.pid)[0], signal.SIGKILL)
     wait_until(lambda: "no worker can start" in server.log.read_text())
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(30) == 0
@@ -306,7 +300,7 @@ def test_a_worker_that_cannot_start_is_tried_again_after_a_pause(tmp_path, caplo
 
 def test_sigterm_while_the_model_is_loading_ends_with_status_0(tmp_path: Path) -> None:
     process = spawn("serve", INKLING_PORT=str(free_port()), INKLING_HOME=str(tmp_path / "home"))
-    wait_until(lambda: bool(children(process.pid)))
+    wait_until(lambda: bool(workers(process.pid)))
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 0, error
@@ -353,7 +347,7 @@ def test_no_process_of_a_service_maps_torch(serve: Serve, tmp_path: Path, seven,
     server = serve(INKLING_WORKERS="2")
     assert server.predict(encode(seven))["model"] == "v1"
     assert server.process is not None
-    processes = [server.process.pid, *children(server.process.pid)]
+    processes = [server.process.pid, *workers(server.process.pid)]
     assert len(processes) > 2
     for process in processes:
         assert "libtorch" not in Path(f"/proc/{process}/maps").read_text()

@@ -5,7 +5,6 @@ import random
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw
 from app.settings import Settings
 from app.storage import tables
 from app.storage.database import Database
+from tests.support.processes import workers
 from tests.support.service import KEY, WITH_KEY, Server
 from tests.support.waiting import wait_until
 
@@ -32,12 +32,6 @@ def drawn(number: int) -> Image.Image:
     points = [(generator.randrange(10, 50), generator.randrange(10, 50)) for _ in range(4)]
     ImageDraw.Draw(image).line(points, fill=0, width=5, joint="curve")
     return image
-
-
-def workers(server: Server) -> list[int]:
-    assert server.process is not None
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_every_correction_that_was_accepted_is_stored_whatever_is_killed(
@@ -70,9 +64,9 @@ def test_every_correction_that_was_accepted_is_stored_whatever_is_killed(
             wait_until(lambda before=before: len(accepted) > before + BETWEEN)
             assert server.process is not None
             if victim == "worker":
-                os.kill(workers(server)[0], signal.SIGKILL)
+                os.kill(workers(server.process.pid)[0], signal.SIGKILL)
             else:
-                for pid in (server.process.pid, *workers(server)):
+                for pid in (server.process.pid, *workers(server.process.pid)):
                     os.kill(pid, signal.SIGKILL)
                 server = serve(**settings)
     finally:
