@@ -59,9 +59,8 @@ def predict(arguments: Sequence[str], settings: Settings, as_json: bool, quiet: 
             sources += list(_sources(argument))
         except UnreadableSource as error:
             complete = _report(argument, error)
-    os.environ["OMP_NUM_THREADS"] = (
-        "1"  # as in the workers; torch with more adds in another order and rounds differently
-    )
+    # As in the workers: torch with more threads adds in another order and rounds differently.
+    os.environ["OMP_NUM_THREADS"] = "1"
     version = registry.find(settings.home, None, settings.initial_model)
     predictor = version.predictor(devices.resolve(settings.device), settings.runtime)
     formatter = _Formatter(sources, as_json)

@@ -66,7 +66,7 @@ class Standby:
 
     async def _answer(self, connection: socket.socket) -> None:
         """Reads on after the answer until the client closes: it would not see the answer if bytes were left unread."""
-        with connection, contextlib.suppress(OSError, TimeoutError):
+        with connection, contextlib.suppress(OSError):  # TimeoutError is one
             async with asyncio.timeout(SECONDS):
                 request = await self._loop.sock_recv(connection, READ_BYTES)
                 await self._loop.sock_sendall(connection, _response(request))
