@@ -50,7 +50,7 @@ class CompiledCache:
         missing = [library for library in ("torch", "onnx") if not runtimes.is_installed(library)]
         if missing:
             raise BrokenVersion(
-                f"{version.name} has no {COMPILED}, and {' and '.join(missing)}, which make one, are not installed"
+                f"{version.name} has no {COMPILED}, and making one needs {' and '.join(missing)} (not installed here)"
             )
         with fs.locked(self.folder / ".lock"), fs.home_errors(self.folder):
             completed = self.complete(version)

@@ -77,7 +77,7 @@ def test_where_torch_is_missing_the_version_is_refused_by_name(
     registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(BrokenVersion, match=r"v1 has no model.onnx, and torch, .* not installed"):
+    with pytest.raises(BrokenVersion, match=r"v1 has no model.onnx, and making one needs torch .not installed"):
         registry.activate("v1")
 
 
@@ -89,7 +89,7 @@ def test_a_version_that_cannot_be_compiled_is_run_by_torch_unless_that_is_exclud
     found = ModelRegistry(registry.folder.parent, runtime)
     if runtime == "auto":
         assert found.predictor("v1").runtime == "torch"
-        assert "v1 has no model.onnx, and onnx, which" in caplog.text
+        assert "v1 has no model.onnx, and making one needs onnx" in caplog.text
     else:
         with pytest.raises(BrokenVersion, match=r"v1 has no model\.onnx"):
             found.predictor("v1")

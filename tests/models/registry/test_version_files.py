@@ -1,5 +1,6 @@
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,17 @@ def test_both_runtimes_give_the_same_answers(registry: ModelRegistry) -> None:
         runtimes[runtime] = predictor.runtime
         assert np.abs(parity.answers(predictor) - version.manifest.answers).max() < 1e-5
     assert runtimes == {"auto": "onnxruntime-float32", "onnxruntime": "onnxruntime-float32", "torch": "torch"}
+
+
+def test_without_torch_a_version_that_is_not_compiled_is_refused(
+    registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, manifest, _ = compiled()
+    version = registry.load(registry.write(weights, manifest))
+    assert version.predictor().runtime == "torch"
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BrokenVersion, match=r"v1 has no model\.onnx"):
+        version.predictor()
 
 
 def replace_compiled(folder: Path, data: bytes) -> None:
