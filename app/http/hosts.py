@@ -11,6 +11,8 @@ from app.http.problems import Problem
 _HOST = re.compile(rb"([\w.~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(:\d{0,5})?", re.ASCII)
 _FOR_ANY_HOST = re.compile(r"/metrics|/health(/.*)?")
 """A probe or a scrape names the address of one process."""
+MAX_HOST_BYTES = 300
+"""A name has at most 255. Longer ones are not remembered: all that are would take megabytes."""
 
 
 class Hosts:
@@ -18,11 +20,11 @@ class Hosts:
 
     def __init__(self, allowed: Sequence[str] | None) -> None:
         self._allowed = allowed
-        self.accepts = lru_cache(256)(self._accepts)
+        self._accepts = lru_cache(256)(lambda host: _HOST.fullmatch(host) is not None and self._is_allowed(host))
 
-    def _accepts(self, host: bytes) -> bool:
-        """Whether a request with this one Host header is answered, whatever its path."""
-        return _HOST.fullmatch(host) is not None and self._is_allowed(host)
+    def accepts(self, host: bytes) -> bool:
+        """Whether a request with this one Host header is surely answered, whatever its path."""
+        return len(host) <= MAX_HOST_BYTES and self._accepts(host)
 
     def find_problem(self, scope: Scope) -> Problem | None:
         """Why a request is not answered; None if it is."""

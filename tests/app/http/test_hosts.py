@@ -71,6 +71,14 @@ def test_any_host_is_answered_by_default(target: bytes, host: bytes, server: Ser
     assert ask(server, message(target, b"1.0", [], tile))[0] == 200
 
 
+def test_a_long_host_is_answered_and_not_remembered(server: Server, tile: bytes) -> None:
+    assert server.app is not None
+    remembered = server.app.hosts._accepts.cache_info().currsize
+    for target in TARGETS:
+        assert ask(server, message(target, b"1.1", [b"a" * 60_000], tile))[0] == 200
+    assert server.app.hosts._accepts.cache_info().currsize == remembered
+
+
 def test_only_the_allowed_hosts_are_answered(chosen: Server, tile: bytes) -> None:
     for host in ("example.org", "EXAMPLE.org:8000", "a.example.com", "a.b.example.com.", "[::1]:80"):
         assert chosen.client.post("/predict", content=tile, headers={"Host": host}).json()["digit"] == 7, host
