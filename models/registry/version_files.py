@@ -47,9 +47,7 @@ class Version:
         if chosen == "onnxruntime" and self.compiled is not None and self.manifest.compiled is not None:
             return self._onnx_predictor(self.compiled, self.manifest.compiled)
         if chosen == "onnxruntime" and (runtime != "auto" or not runtimes.is_installed("torch")):
-            raise BrokenVersion(
-                f"{self.name} has no {COMPILED}; it gets one when it is activated where torch is installed"
-            )
+            raise BrokenVersion(f"{self.name} has no {COMPILED}; it gets one when it is activated on a host with torch")
         return self._torch_predictor(device)
 
     def _onnx_predictor(self, compiled: bytes, described: CompiledModel) -> Predictor:
