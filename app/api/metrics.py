@@ -57,7 +57,7 @@ async def _service_metrics(
     images: int | None = None
     version = None
     with suppress(VersionError):  # the workers keep their version
-        version = int((await threads.versions.run(registry.active)).removeprefix("v"))
+        version = int((await threads.active.run(registry.active)).removeprefix("v"))
     try:
         states, images = await threads.metrics.run(lambda: (jobs.count_by_state(), feedback.count()))
     except (DatabaseUnavailable, StorageFull):

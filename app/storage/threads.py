@@ -63,9 +63,10 @@ class BlockingCalls:
 
 
 class StorageThreads:
-    """reads, writes: calls of the database; SQLite's readers do not wait for its writers. metrics: for GET /metrics.
+    """reads, writes: calls of the database; SQLite's readers do not wait for its writers.
 
-    versions: reads of the saved versions. activations: each waits for a lock, and loads the version.
+    versions: reads of the saved versions. activations: each waits for a lock, and loads the version. metrics, active:
+    for GET /metrics, from database and versions; it has to answer while a disk hangs.
     """
 
     def __init__(self) -> None:
@@ -74,8 +75,9 @@ class StorageThreads:
         self.writes = BlockingCalls("database", count=4, limit=64, seconds=10, unavailable=database)
         self.metrics = BlockingCalls("database", count=1, limit=16, seconds=2, unavailable=database)
         self.versions = BlockingCalls("saved versions", count=2, limit=64, seconds=10, unavailable=StoreUnavailable)
+        self.active = BlockingCalls("saved versions", count=1, limit=16, seconds=2, unavailable=StoreUnavailable)
         self.activations = BlockingCalls("activation", count=1, limit=8, seconds=60, unavailable=StoreUnavailable)
 
     def close(self) -> None:
-        for calls in (self.reads, self.writes, self.metrics, self.versions, self.activations):
+        for calls in (self.reads, self.writes, self.metrics, self.versions, self.active, self.activations):
             calls.close()

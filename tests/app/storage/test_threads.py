@@ -177,6 +177,18 @@ def test_a_request_that_waits_too_long_for_the_database_is_refused(
         assert server.client.post("/retrain").status_code == 202
 
 
+def test_metrics_wait_for_no_other_read_of_the_saved_versions(tmp_path: Path) -> None:
+    gate = threading.Event()
+    with serving(Settings(home=tmp_path / "home")) as server:
+        versions = server.app.state.threads.versions
+        waiting = [versions._threads.submit(gate.wait) for _ in range(8)]
+        try:
+            assert "inkling_active_version 1.0" in server.client.get("/metrics").text
+        finally:
+            gate.set()
+        assert all(one.result() for one in waiting)
+
+
 @pytest.mark.services
 def test_a_postgresql_that_stands_still_makes_no_request_hang(postgres: str, tmp_path: Path, seven, encode) -> None:
     data = Path(str(sa.make_url(postgres).query["host"])) / "data"
