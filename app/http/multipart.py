@@ -12,6 +12,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.http.problems import Problem
 
 MAX_PARTS = 100
+MAX_PARAMETERS = 64
+"""Of one header. A body of 10 MB has room for millions, which take many seconds."""
 _INLINE_BYTES = 65_536
 """Longer bodies are parsed in a thread, unless `split` knows their form."""
 
@@ -48,12 +50,18 @@ def find_boundary(content_type: bytes) -> bytes | None:
     """The boundary of a multipart body; None for a body of another type. Raises Problem if it is missing."""
     if (common := common_boundary(content_type)) is not None:
         return common
-    media_type, options = parse_options_header(content_type)
-    if media_type != b"multipart/form-data":
+    if content_type.partition(b";")[0].strip().lower() != b"multipart/form-data":
         return None
-    if not (boundary := options.get(b"boundary")):
+    if not (boundary := _parameters(content_type).get(b"boundary")):
         raise Problem("malformed-multipart", "the Content-Type says multipart/form-data but names no boundary")
     return boundary
+
+
+def _parameters(header: bytes) -> dict[bytes, bytes]:
+    """The parameters of a Content-Type or Content-Disposition. Raises Problem if there are too many."""
+    if header.count(b";") > MAX_PARAMETERS:
+        raise Problem("malformed-multipart", f"a header has more than {MAX_PARAMETERS} parameters")
+    return parse_options_header(header)[1]
 
 
 async def parse_off_loop(body: bytes, boundary: bytes, max_parts: int = MAX_PARTS) -> list[Part]:
@@ -135,8 +143,7 @@ class _PartCollector:
 
     def end_header(self) -> None:
         if self._name.lower() == b"content-disposition":
-            _, options = parse_options_header(self._value)
-            self.parts[-1].name = options.get(b"name", b"").decode("utf-8", "replace")
+            self.parts[-1].name = _parameters(self._value).get(b"name", b"").decode("utf-8", "replace")
         self._name = self._value = b""
 
     def part_data(self, data: bytes, start: int, end: int) -> None:

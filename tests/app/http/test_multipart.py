@@ -102,6 +102,19 @@ def test_more_parts_than_allowed_are_refused_by_either_parser(head: bytes) -> No
         asyncio.run(multipart.parse_off_loop(body, b"x", 3))
 
 
+def test_more_parameters_in_a_header_than_allowed_are_refused() -> None:
+    disposition = b'Content-Disposition: form-data; name="file"'
+    boundary = b"multipart/form-data; boundary=x"
+    allowed, refused = b";" * (multipart.MAX_PARAMETERS - 1), b";" * multipart.MAX_PARAMETERS
+    assert contents(multipart.parse(encode([(disposition + allowed, b"1")], b"x"), b"x")) == [("file", b"1")]
+    assert multipart.find_boundary(boundary + allowed) == b"x"
+    assert multipart.find_boundary(b"image/png; " + refused) is None
+    with pytest.raises(Problem, match="parameters"):
+        multipart.parse(encode([(disposition + refused, b"1")], b"x"), b"x")
+    with pytest.raises(Problem, match="parameters"):
+        multipart.find_boundary(boundary + refused)
+
+
 def test_a_long_body_of_an_uncommon_form_is_parsed_as_well() -> None:
     body = encode([(b"Content-Disposition: form-data; name=file", bytes(200_000))], b"x")
     assert contents(asyncio.run(multipart.parse_off_loop(body, b"x"))) == [("file", bytes(200_000))]
