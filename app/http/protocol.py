@@ -188,6 +188,8 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             super().on_headers_complete()
             return
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # such a client takes an interim response for the answer
         if self._may_be_fast():
             self._held = bytearray()
         else:

@@ -56,6 +56,11 @@ def test_a_request_may_arrive_in_pieces_of_any_size(
         assert (status, body.get("digit")) == (200, 7)
 
 
+def test_a_client_of_http_1_0_gets_no_interim_response(connection: socket.socket, picture: bytes) -> None:
+    connection.sendall(request(picture, b"Expect: 100-continue\r\n").replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
 def test_pipelined_requests_are_answered_in_order(connection: socket.socket, picture: bytes) -> None:
     messages = [
         request(picture),
