@@ -104,6 +104,7 @@ def create_app(
         title="Inkling",
         description="Reads handwritten digits, and says so when it is not sure.",
         version=VERSION,
+        openapi_url=None,  # app/web/static_files.py serves the document
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -122,7 +123,7 @@ def create_app(
     app.body_budget = BodyBudget(settings.max_upload_bytes)
     for module in (predict, health, feedback, retrain, models, metrics, page):
         app.include_router(module.router)
-    static_files.install(app)
+    static_files.install(app, settings.root_path)
     problems.install(app)
     routing.install(app, settings.root_path)
     return app

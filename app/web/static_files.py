@@ -6,11 +6,12 @@ from functools import cache
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from pydantic_core import to_json
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 STATIC = Path(__file__).parent / "static"
 INDEX = "index.html"
@@ -31,6 +32,7 @@ POLICY = "; ".join(
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
+    "Accept-Ranges": "none",
     "Cache-Control": "no-cache",  # a browser must ask whether an upgrade has changed the file
 }
 
@@ -47,7 +49,15 @@ class PageFiles(StaticFiles):
         headers = {**HEADERS, "ETag": _etag(path, stat_result.st_mtime_ns)}
         if self.is_not_modified(Headers(headers), Headers(scope=scope)):
             return Response(status_code=304, headers=headers)
-        return FileResponse(path, status_code, headers, TYPES[path.suffix], stat_result=stat_result)
+        return _WholeFile(path, status_code, headers, TYPES[path.suffix], stat_result=stat_result)
+
+
+class _WholeFile(FileResponse):
+    """Ignores Range, as HTTP allows: Starlette answers a bad one in plain text, and no file here is large."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
 
 @cache
@@ -56,9 +66,19 @@ def _etag(path: Path, _modified: int) -> str:
     return f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}"'
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, root_path: str) -> None:
     _install(app, "page", index="/")
     _install(app, "docs", index="/docs")
+
+    @cache
+    def document() -> bytes:
+        servers = {"servers": [{"url": root_path}]} if root_path else {}
+        return to_json({**app.openapi(), **servers})
+
+    # FastAPI's own route encodes the document for every request, which blocks the event loop for 16 ms.
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(document(), media_type="application/json")
 
 
 def _install(app: FastAPI, folder: str, index: str) -> None:

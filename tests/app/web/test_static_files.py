@@ -51,6 +51,13 @@ def test_modules_import_only_modules_that_are_served() -> None:
             assert path.with_name(name) in FILES
 
 
+@pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=0-1,3-4", "bytes=99999999-", "bytes=5-2", "pages=1"])
+def test_a_file_is_sent_whole_whatever_range_is_asked_for(wanted: str, server: Server) -> None:
+    answer = server.client.get("/page/main.js", headers={"Range": wanted})
+    assert (answer.status_code, answer.content) == (200, (STATIC / "page/main.js").read_bytes())
+    assert answer.headers["accept-ranges"] == "none"
+
+
 def test_a_file_that_has_not_changed_is_not_sent_again(server: Server) -> None:
     for url in ("/", "/page/main.js", "/docs/swagger-ui.css"):
         first = server.client.get(url)
