@@ -16,6 +16,7 @@ import psutil
 
 from benchmarks.machine import ROOT, BenchmarkError
 from benchmarks.pictures import Body
+from models import subprocesses
 
 KEY = "benchmark-key-of-32-characters-"
 READY_SECONDS = 120
@@ -41,12 +42,11 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(base_url=self.url, headers={"X-API-Key": KEY}, timeout=60)
         self.log = folder / f"{name}-{port}.log"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**environment, **(variables or {})},
+                env={**subprocesses.environment(), **(variables or {})},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -18,9 +17,9 @@ from queue import Empty, SimpleQueue
 
 from pydantic import ValidationError
 
+from models import subprocesses
 from models.contract import ENDED_STATES, JobEvent, JobSpec, JobState
 
-ROOT = Path(__file__).parents[2]
 TERM_SECONDS = 2.0
 """From SIGTERM to SIGKILL; a cancelled job is gone within 5 s in all."""
 LOG_LINES = 100
@@ -38,12 +37,11 @@ class TrainerProcess:
         self.outcome: tuple[JobState, str | None] | None = None
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._lines: SimpleQueue[str | None] = SimpleQueue()
-        # The spec contains all that the trainer needs. It gets no settings, so that it cannot reveal the key.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"  # a thread that spins while it waits would occupy a core
+        # The spec contains all that the trainer needs. A thread that spins while it waits would occupy a core.
+        environment = {**subprocesses.environment(), "OMP_WAIT_POLICY": "PASSIVE"}
         self._process = subprocess.Popen(  # noqa: S603 Inkling's own module
-            [sys.executable, "-m", "training.retraining", str(path.absolute())],
-            cwd=ROOT,
+            subprocesses.command("training.retraining", path.absolute()),
+            cwd=subprocesses.ROOT,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

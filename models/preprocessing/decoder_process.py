@@ -21,13 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from models import errors
+from models import errors, subprocesses
 from models.errors import CorruptPicture, InferenceFailed, Overloaded, PictureError, TooComplex
 from models.preprocessing.decode import decode_structure
 from models.preprocessing.file_structure import FileStructure
 from models.preprocessing.normalise import TILE_SIDE, Tile, normalise
 
-ROOT = Path(__file__).parents[2]
 MAX_CPU_SECONDS = 2.0
 CPU_SECONDS, CPU_SECONDS_PER_PIXEL = 0.25, 40e-9
 """What an image may take: five times what it takes on a slow processor."""
@@ -87,8 +86,8 @@ class DecoderProcess:
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 Inkling's own module
-                    [sys.executable, "-m", __name__, str(self._memory)],
-                    cwd=ROOT,
+                    subprocesses.command(__name__, str(self._memory)),
+                    cwd=subprocesses.ROOT,
                     env=_environment(),
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,

@@ -7,23 +7,20 @@ An entry appears whole or not at all. Removing the folder costs no more than com
 """
 
 import logging
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from models import fs
+from models import fs, subprocesses
 from models.errors import BrokenVersion
 from models.inference import runtimes
 from models.registry.manifest import read_manifest
 from models.registry.version_files import COMPILED, Version, read_file
 
-ROOT = Path(__file__).parents[2]
 COMPILE_SECONDS = 300
 
 log = logging.getLogger(__name__)
@@ -91,11 +88,15 @@ class CompiledCache:
 
 def _run(name: str, folder: Path, output: Path) -> None:
     """Raises BrokenVersion with the last line of what the process wrote."""
-    command = [sys.executable, "-m", "models.compilation", str(folder.absolute()), str(output.absolute())]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("INKLING_")}
     try:
         subprocess.run(  # noqa: S603 Inkling's own module
-            command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True, timeout=COMPILE_SECONDS
+            subprocesses.command("models.compilation", folder.absolute(), output.absolute()),
+            cwd=subprocesses.ROOT,
+            env=subprocesses.environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
         raise BrokenVersion(f"{name} could not be compiled within {COMPILE_SECONDS} s") from error

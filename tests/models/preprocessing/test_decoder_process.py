@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from models import subprocesses
 from models.errors import CorruptPicture, NothingDrawn, Overloaded, PictureError, TooComplex
-from models.preprocessing import decoder_process
 from models.preprocessing.decode import decode
 from models.preprocessing.decoder_process import DecoderProcess
 from models.preprocessing.file_structure import read_structure
@@ -133,6 +133,6 @@ def test_it_gets_no_secret_and_imports_no_torch(decoder, monkeypatch, seven, enc
 
 
 def test_without_a_free_process_an_image_is_refused_as_overload(decoder, monkeypatch, seven, encode) -> None:
-    monkeypatch.setattr(decoder_process, "ROOT", Path("/nowhere"))
+    monkeypatch.setattr(subprocesses, "ROOT", Path("/nowhere"))
     with pytest.raises(Overloaded, match="no process can be started"):
         decoder.decode(read_structure(encode(seven, "TIFF")))
