@@ -35,7 +35,7 @@ MAX_PAUSE_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
-# A forked child can use neither CUDA nor torch's threads when its parent has; a spawned one inherits nothing.
+# The supervisor has threads: a forked child would inherit the locks that they hold, and a spawned one inherits nothing.
 _spawning = multiprocessing.get_context("spawn")
 
 

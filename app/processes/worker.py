@@ -64,7 +64,7 @@ def run(
         log.exception("the worker cannot begin to serve")
         sys.exit(1)
 
-    # What is loaded by now stays. The collector would walk all of torch's objects every few thousand requests.
+    # What is loaded by now stays. The collector would walk it every few thousand requests.
     gc.collect()
     gc.freeze()
     batcher = app.state.inference.batcher
