@@ -18,7 +18,7 @@ from benchmarks.machine import ROOT, BenchmarkError
 from benchmarks.pictures import Body
 from models import subprocesses
 
-KEY = "benchmark-key-of-32-characters-"
+KEY = "benchmark-key-of-32-characters--"
 READY_SECONDS = 120
 
 
