@@ -12,7 +12,7 @@ from torch import nn
 from models import cpus, devices, fs
 from models.errors import HomeError
 from models.inference import networks
-from models.registry import registry
+from models.registry import version_files
 from models.registry.manifest import Manifest
 from models.registry.registry import ModelRegistry
 from training import packaging, recipes, teachers
@@ -113,7 +113,7 @@ def save(
     )
     manifest = packaged.describe(manifest)
     if run.output:
-        registry.write_folder(run.output, packaged.weights, manifest, packaged.content)
+        version_files.write(run.output, packaged.weights, manifest, packaged.content)
         report.line(f"wrote {run.output}")
         return run.output
     versions = ModelRegistry(run.home)
@@ -148,7 +148,7 @@ def _check(run: Run, checkpoint: Checkpoint | None, teachers_folder: TeachersFol
         if Path(os.path.realpath(inner)).is_relative_to(os.path.realpath(outer)):
             raise HomeError(f"{inner} lies in {outer}; name separate paths for output, checkpoint and teachers")
     if run.output:
-        registry.check_output(run.output)
+        version_files.check_output(run.output)
     else:
         fs.check_writable(run.home / "models")
     pen.check()  # every network is measured on tiles of no digit

@@ -25,9 +25,9 @@ from models.inference import runtimes
 from models.inference.predictor import Predictor
 from models.inference.runtimes import Runtime
 from models.registry.compiled_cache import CompiledCache
-from models.registry.manifest import MANIFEST, Manifest, read_manifest
+from models.registry.manifest import Manifest, read_manifest
 from models.registry.reader import ModelRegistryReader
-from models.registry.version_files import COMPILED, WEIGHTS, Version, encode, read
+from models.registry.version_files import Version, encode, read, write_files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,57 +64,6 @@ def _completed_by_release(version: Version) -> Version:
             manifest = version.manifest.model_copy(update={"compiled": release.manifest.compiled})
             return replace(version, manifest=manifest, compiled=release.compiled)
     return version
-
-
-def check_output(folder: Path) -> None:
-    """Raises HomeError if writing a version to the folder would fail, or would replace anything but a version."""
-    try:
-        folder = folder.resolve()
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that form a circle
-        raise HomeError(f"{folder} cannot be read: {error}") from error
-    obstacle = ""
-    if not folder.name or (folder.exists() and not folder.is_dir()):
-        obstacle = "is not a folder of its own"
-    elif others := sorted(names - {WEIGHTS, COMPILED, MANIFEST}):
-        obstacle = f"holds {others[0]}"
-    elif names and not _is_version(folder):
-        obstacle = f"holds a {min(names)} that belongs to no version"
-    if obstacle:
-        raise HomeError(f"{folder} {obstacle}; name a new folder, or the folder of a version to replace")
-    fs.check_writable(folder.parent, folder.name)
-
-
-def _is_version(folder: Path) -> bool:
-    try:
-        read_manifest(folder)
-    except BrokenVersion:
-        return False
-    return (folder / WEIGHTS).is_file()
-
-
-def write_folder(
-    folder: Path, state_dict: "Mapping[str, Tensor]", manifest: Manifest, compiled: bytes | None = None
-) -> None:
-    """Writes the files of a version and replaces a version that is there. Raises HomeError as `check_output`.
-
-    A process that is killed between the two renames leaves the former version in .NAME-*/former beside the folder.
-    """
-    check_output(folder)
-    folder = folder.resolve()
-    with fs.home_errors(folder):
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        former = building / "former"
-        try:
-            _write_files(building / "new", encode(state_dict, manifest, compiled))
-            if folder.exists():
-                folder.rename(former)
-            (building / "new").rename(folder)
-            fs.sync(folder.parent)
-        finally:
-            if former.exists() and not folder.exists():
-                former.rename(folder)
-            shutil.rmtree(building, ignore_errors=True)
 
 
 class ModelRegistry(ModelRegistryReader):
@@ -247,7 +196,7 @@ class ModelRegistry(ModelRegistryReader):
             name = self._claim()
             temporary = self.folder / f".{name}"
             try:
-                _write_files(temporary, files)
+                write_files(temporary, files)
                 temporary.rename(self.folder / name)
                 fs.sync(self.folder)
             finally:
@@ -266,11 +215,3 @@ class ModelRegistry(ModelRegistryReader):
             if not (self.folder / f"v{number}").exists():
                 return f"v{number}"
             (self.folder / f".v{number}").rmdir()
-
-
-def _write_files(folder: Path, files: dict[str, bytes]) -> None:
-    folder.mkdir(exist_ok=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-        fs.sync(folder / name)
-    fs.sync(folder)

@@ -1,6 +1,8 @@
-"""The files of one version, and what is made of them."""
+"""The files of one version: read, written, and what is made of them."""
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models import fs
-from models.errors import BrokenVersion
+from models.errors import BrokenVersion, HomeError
 from models.inference import parity, runtimes
 from models.inference.predictor import Predictor
 from models.inference.runtimes import Runtime
@@ -98,3 +100,61 @@ def encode(state_dict: "Mapping[str, Tensor]", manifest: Manifest, compiled: byt
     sha256 = hashlib.sha256(files[WEIGHTS]).hexdigest()
     complete = manifest.model_copy(update={"sha256": sha256, "compiled": described})
     return {**files, MANIFEST: f"{complete.model_dump_json(indent=2)}\n".encode()}
+
+
+def check_output(folder: Path) -> None:
+    """Raises HomeError if writing a version to the folder would fail, or would replace anything but a version."""
+    try:
+        folder = folder.resolve()
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that form a circle
+        raise HomeError(f"{folder} cannot be read: {error}") from error
+    obstacle = ""
+    if not folder.name or (folder.exists() and not folder.is_dir()):
+        obstacle = "is not a folder of its own"
+    elif others := sorted(names - {WEIGHTS, COMPILED, MANIFEST}):
+        obstacle = f"holds {others[0]}"
+    elif names and not _is_version(folder):
+        obstacle = f"holds a {min(names)} that belongs to no version"
+    if obstacle:
+        raise HomeError(f"{folder} {obstacle}; name a new folder, or the folder of a version to replace")
+    fs.check_writable(folder.parent, folder.name)
+
+
+def _is_version(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+    except BrokenVersion:
+        return False
+    return (folder / WEIGHTS).is_file()
+
+
+def write(folder: Path, state_dict: "Mapping[str, Tensor]", manifest: Manifest, compiled: bytes | None = None) -> None:
+    """Writes the files of a version and replaces a version that is there. Raises HomeError as `check_output`.
+
+    A process that is killed between the two renames leaves the former version in .NAME-*/former beside the folder.
+    """
+    check_output(folder)
+    folder = folder.resolve()
+    with fs.home_errors(folder):
+        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        former = building / "former"
+        try:
+            write_files(building / "new", encode(state_dict, manifest, compiled))
+            if folder.exists():
+                folder.rename(former)
+            (building / "new").rename(folder)
+            fs.sync(folder.parent)
+        finally:
+            if former.exists() and not folder.exists():
+                former.rename(folder)
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes files by name, and flushes them and the folder to disk. Raises OSError."""
+    folder.mkdir(exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+        fs.sync(folder / name)
+    fs.sync(folder)

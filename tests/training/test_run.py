@@ -13,7 +13,7 @@ import torch
 from models.errors import DataError, HomeError
 from models.inference import networks
 from models.inference.networks import NETWORKS
-from models.registry import registry, version_files
+from models.registry import version_files
 from models.registry.registry import ModelRegistry
 from tests.support.killed import Killed
 from training import held_out as held_out_tiles
@@ -178,7 +178,7 @@ def test_a_run_does_not_resume_with_other_teachers(data_folder: Path, tmp_path: 
     shutil.copytree(mine / "net", others / "net")
     other = version_files.read(mine / "sequential")
     weights = {name: tensor + 1e-3 for name, tensor in other.network().state_dict().items()}
-    registry.write_folder(others / "sequential", weights, other.manifest)
+    version_files.write(others / "sequential", weights, other.manifest)
     with pytest.raises(DataError, match=r"run.pt belongs to another run: teachers_sha256 is"):
         run.train(dataclasses.replace(settings, teachers=tmp_path / "others"), Report(quiet=True))
 

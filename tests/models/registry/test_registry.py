@@ -1,4 +1,3 @@
-import errno
 import hashlib
 import json
 import multiprocessing
@@ -173,16 +172,14 @@ def test_an_interrupted_write_leaves_nothing(registry: ModelRegistry, monkeypatc
 
 def test_a_full_disk_is_an_error_and_leaves_existing_versions(registry: ModelRegistry, tmp_path: Path) -> None:
     write(registry)
-    registry_module.write_folder(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
+    version_files.write(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # less than the weights take
     try:
         with pytest.raises(HomeError, match=r"home/models cannot be written: File too large"):
             write(registry, seed=1)
         with pytest.raises(HomeError, match=r"mine cannot be written: File too large"):
-            registry_module.write_folder(
-                tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net")
-            )
+            version_files.write(tmp_path / "mine", networks.create("net").state_dict(), Manifest(network="net"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.name for path in registry.folder.iterdir()] == ["v1"]
@@ -247,9 +244,7 @@ def newer_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "released"
     shutil.copytree(registry_module.RELEASED, folder)
     torch.manual_seed(1)
-    registry_module.write_folder(
-        folder / "net", networks.create("net").state_dict(), Manifest(network="net", state="released")
-    )
+    version_files.write(folder / "net", networks.create("net").state_dict(), Manifest(network="net", state="released"))
     monkeypatch.setattr(registry_module, "RELEASED", folder)
 
 
@@ -297,7 +292,7 @@ def test_files_that_are_not_versions_do_not_disturb_seeding(
     (registry.folder / "v8").write_text("a file")
     (registry.folder / "notes.txt").write_text("mine")
     own = Manifest(network="sequential", state="released")  # by `inkling train --output`, of a network not released
-    registry_module.write_folder(registry.folder / "v9", networks.create("sequential").state_dict(), own)
+    version_files.write(registry.folder / "v9", networks.create("sequential").state_dict(), own)
     check_seed(registry, "net", caplog, f"v7 is left alone: {registry.folder}/v7/manifest.json cannot be read")
     assert registry.active() == "v1"
 
@@ -333,35 +328,6 @@ def test_find_falls_back_to_the_released_model_only_without_an_active_version(re
         registry_module.find(home)
 
 
-@pytest.mark.parametrize("name", [".", "full", "full/thesis.txt", "/"])
-def test_write_folder_refuses_a_folder_with_other_files(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.txt").write_text("precious")
-    monkeypatch.chdir(tmp_path / "full" if name == "." else tmp_path)
-    with pytest.raises(HomeError, match="name a new folder, or the folder of a version to replace"):
-        registry_module.write_folder(Path(name), networks.create("net").state_dict(), Manifest(network="net"))
-    assert (tmp_path / "full" / "thesis.txt").read_text() == "precious"
-    assert [path.name for path in tmp_path.iterdir()] == ["full"]
-
-
-@pytest.mark.parametrize("name", [MANIFEST, WEIGHTS])
-def test_write_folder_refuses_files_that_only_have_the_names_of_a_version(name: str, tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / name).write_text('{"name": "an extension of my browser"}')
-    with pytest.raises(HomeError, match=f"mine holds a {name} that belongs to no version"):
-        registry_module.write_folder(folder, networks.create("net").state_dict(), Manifest(network="net"))
-    assert (folder / name).read_text() == '{"name": "an extension of my browser"}'
-
-
-def test_links_that_form_a_circle_are_an_error(tmp_path: Path) -> None:
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(HomeError, match="loop cannot be read"):
-        registry_module.check_output(tmp_path / "loop")
-
-
 def test_an_activation_that_cannot_be_written_leaves_no_files(registry: ModelRegistry) -> None:
     registry.seed("net")
     before = sorted(path.name for path in registry.folder.iterdir())
@@ -370,32 +336,6 @@ def test_an_activation_that_cannot_be_written_leaves_no_files(registry: ModelReg
     with pytest.raises(HomeError, match="active cannot be written: Is a directory"):
         registry.activate("v1")
     assert sorted(path.name for path in registry.folder.iterdir()) == before
-
-
-def test_a_version_survives_a_failed_replacement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "release"
-    registry_module.write_folder(folder, networks.create("net").state_dict(), Manifest(network="net"))
-    rename = Path.rename
-
-    def fail_for_the_new_one(path: Path, target: Path) -> Path:
-        if path.name == "new":
-            raise OSError(errno.EIO, "the disk is gone")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
-    with pytest.raises(HomeError, match="release cannot be written: the disk is gone"):
-        registry_module.write_folder(folder, networks.create("convnet").state_dict(), Manifest(network="convnet"))
-    assert version_files.read(folder).manifest.network == "net"
-    assert [path.name for path in tmp_path.iterdir()] == ["release"]
-
-
-def test_write_folder_replaces_a_version(tmp_path: Path) -> None:
-    for network in ("net", "convnet"):
-        registry_module.write_folder(
-            tmp_path / "release", networks.create(network).state_dict(), Manifest(network=network)
-        )
-        assert version_files.read(tmp_path / "release").manifest.network == network
-    assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
 @pytest.mark.parametrize("name", ["convnet", "net"])

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import sys
@@ -8,9 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
-from models.errors import BrokenVersion
-from models.inference import parity
-from models.registry.manifest import MANIFEST
+from models.errors import BrokenVersion, HomeError
+from models.inference import networks, parity
+from models.registry import version_files
+from models.registry.manifest import MANIFEST, Manifest
 from models.registry.registry import ModelRegistry
 from models.registry.version_files import COMPILED, WEIGHTS, read
 from tests.support.versions import another, compiled
@@ -124,3 +126,54 @@ def test_a_version_whose_compiled_model_does_not_fit_is_refused_by_name(
     with pytest.raises(BrokenVersion, match=BROKEN[damage]):
         registry.activate("v2")
     assert registry.active() == "v1"
+
+
+@pytest.mark.parametrize("name", [".", "full", "full/thesis.txt", "/"])
+def test_write_refuses_a_folder_with_other_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    monkeypatch.chdir(tmp_path / "full" if name == "." else tmp_path)
+    with pytest.raises(HomeError, match="name a new folder, or the folder of a version to replace"):
+        version_files.write(Path(name), networks.create("net").state_dict(), Manifest(network="net"))
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.parametrize("name", [MANIFEST, WEIGHTS])
+def test_write_refuses_files_that_only_have_the_names_of_a_version(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / name).write_text('{"name": "an extension of my browser"}')
+    with pytest.raises(HomeError, match=f"mine holds a {name} that belongs to no version"):
+        version_files.write(folder, networks.create("net").state_dict(), Manifest(network="net"))
+    assert (folder / name).read_text() == '{"name": "an extension of my browser"}'
+
+
+def test_links_that_form_a_circle_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(HomeError, match="loop cannot be read"):
+        version_files.check_output(tmp_path / "loop")
+
+
+def test_a_version_survives_a_failed_replacement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "release"
+    version_files.write(folder, networks.create("net").state_dict(), Manifest(network="net"))
+    rename = Path.rename
+
+    def fail_for_the_new_one(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(errno.EIO, "the disk is gone")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
+    with pytest.raises(HomeError, match="release cannot be written: the disk is gone"):
+        version_files.write(folder, networks.create("convnet").state_dict(), Manifest(network="convnet"))
+    assert read(folder).manifest.network == "net"
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
+
+
+def test_write_replaces_a_version(tmp_path: Path) -> None:
+    for network in ("net", "convnet"):
+        version_files.write(tmp_path / "release", networks.create(network).state_dict(), Manifest(network=network))
+        assert read(tmp_path / "release").manifest.network == network
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
