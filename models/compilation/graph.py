@@ -12,9 +12,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 
 from models.inference.networks import ConvNet, Net
+from models.inference.onnx_predictor import LOGITS, TILES
 from models.preprocessing.normalise import TILE_SIDE
 
-INPUT, OUTPUT = "tiles", "logits"
 OPSET, IR_VERSION = 13, 7
 """The lowest opset that quantises weights per channel, and an IR version of its time."""
 
@@ -70,7 +70,7 @@ class _Graph:
     def __init__(self) -> None:
         self._nodes: list[NodeProto] = []
         self._constants: list[TensorProto] = []
-        self._tensor = INPUT
+        self._tensor = TILES
         self._scale = 1.0  # of the last quantised tensor
 
     def add_channel(self) -> None:
@@ -101,9 +101,9 @@ class _Graph:
         self._node("DequantizeLinear", name, *self._quantisation(name, np.float32(scale), np.uint8(0)))
 
     def model(self) -> onnx.ModelProto:
-        self._nodes[-1].output[0] = OUTPUT
-        tiles = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", TILE_SIDE, TILE_SIDE])
-        logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", 10])
+        self._nodes[-1].output[0] = LOGITS
+        tiles = helper.make_tensor_value_info(TILES, TensorProto.UINT8, ["N", TILE_SIDE, TILE_SIDE])
+        logits = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["N", 10])
         graph = helper.make_graph(self._nodes, "inkling", [tiles], [logits], self._constants)
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="inkling")

@@ -11,8 +11,9 @@ from models.inference.calibration import Calibration
 from models.inference.predictor import Predictor, Tiles
 from models.preprocessing.normalise import TILE_SIDE
 
-INPUT = ("tiles", "tensor(uint8)", ["N", TILE_SIDE, TILE_SIDE])
-OUTPUT = ("logits", "tensor(float)", ["N", 10])
+TILES, LOGITS = "tiles", "logits"
+INPUT = (TILES, "tensor(uint8)", ["N", TILE_SIDE, TILE_SIDE])
+OUTPUT = (LOGITS, "tensor(float)", ["N", 10])
 
 _PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (/\S+:\d+ .*?\) )?")
 
@@ -41,7 +42,7 @@ class OnnxPredictor(Predictor):
 
     def forward(self, tiles: Tiles) -> NDArray[np.float32]:
         try:
-            logits: NDArray[np.float32] = self._session.run(["logits"], {"tiles": tiles})[0]
+            logits: NDArray[np.float32] = self._session.run([LOGITS], {TILES: tiles})[0]
         except Exception as error:  # its errors have no common class
             raise InferenceFailed(f"the forward pass failed: {_reason(error)}") from error
         return logits
