@@ -216,6 +216,7 @@ class Protocol(HttpToolsProtocol):
             self._take_held()
             return
         self._hand_over()
+        self.flow.resume_reading()  # uvicorn pauses it when much of a body waits, and then misses that the client left
         if self.cycle.response_complete:
             self._await_request()
         else:

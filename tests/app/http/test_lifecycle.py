@@ -3,6 +3,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def test_a_client_that_disconnects_ends_the_work_of_its_request(
     counted = f'inkling_requests_total{{method="POST",route="{path}",status="499"}} 1.0'
     wait_until(lambda: counted in stalled.client.get("/metrics").text)
     assert stalled.predict(tile)["digit"] == 7
+
+
+def test_a_client_that_disconnects_ends_the_work_also_if_much_of_its_body_came_last(stalled: Server) -> None:
+    """uvicorn stops reading when so much arrives, and goes on when the application asks for more."""
+    batcher, gate = stalled.app.state.inference.batcher, threading.Event()
+    message = request(bytes(200_000))
+    with connect(stalled) as connection:
+        connection.sendall(message[:1000])
+        wait_until(lambda: stalled.app.body_budget.held > 0)
+        stalled.loop.call_soon_threadsafe(gate.wait, 30)
+        connection.sendall(message[1000:])
+        gate.set()
+        wait_until(lambda: batcher.admitted > 0)
+    wait_until(lambda: batcher.admitted == 0)
 
 
 def test_a_client_that_only_sends_no_more_keeps_its_request(
