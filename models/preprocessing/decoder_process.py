@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -31,7 +32,8 @@ MAX_CPU_SECONDS = 2.0
 CPU_SECONDS, CPU_SECONDS_PER_PIXEL = 0.25, 40e-9
 """What an image may take: five times what it takes on a slow processor."""
 WALL_SECONDS = 10.0
-"""The longest wait for an answer; a process that the machine gives so little time counts as overloaded."""
+"""The longest wait for the process to take an image, and for its answer. A process that the machine gives so little
+time counts as overloaded."""
 MAX_ANSWER_BYTES = 65_536
 
 log = logging.getLogger(__name__)
@@ -54,10 +56,10 @@ class DecoderProcess:
         try:
             connection.send(replace(file, data=b""))
             connection.send_bytes(file.data)
-            if not connection.poll(WALL_SECONDS):
-                self.close()
-                raise Overloaded(f"decoding the image did not end in {WALL_SECONDS:g} s")
             answer = json.loads(connection.recv_bytes(MAX_ANSWER_BYTES))
+        except BlockingIOError:
+            self.close()
+            raise Overloaded(f"decoding the image did not end in {WALL_SECONDS:g} s") from None
         except (EOFError, OSError):
             raise self._failure(file) from None
         if "error" in answer:
@@ -83,6 +85,8 @@ class DecoderProcess:
             return self._connection
         self.close()
         ours, theirs = socket.socketpair()
+        for wait in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a read or write then raises BlockingIOError
+            ours.setsockopt(socket.SOL_SOCKET, wait, struct.pack("@ll", int(WALL_SECONDS), 0))
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 Inkling's own module

@@ -10,6 +10,7 @@ import pytest
 
 from models import subprocesses
 from models.errors import CorruptPicture, NothingDrawn, Overloaded, PictureError, TooComplex
+from models.preprocessing import decoder_process
 from models.preprocessing.decode import decode
 from models.preprocessing.decoder_process import DecoderProcess
 from models.preprocessing.file_structure import read_structure
@@ -107,6 +108,20 @@ def test_killing_it_ends_the_work(stopped, decoder) -> None:
     decoder.kill()
     wait_until(lambda: bool(errors))
     assert not is_running(process)
+
+
+@pytest.mark.parametrize("side", [28, 1600])
+def test_one_that_neither_reads_nor_answers_is_replaced(side: int, decoder, monkeypatch, seven, encode) -> None:
+    monkeypatch.setattr(decoder_process, "WALL_SECONDS", 1.0)
+    file = read_structure(encode(seven.resize((side, side)), "TIFF"))
+    decoder.decode(file)
+    process = decoder._process.pid
+    os.kill(process, signal.SIGSTOP)
+    with pytest.raises(Overloaded, match="did not end"):
+        decoder.decode(file)
+    assert not is_running(process)
+    monkeypatch.undo()
+    assert decoder.decode(file)
 
 
 def test_it_ends_with_its_parent(seven, encode, tmp_path) -> None:
