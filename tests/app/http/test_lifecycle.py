@@ -60,7 +60,7 @@ def test_a_client_that_disconnects_ends_the_work_also_if_much_of_its_body_came_l
         connection.sendall(message[1000:])
         gate.set()
         wait_until(lambda: batcher.admitted > 0)
-    wait_until(lambda: batcher.admitted == 0)
+    wait_until(lambda: batcher.admitted == 0, seconds=10)
 
 
 def test_a_client_that_only_sends_no_more_keeps_its_request(
