@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -30,6 +32,9 @@ from models.inference.predictor import Predictor
 
 _ACCEPT_PAUSE = 1
 _CONNECTIONS_PER_ACCEPT = 16
+_RESERVED_FILES = 96
+"""How many of the files that a worker may open its connections leave to all else: a request without one would fail."""
+_LOG_SECONDS = 60
 _TICKS_PER_CHECK = 10
 """uvicorn calls `on_tick` ten times a second."""
 
@@ -87,6 +92,8 @@ class Server(uvicorn.Server):
         self._ready = ready
         self._listening: list[socket.socket] = []
         self._connecting: set[asyncio.Task[None]] = set()
+        self._max_connections = _max_connections()
+        self._logged = -math.inf
         super().__init__(
             uvicorn.Config(
                 app,
@@ -135,22 +142,31 @@ class Server(uvicorn.Server):
 
     def _accept(self, listening: socket.socket) -> bool:
         """Accepts one connection. False if none is waiting: another worker may have been faster."""
-        loop = asyncio.get_running_loop()
+        if len(self.server_state.connections) + len(self._connecting) >= self._max_connections:
+            self._pause_accepting(listening, f"{self._max_connections:,} are open, as ulimit -n allows")
+            return False
         try:
             connection, _ = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
-        except OSError as error:  # out of file descriptors or memory: trying again at once would keep a core busy
-            log.error("cannot accept connections: %s", error)
-            loop.remove_reader(listening)
-            loop.call_later(_ACCEPT_PAUSE, self._resume_accepting, listening)
+        except OSError as error:  # out of file descriptors or memory
+            self._pause_accepting(listening, str(error))
             return False
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        task = loop.create_task(self._connect(connection))
+        task = asyncio.get_running_loop().create_task(self._connect(connection))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return True
+
+    def _pause_accepting(self, listening: socket.socket, reason: str) -> None:
+        """Trying again at once would keep a core busy."""
+        loop = asyncio.get_running_loop()
+        if loop.time() > self._logged + _LOG_SECONDS:
+            self._logged = loop.time()
+            log.warning("connections wait to be accepted: %s", reason)
+        loop.remove_reader(listening)
+        loop.call_later(_ACCEPT_PAUSE, self._resume_accepting, listening)
 
     async def _connect(self, connection: socket.socket) -> None:
         def protocol() -> Protocol:
@@ -181,6 +197,11 @@ class Server(uvicorn.Server):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.handle_exit)
         yield
+
+
+def _max_connections() -> float:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if files == resource.RLIM_INFINITY else max(1, files - _RESERVED_FILES)
 
 
 def _end_with_supervisor() -> None:

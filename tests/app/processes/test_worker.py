@@ -1,3 +1,4 @@
+import resource
 import threading
 from contextlib import ExitStack
 
@@ -5,9 +6,11 @@ import httpx
 import torch
 
 from app.main import create_app
+from app.processes import worker
 from app.settings import Settings
 from models import cpus
 from models.inference.batcher import DynamicBatcher
+from tests.support.connection import answers, connect, request
 from tests.support.service import check_problem, running, serving
 from tests.support.waiting import wait_until
 
@@ -88,3 +91,17 @@ def test_decoders_share_the_cores_among_the_workers_that_there_are() -> None:
     for workers in (1, cores, cores + 1):
         app = create_app(Settings(), workers=workers)
         assert app.state.inference.decoders.threads == max(1, cores // workers)
+
+
+def test_connections_leave_open_files_to_all_else(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(worker, "_RESERVED_FILES", resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 3)
+    live = request(b"", method=b"GET /health/live")
+    with serving(Settings(home=tmp_path / "home", workers=1)) as server, ExitStack() as stack:
+        connections = [stack.enter_context(connect(server)) for _ in range(5)]
+        for connection in connections:
+            connection.sendall(live)
+        for connection in connections[:3]:
+            assert answers(connection, 1) == [(200, {"status": "live"})]
+        wait_until(lambda: "connections wait to be accepted" in caplog.text)
+        connections[0].close()
+        assert answers(connections[3], 1) == [(200, {"status": "live"})]
