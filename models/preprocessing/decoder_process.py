@@ -84,24 +84,27 @@ class DecoderProcess:
         if self._connection is not None and self._process is not None and self._process.poll() is None:
             return self._connection
         self.close()
-        ours, theirs = socket.socketpair()
-        for wait in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a read or write then raises BlockingIOError
-            ours.setsockopt(socket.SOL_SOCKET, wait, struct.pack("@ll", int(WALL_SECONDS), 0))
-        with theirs:
-            try:
-                self._process = subprocess.Popen(  # noqa: S603 Inkling's own module
-                    subprocesses.command(__name__, str(self._memory)),
-                    cwd=subprocesses.ROOT,
-                    env=_environment(),
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    process_group=0,  # Ctrl-C is for the supervisor
-                )
-            except OSError as error:
-                ours.close()
-                raise Overloaded(f"no process can be started to decode the image: {error.strerror}") from error
-        self._connection = Connection(ours.detach())
+        try:
+            self._connection = Connection(self._spawn())
+        except OSError as error:
+            raise Overloaded(f"no process can be started to decode the image: {error.strerror}") from error
         return self._connection
+
+    def _spawn(self) -> int:
+        """Starts the process. Returns the file descriptor of its socket. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            for wait in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):  # a read or write then raises BlockingIOError
+                ours.setsockopt(socket.SOL_SOCKET, wait, struct.pack("@ll", int(WALL_SECONDS), 0))
+            self._process = subprocess.Popen(  # noqa: S603 Inkling's own module
+                subprocesses.command(__name__, str(self._memory)),
+                cwd=subprocesses.ROOT,
+                env=_environment(),
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for the supervisor
+            )
+            return ours.detach()
 
     def _failure(self, file: FileStructure) -> PictureError | InferenceFailed:
         """Why the process has ended, or ends now."""

@@ -1,7 +1,10 @@
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,8 +49,14 @@ def stopped(decoder: DecoderProcess, seven, encode) -> Iterator[tuple[int, list[
 
     thread = threading.Thread(target=run)
     thread.start()
+    wait_until(lambda: unread_bytes(decoder._connection.fileno()) > 0)
     yield process, errors
     thread.join()
+
+
+def unread_bytes(descriptor: int) -> int:
+    """How much of what was sent through this socket the other end has not received (Linux)."""
+    return struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 def is_running(process: int) -> bool:
