@@ -137,10 +137,9 @@ class Protocol(HttpToolsProtocol):
         elif self._tail and not at and (straddling := (self._tail + data[:3]).find(_BLANK_LINE)) >= 0:
             end = straddling + len(_BLANK_LINE) - len(self._tail)
         else:
-            found = data.find(_BLANK_LINE, max(0, at - 3))
-            end = len(data) if found < 0 else found + len(_BLANK_LINE)
-            if self._phase == "body":
-                end = min(end, at + MAX_FRAMING_BYTES)
+            limit = min(len(data), at + MAX_FRAMING_BYTES) if self._phase == "body" else len(data)
+            found = data.find(_BLANK_LINE, max(0, at - 3), limit)
+            end = limit if found < 0 else found + len(_BLANK_LINE)
         piece = data[at:end] if at or end < len(data) else data
         self._framing += len(piece)
         if self._phase != "body" and self._framing > MAX_HEAD_BYTES:
