@@ -55,6 +55,7 @@ def run(
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the supervisor passes it on
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    _raise_file_limit()
     log_handler = logs.set_up()
     # For torch, if a version needs it: a small forward pass gains nothing from threads, and those of workers compete.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -197,6 +198,13 @@ class Server(uvicorn.Server):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.handle_exit)
         yield
+
+
+def _raise_file_limit() -> None:
+    """Opens as many files as the system allows. The usual soft limit, 1,024, is one that a single client can use up."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses what it calls unlimited
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _max_connections() -> float:

@@ -311,7 +311,7 @@ def test_a_job_whose_lock_another_job_runner_holds_is_left_to_it(
         monkeypatch.setattr("app.storage.jobs.secrets.token_hex", lambda _: "0123456789abcdef")
         with locked(jobs.lock_file("0123456789abcdef")):
             server.client.post("/retrain").raise_for_status()
-            wait_until(lambda: asked[-2:] == ["0123456789abcdef"] * 2)
+            wait_until(lambda: asked.count("0123456789abcdef") >= 2)
             assert job_of(server)["state"] == "queued"
             assert server.client.delete("/retrain/0123456789abcdef").json()["state"] == "cancelled"
 

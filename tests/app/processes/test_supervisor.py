@@ -1,5 +1,6 @@
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -151,6 +152,18 @@ def test_workers_share_the_port_are_replaced_and_end_with_their_supervisor(serve
     last = workers(supervisor)
     server.process.kill()
     wait_until(lambda: not any(alive(worker) for worker in last))
+
+
+def test_a_worker_opens_as_many_files_as_the_system_allows(serve: Serve) -> None:
+    here, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))  # the service inherits it
+    try:
+        server = serve(INKLING_WORKERS="1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (here, most))
+    assert server.process is not None
+    (worker,) = workers(server.process.pid)
+    assert resource.prlimit(worker, resource.RLIMIT_NOFILE) == (most, most)
 
 
 def restarted(server: Server) -> Server:
