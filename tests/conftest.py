@@ -91,7 +91,8 @@ def postgres() -> Iterator[str]:
         command = [programs / "postgres", "-D", folder / "data", *options]
         with subprocess.Popen(command, user=user, cwd=folder, stderr=subprocess.DEVNULL) as process:
             try:
-                wait_until(lambda: (folder / ".s.PGSQL.5432").exists() or process.poll() is not None)
+                ready = [programs / "pg_isready", "-q", "-h", folder]  # its socket is there before it answers
+                wait_until(lambda: subprocess.run(ready).returncode == 0 or process.poll() is not None)
                 yield f"postgresql://inkling@/postgres?host={folder}"
             finally:
                 process.send_signal(signal.SIGINT)  # a fast shutdown
