@@ -13,7 +13,7 @@ from app.http.problems import Problem
 
 MAX_PARTS = 100
 MAX_PARAMETERS = 64
-"""Of one header. A body of 10 MB has room for millions, which take many seconds."""
+"""One header may have so many. A body of 10 MB has room for millions, which take many seconds to parse."""
 _INLINE_BYTES = 65_536
 """Longer bodies are parsed in a thread, unless `split` knows their form."""
 

@@ -74,7 +74,7 @@ class Protocol(HttpToolsProtocol):
     _held: bytearray | None = None
     """The body received so far of a request that the fast path may answer; None for other requests."""
     _timer: asyncio.TimerHandle | None = None
-    """Of an incomplete body that is held back, or of the next look at a client that sends no more."""
+    """Ends the wait for a body that is held back, or begins the next look at a client that sends no more."""
     _half_closed = _probed = False
     _lingering = False
     _ending = False

@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 Headers = list[tuple[bytes, bytes]]
 
 NO_STORE = (b"cache-control", b"no-store")
-"""Of every answer but files: each shows or changes what may be different, or secret, a moment later."""
+"""Every answer but files carries it: what an answer shows may be different, or secret, a moment later."""
 JSON: Headers = [(b"content-type", b"application/json"), NO_STORE]
 
 
